@@ -1,0 +1,233 @@
+"""The chain that every method of the field changes, and the contract of one change.
+
+A pseudo-label is made by small, named steps::
+
+    weak-view logits, features -> refine -> blend -> threshold -> accept -> label, weight -> loss on the strong view (margin)
+
+A `Scheme` is one paper's change. Every step below is inherited as "do nothing", so a scheme file holds what its paper changes
+and no more. A `Chain` applies several schemes in the order in which the method names them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a scheme may know of the task when it allocates its state.
+
+    Parameters
+    ----------
+    num_classes : int
+        K.
+    labelled_counts : Tensor
+        Labelled images per class, shape ``[K]``, int64.
+    num_unlabelled : int
+        Size of the unlabelled set; per-sample state is addressed by the position in it.
+    total_steps, steps_per_epoch : int
+        Length of the training and of one logged epoch, in optimiser steps.
+    feature_dim : int
+        Width D of the features that the network returns beside the logits.
+    unlabelled_counts : Tensor or None
+        True class counts of the unlabelled set, shape ``[K]``; None when the truth is unknown. Only for schemes that call
+        themselves oracles.
+    """
+
+    num_classes: int
+    labelled_counts: Tensor
+    num_unlabelled: int
+    total_steps: int
+    steps_per_epoch: int
+    feature_dim: int
+    unlabelled_counts: Tensor | None = None
+
+    @property
+    def prior(self) -> Tensor:
+        """Labelled class frequencies, shape ``[K]``, float32, summing to one."""
+        counts = self.labelled_counts.float()
+        return counts / counts.sum()
+
+
+@dataclass
+class Models:
+    """The two networks of a training: the student that learns and its EMA teacher."""
+
+    student: nn.Module
+    teacher: nn.Module
+
+
+@dataclass
+class Step:
+    """What one step has seen and decided so far. Learners fill it, schemes read it; nothing in it forces a device to wait.
+
+    The same record serves training (all fields), the sweep over the unlabelled set and what-if relabelling of cached outputs
+    (``batch`` and ``models`` are None there: only the weak view's logits and features exist).
+
+    Shapes: B labelled and M unlabelled rows, K classes, D features.
+    """
+
+    t: Tensor  # 0-based step, int64 scalar on the device
+    problem: Problem
+    chain: Chain
+    index: Tensor | None = None  # [M] position of each row in the unlabelled set
+    weak_logits: Tensor | None = None  # [M, K], no gradient
+    weak_features: Tensor | None = None  # [M, D], no gradient
+    batch: Any = None
+    models: Models | None = None
+    generator: torch.Generator | None = None
+    x_logits: Tensor | None = None  # [B, K]
+    x_features: Tensor | None = None  # [B, D]
+    strong_logits: Tensor | None = None  # [V*M, K], V strong views stacked
+    strong_features: Tensor | None = None  # [V*M, D]
+    probs: Tensor | None = None  # [M, K] after refine and blend
+    confidence: Tensor | None = None  # [M]
+    label: Tensor | None = None  # [M]
+    mask: Tensor | None = None  # [M] in {0, 1}: accepted
+    weight: Tensor | None = None  # [M] >= 0: factor of an accepted sample's loss
+    memo: dict[str, Tensor] = field(default_factory=dict)  # what one scheme computed and a later one may use
+
+
+@dataclass
+class EpochEnd:
+    """What a scheme may ask for between epochs.
+
+    `score(split)` runs the EMA teacher in evaluation mode over ``"holdout"``, ``"labelled"`` or ``"unlabelled"`` (clean view)
+    and returns ``(logits [N, K], features [N, D], labels [N])``; labels are -1 where unknown.
+    """
+
+    epoch: int
+    step: int
+    score: Callable[[str], tuple[Tensor, Tensor, Tensor]]
+
+
+class Scheme(nn.Module):
+    """One paper's change to the pseudo-label chain. Override only what the paper changes.
+
+    State (running priors, queues, thresholds) is registered as buffers in `setup`, so that it is checkpointed, resumed and
+    moved between devices by itself. No method may synchronise with the device: no ``.item()``, no boolean indexing, no Python
+    branch on a tensor's value.
+    """
+
+    name: ClassVar[str]
+    acts_on: ClassVar[frozenset[str]] = frozenset({"pseudo_label"})
+    """Which parts of a learner the scheme changes: any of ``labelled``, ``pseudo_label``, ``prediction``."""
+    heads: ClassVar[tuple[str, ...]] = ()
+    """Extra linear classifiers on the features, reached as ``models.student.heads[name]``."""
+
+    def setup(self, problem: Problem) -> None:
+        """Allocate state for `problem`."""
+
+    def prepare(self, step: Step) -> None:
+        """See the forward pass before pseudo-labels are made (training only)."""
+
+    def labelled(self, logits: Tensor, step: Step) -> Tensor:
+        """Logits ``[B, K]`` that enter the labelled loss."""
+        return logits
+
+    def refine(self, logits: Tensor, step: Step) -> Tensor:
+        """Weak-view logits ``[M, K]`` that become the pseudo-label."""
+        return logits
+
+    def blend(self, probs: Tensor, step: Step) -> Tensor:
+        """Pseudo-label probabilities ``[M, K]``, rows summing to one."""
+        return probs
+
+    def threshold(self, threshold: Tensor, step: Step) -> Tensor:
+        """Confidence threshold of every row ``[M]``, given ``step.label``."""
+        return threshold
+
+    def accept(self, mask: Tensor, step: Step) -> Tensor:
+        """Acceptance ``[M]`` in {0, 1}."""
+        return mask
+
+    def weigh(self, weight: Tensor, step: Step) -> Tensor:
+        """Loss weight ``[M]`` of accepted rows."""
+        return weight
+
+    def observe(self, step: Step) -> None:
+        """Update state once the pseudo-labels of this step are known."""
+
+    def margin(self, logits: Tensor, step: Step) -> Tensor:
+        """Strong-view logits ``[V*M, K]`` that enter the unlabelled loss."""
+        return logits
+
+    def losses(self, step: Step) -> dict[str, Tensor]:
+        """Further loss terms, already weighted, by name."""
+        return {}
+
+    def predict(self, logits: Tensor, features: Tensor, network: nn.Module) -> Tensor:
+        """Test-time logits ``[N, K]``."""
+        return logits
+
+    def end_epoch(self, end: EpochEnd) -> None:
+        """Re-estimate state between epochs; the host may wait here."""
+
+    def series(self) -> dict[str, Tensor]:
+        """State to log every epoch, each of shape ``[K]``."""
+        return {}
+
+    def snapshot(self) -> dict[str, Tensor]:
+        """Larger state that relabelling cached outputs needs, logged at snapshot epochs, first dimension K."""
+        return {}
+
+
+class Chain(nn.ModuleList):
+    """Schemes applied one after the other, in the order in which the method names them."""
+
+    def _fold(self, hook: str, value: Tensor, *args: Any) -> Tensor:
+        for scheme in self:
+            value = getattr(scheme, hook)(value, *args)
+        return value
+
+    def labelled(self, logits: Tensor, step: Step) -> Tensor:
+        return self._fold("labelled", logits, step)
+
+    def refine(self, logits: Tensor, step: Step) -> Tensor:
+        return self._fold("refine", logits, step)
+
+    def blend(self, probs: Tensor, step: Step) -> Tensor:
+        return self._fold("blend", probs, step)
+
+    def threshold(self, threshold: Tensor, step: Step) -> Tensor:
+        return self._fold("threshold", threshold, step)
+
+    def accept(self, mask: Tensor, step: Step) -> Tensor:
+        return self._fold("accept", mask, step)
+
+    def weigh(self, weight: Tensor, step: Step) -> Tensor:
+        return self._fold("weigh", weight, step)
+
+    def margin(self, logits: Tensor, step: Step) -> Tensor:
+        return self._fold("margin", logits, step)
+
+    def predict(self, logits: Tensor, features: Tensor, network: nn.Module) -> Tensor:
+        return self._fold("predict", logits, features, network)
+
+    def prepare(self, step: Step) -> None:
+        for scheme in self:
+            scheme.prepare(step)
+
+    def observe(self, step: Step) -> None:
+        for scheme in self:
+            scheme.observe(step)
+
+    def end_epoch(self, end: EpochEnd) -> None:
+        for scheme in self:
+            scheme.end_epoch(end)
+
+    def losses(self, step: Step) -> dict[str, Tensor]:
+        return {f"{s.name}/{key}": value for s in self for key, value in s.losses(step).items()}
+
+    def series(self) -> dict[str, Tensor]:
+        return {f"{s.name}/{key}": value for s in self for key, value in s.series().items()}
+
+    def snapshot(self) -> dict[str, Tensor]:
+        return {f"{s.name}/{key}": value for s in self for key, value in s.snapshot().items()}
