@@ -1,0 +1,72 @@
+# `make` lists the targets. Variables: PY (the Python to build with), VENV (where to), JOBS (runs at a time), ARGS (more for jupyter or pytest).
+PY ?= python3
+VENV ?= .venv
+JOBS ?= 2
+SEED ?= 0
+DATA ?= glyphs-lt
+METHODS = supervised "supervised(augment=strong)" fixmatch usadtm fixmatch+la fixmatch+daso fixmatch+debiaspl
+DEMO = notebooks/01_scrub_through_training.py
+PAGE = site/01_scrub_through_training.html
+
+BIN = $(VENV)/bin
+READY = $(VENV)/.ready
+HALF = $(VENV)/.half-made
+LAB_SETTINGS = $(VENV)/share/jupyter/lab/settings/overrides.json
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo lab test lint bench constraints clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r name text; do printf '%-18s%s\n' "$$name" "$$text"; done
+
+setup: $(READY) ## create .venv with everything in it (uv is used if it is on PATH; nothing happens if nothing changed)
+
+# An environment is half-made until its first installation has ended; an interrupted one is made anew.
+$(READY): pyproject.toml constraints.txt
+	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11, 5))' || { \
+		echo "pldebias needs Python >= 3.11.5, but '$(PY)' is: $$($(PY) --version 2>&1 || true)" >&2; \
+		echo "Name a newer one, e.g.: make setup PY=python3.12" >&2; exit 1; }
+	@if [ -e $(HALF) ]; then echo "The last setup was interrupted; $(VENV) is made anew."; rm -rf $(VENV); fi
+	@echo "Setting up $(VENV): about 6 GB on Linux, most of it PyTorch with CUDA; minutes with pip ..."
+	@if [ ! -e $(BIN)/python ]; then mkdir -p $(VENV) && touch $(HALF); fi; \
+	if command -v uv >/dev/null 2>&1; then \
+		{ [ -e $(BIN)/python ] || uv venv -q --allow-existing --python $(PY) $(VENV); } && \
+		uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[dev]'; \
+	else \
+		{ [ -e $(BIN)/pip ] || $(PY) -m venv $(VENV); } && \
+		$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'; \
+	fi
+	@rm -f $(HALF) && touch $@
+
+demo: $(READY) ## train seven methods on a small long-tailed set (minutes on a CPU), then write the explorer as a page
+	$(BIN)/pldebias train $(METHODS) --data $(DATA) --seed $(SEED) --jobs $(JOBS)
+	$(BIN)/pldebias runs
+	$(BIN)/python -m pldebias.widgets.static $(DEMO) $(PAGE)
+	@echo
+	@echo "Runs:     runs/$(DATA)/  (Zarr groups: pldebias.open_run, or xarray.open_zarr)"
+	@echo "Page:     $(PAGE)  (open it in a browser; it needs no network and no Python)"
+	@echo "Notebook: make lab, then notebooks/01_scrub_through_training"
+
+lab: $(READY) $(LAB_SETTINGS) ## open the notebooks in JupyterLab (this machine only, with a token)
+	$(BIN)/jupyter lab --ip=127.0.0.1 --ServerApp.root_dir=$(CURDIR) --LabApp.default_url=/lab/tree/notebooks $(ARGS)
+
+$(LAB_SETTINGS): $(READY)
+	@mkdir -p $(@D)
+	@echo '{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false}}' > $@
+
+test: $(READY) ## run the tests; browser tests need Chromium
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY) ## check style
+	$(BIN)/ruff check .
+
+bench: $(READY) ## measure speed (minutes; prints tables)
+	$(BIN)/python -m benchmarks
+
+constraints: ## resolve all versions anew (maintainers; needs uv)
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11.5 --no-header --no-annotate --no-emit-package pldebias \
+		--no-emit-index-url --no-emit-find-links --upgrade -q -o constraints.txt
+
+clean: ## remove builds, caches and pages; runs, data and .venv stay
+	rm -rf build dist site *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find pldebias tests benchmarks notebooks -name __pycache__ -type d -prune -exec rm -rf {} +
