@@ -101,11 +101,14 @@ class EpochEnd:
 
     `score(split)` runs the EMA teacher in evaluation mode over ``"holdout"``, ``"labelled"`` or ``"unlabelled"`` (clean view)
     and returns ``(logits [N, K], features [N, D], labels [N])``; labels are -1 where unknown.
+    `new_generation(index, labels)` starts over with a fresh network whose labelled set is the original one and these rows of the
+    unlabelled set under these labels.
     """
 
-    epoch: int
-    step: int
+    epoch: int  # 0-based, the one that ended
+    step: int  # optimiser steps done
     score: Callable[[str], tuple[Tensor, Tensor, Tensor]]
+    new_generation: Callable[[Tensor, Tensor], None]
 
 
 class Scheme(nn.Module):
@@ -119,8 +122,13 @@ class Scheme(nn.Module):
     name: ClassVar[str]
     acts_on: ClassVar[frozenset[str]] = frozenset({"pseudo_label"})
     """Which parts of a learner the scheme changes: any of ``labelled``, ``pseudo_label``, ``prediction``."""
-    heads: ClassVar[tuple[str, ...]] = ()
-    """Extra linear classifiers on the features, reached as ``models.student.heads[name]``."""
+    heads: ClassVar[dict[str, int | None]] = {}
+    """Extra linear heads on the features, name -> width (None: K), reached as ``models.student.heads[name]``."""
+
+    @property
+    def needs(self) -> dict[str, Any]:
+        """Data options (fields of the split) that the scheme cannot do without, such as a hold-out."""
+        return {}
 
     def setup(self, problem: Problem) -> None:
         """Allocate state for `problem`."""
@@ -131,6 +139,10 @@ class Scheme(nn.Module):
     def labelled(self, logits: Tensor, step: Step) -> Tensor:
         """Logits ``[B, K]`` that enter the labelled loss."""
         return logits
+
+    def weigh_labelled(self, losses: Tensor, step: Step) -> Tensor:
+        """Per-sample labelled losses ``[B]``, before their mean."""
+        return losses
 
     def refine(self, logits: Tensor, step: Step) -> Tensor:
         """Weak-view logits ``[M, K]`` that become the pseudo-label."""
@@ -167,6 +179,9 @@ class Scheme(nn.Module):
         """Test-time logits ``[N, K]``."""
         return logits
 
+    def after_step(self, done: int) -> None:
+        """Work on the whole set between two steps, when `done` optimiser steps lie behind; the host may wait here."""
+
     def end_epoch(self, end: EpochEnd) -> None:
         """Re-estimate state between epochs; the host may wait here."""
 
@@ -189,6 +204,9 @@ class Chain(nn.ModuleList):
 
     def labelled(self, logits: Tensor, step: Step) -> Tensor:
         return self._fold("labelled", logits, step)
+
+    def weigh_labelled(self, losses: Tensor, step: Step) -> Tensor:
+        return self._fold("weigh_labelled", losses, step)
 
     def refine(self, logits: Tensor, step: Step) -> Tensor:
         return self._fold("refine", logits, step)
@@ -218,6 +236,10 @@ class Chain(nn.ModuleList):
     def observe(self, step: Step) -> None:
         for scheme in self:
             scheme.observe(step)
+
+    def after_step(self, done: int) -> None:
+        for scheme in self:
+            scheme.after_step(done)
 
     def end_epoch(self, end: EpochEnd) -> None:
         for scheme in self:

@@ -1,0 +1,203 @@
+"""From ``"fixmatch+la+daso(T=0.3)"`` to a method: a learner and an ordered chain of schemes.
+
+This is the staircase between the two wings of the package: training builds a method to learn with, analysis builds one to relabel
+cached outputs with.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import inspect
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from pldebias import learners, schemes
+from pldebias.learners import Learner
+from pldebias.schemes import Chain, EpochEnd, Models, Problem, Scheme, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class MethodError(ValueError):
+    """A method string that names something unknown or impossible."""
+
+
+class Part(NamedTuple):
+    """One name of a method string and the options written behind it."""
+
+    name: str
+    options: dict[str, Any]
+
+    def __str__(self) -> str:
+        options = ", ".join(f"{k}={v if isinstance(v, str) else repr(v)}" for k, v in self.options.items())
+        return f"{self.name}({options})" if options else self.name
+
+
+def _exported(module: Any, base: type) -> dict[str, type]:
+    classes = (getattr(module, name) for name in module.__all__)
+    return {cls.name: cls for cls in classes if isinstance(cls, type) and issubclass(cls, base) and cls is not base}
+
+
+LEARNERS: dict[str, type[Learner]] = _exported(learners, Learner)
+SCHEMES: dict[str, type[Scheme]] = _exported(schemes, Scheme)
+
+
+def parse(method: str) -> tuple[Part, ...]:
+    """Split a method string into its parts.
+
+    Parameters
+    ----------
+    method : str
+        ``name`` or ``name(option=value, ...)``, joined by ``+``. Values are Python literals; a bare word is a string.
+
+    Raises
+    ------
+    MethodError
+        If the string cannot be read.
+    """
+    try:
+        node = ast.parse(method.strip(), mode="eval").body
+        parts: list[Part] = []
+        while isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+            parts.append(_part(node.right))
+            node = node.left
+        parts.append(_part(node))
+    except (SyntaxError, TypeError, ValueError, RecursionError, MemoryError) as error:
+        raise MethodError(f"method {method!r} cannot be read; write it like 'fixmatch+la+daso(T=0.3)'") from error
+    return tuple(reversed(parts))
+
+
+def _part(node: ast.expr) -> Part:
+    if isinstance(node, ast.Name):
+        return Part(node.id, {})
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)) or node.args or any(k.arg is None for k in node.keywords):
+        raise ValueError("a part is name or name(option=value)")
+    values = ((k.arg, k.value) for k in node.keywords)
+    return Part(node.func.id, {name: value.id if isinstance(value, ast.Name) else ast.literal_eval(value) for name, value in values})
+
+
+def slug(method: str) -> str:
+    """The method as the name of a folder, as in ``runs/glyphs-lt/fixmatch+daso/s0``."""
+    return re.sub(r"[^A-Za-z0-9+=.,-]+", "_", "+".join(map(str, parse(method))).replace(", ", ",")).strip("_")
+
+
+def _create(kind: str, table: dict[str, type], part: Part, defaults: Mapping[str, Mapping[str, Any]]) -> Any:
+    if part.name not in table:
+        other = LEARNERS if table is SCHEMES else SCHEMES
+        close = difflib.get_close_matches(part.name, table, 1)
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        if part.name in other:
+            hint = " (a method starts with one learner; schemes follow)"
+        raise MethodError(f"{kind} {part.name!r} is not known{hint}; choose one of {', '.join(sorted(table))}")
+    cls = table[part.name]
+    known = {name: p for name, p in inspect.signature(cls).parameters.items() if p.kind is not p.VAR_KEYWORD}
+    unknown = [name for name in part.options if name not in known]
+    if unknown:
+        raise MethodError(f"{part.name} has no option {unknown[0]!r}; it takes {', '.join(known) or 'none'}")
+    try:
+        return cls(**{**{k: v for k, v in defaults.get(part.name, {}).items() if k in known}, **part.options})
+    except (TypeError, ValueError) as error:
+        raise MethodError(f"{part}: {error}") from error
+
+
+class Method(nn.Module):
+    """A learner with its schemes: everything of a training that is not the network, the data or the optimiser.
+
+    Its buffers are the method's whole state; `state_dict` saves and restores it.
+    """
+
+    def __init__(self, learner: Learner, chain: Chain, spelling: str):
+        super().__init__()
+        self.learner, self.chain, self.spelling = learner, chain, spelling
+
+    def setup(self, problem: Problem) -> Method:
+        """Allocate the state of the learner and of every scheme."""
+        self.problem = problem
+        for part in self.parts:
+            part.setup(problem)
+        return self
+
+    @property
+    def parts(self) -> tuple[nn.Module, ...]:
+        return (self.learner, *self.chain)
+
+    @property
+    def heads(self) -> tuple[tuple[str, int | None], ...]:
+        """Extra linear heads that the network needs: name and width (None: K)."""
+        return tuple(head for part in self.parts for head in part.heads.items())
+
+    @property
+    def needs(self) -> dict[str, Any]:
+        """Data options that the schemes cannot do without."""
+        return {name: value for scheme in self.chain for name, value in scheme.needs.items()}
+
+    @property
+    def trains_on_unlabelled(self) -> bool:
+        return bool(self.learner.unlabelled_views)
+
+    def losses(self, models: Models, batch: Any, t: Tensor, generator: torch.Generator | None = None) -> tuple[dict[str, Tensor], Step]:
+        """Loss terms of one training step, and the record of what was pseudo-labelled."""
+        step = Step(t, self.problem, self.chain, index=batch.index, batch=batch, models=models, generator=generator)
+        return self.learner.losses(step), step
+
+    def relabel(self, logits: Tensor, features: Tensor, t: Tensor, index: Tensor | None = None) -> Step:
+        """Pseudo-labels that this method, in its present state, gives to given weak-view outputs ``[N, K]`` and ``[N, D]``."""
+        step = Step(t, self.problem, self.chain, index=index, weak_logits=logits, weak_features=features)
+        self.learner.pseudo_label(step)
+        return step
+
+    def predict(self, features: Tensor, logits: Tensor, network: nn.Module) -> Tensor:
+        """Test-time logits ``[N, K]``."""
+        return self.chain.predict(logits, features, network)
+
+    def after_step(self, done: int) -> None:
+        self.chain.after_step(done)
+
+    def end_epoch(self, end: EpochEnd) -> None:
+        self.learner.end_epoch(end)
+        self.chain.end_epoch(end)
+
+    def series(self) -> dict[str, Tensor]:
+        """State to log every epoch, by ``"part/name"``, each ``[K]``."""
+        return {**{f"{self.learner.name}/{k}": v for k, v in self.learner.series().items()}, **self.chain.series()}
+
+    def snapshot(self) -> dict[str, Tensor]:
+        """Larger state to log at snapshot epochs, by ``"part/name"``, first dimension K."""
+        return {**{f"{self.learner.name}/{k}": v for k, v in self.learner.snapshot().items()}, **self.chain.snapshot()}
+
+
+def build_method(method: str, defaults: Mapping[str, Mapping[str, Any]] | None = None) -> Method:
+    """Build a method from its string.
+
+    Parameters
+    ----------
+    method : str
+        Such as ``"fixmatch+la+daso"``; see `parse`.
+    defaults : mapping, optional
+        Options by part name, such as ``{"fixmatch": {"threshold": 0.9}}``, under those that the string writes out.
+
+    Raises
+    ------
+    MethodError
+        If a name or an option is not known, a scheme is named twice, or a scheme would change what the learner does not do.
+    """
+    defaults = defaults or {}
+    first, *rest = parse(method)
+    learner = _create("learner", LEARNERS, first, defaults)
+    chain = Chain(_create("scheme", SCHEMES, part, defaults) for part in rest)
+    names = [part.name for part in rest]
+    for name in names:
+        if names.count(name) > 1:
+            raise MethodError(f"scheme {name!r} is named twice in {method!r}; a scheme acts once, remove one")
+    for scheme in chain:
+        impossible = scheme.acts_on - learner.offers
+        if impossible:
+            can = [n for n, c in LEARNERS.items() if scheme.acts_on <= c.offers]
+            part = " and ".join(sorted(impossible)).replace("_", "-")
+            raise MethodError(f"{method!r}: {scheme.name} changes the {part} step, which {learner.name} has not; it goes with {', '.join(can)}")
+    return Method(learner, chain, "+".join(map(str, (first, *rest))))

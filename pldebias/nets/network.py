@@ -1,0 +1,89 @@
+"""From a backbone's name to a network that returns features and logits."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from torch import Tensor, nn
+
+from pldebias.nets.small import CNN, TinyResNet
+from pldebias.nets.wrn import WideResNet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+class Output(NamedTuple):
+    """Features ``[N, D]`` and logits ``[N, K]`` of one forward pass."""
+
+    features: Tensor
+    logits: Tensor
+
+
+def _linear(features: int, classes: int) -> nn.Linear:
+    layer = nn.Linear(features, classes)
+    nn.init.xavier_normal_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+class Network(nn.Module):
+    """Backbone, linear classifier and named extra heads.
+
+    Parameters
+    ----------
+    backbone : nn.Module
+        Maps images to features ``[N, D]`` and states D as ``feature_dim``.
+    num_classes : int
+        K.
+    heads : sequence of (str, int)
+        Names and widths of further linear heads on the features (a balanced classifier, a rotation head).
+    """
+
+    def __init__(self, backbone: nn.Module, num_classes: int, heads: Sequence[tuple[str, int]] = ()):
+        super().__init__()
+        self.backbone = backbone
+        self.feature_dim: int = backbone.feature_dim
+        self.classifier = _linear(self.feature_dim, num_classes)
+        self.heads = nn.ModuleDict({name: _linear(self.feature_dim, width) for name, width in heads})
+
+    def forward(self, x: Tensor) -> Output:
+        features = self.backbone(x)
+        return Output(features, self.classifier(features))
+
+
+def _resnet(name: str, in_channels: int, pretrained: bool = False) -> nn.Module:
+    """A torchvision ResNet without its classifier; `pretrained` loads torchvision's default ImageNet weights."""
+    from torchvision import models
+
+    if in_channels != 3:
+        raise ValueError(f"{name} takes colour images (3 channels), these have {in_channels}; use network='wrn28_2' or 'cnn_glyphs'")
+    net = getattr(models, name)(weights="DEFAULT" if pretrained else None)
+    net.feature_dim = net.fc.in_features
+    net.fc = nn.Identity()
+    return net
+
+
+NETWORKS: dict[str, Callable[[int], nn.Module]] = {
+    "wrn28_2": WideResNet,
+    "cnn_glyphs": partial(CNN, layout="glyphs"),
+    "cnn_digits": partial(CNN, layout="digits"),
+    "tiny_resnet": TinyResNet,
+    **{name: partial(_resnet, name) for name in ("resnet18", "resnet34", "resnet50")},
+    "resnet50_imagenet": partial(_resnet, "resnet50", pretrained=True),
+}
+"""Backbones by name; each is called with the number of image channels."""
+
+
+def build_network(name: str, in_channels: int, num_classes: int, heads: Sequence[tuple[str, int]] = ()) -> Network:
+    """Build a network by its name in `NETWORKS`.
+
+    Raises
+    ------
+    ValueError
+        If the name is not known; the message lists those that are.
+    """
+    if name not in NETWORKS:
+        raise ValueError(f"network {name!r} is not known; choose one of {', '.join(NETWORKS)}")
+    return Network(NETWORKS[name](in_channels), num_classes, heads)

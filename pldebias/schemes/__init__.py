@@ -1,0 +1,8 @@
+"""One file per paper: pure functions on tensors first, the small stateful part under them."""
+
+from pldebias.schemes.base import Chain, EpochEnd, Models, Problem, Scheme, Step
+from pldebias.schemes.daso import DASO
+from pldebias.schemes.debiaspl import DebiasPL
+from pldebias.schemes.la import LA
+
+__all__ = ["DASO", "LA", "Chain", "DebiasPL", "EpochEnd", "Models", "Problem", "Scheme", "Step"]

@@ -1,0 +1,74 @@
+"""Logit adjustment: add or subtract the log of a class prior.
+
+References
+----------
+Menon et al., Long-Tail Learning via Logit Adjustment, ICLR 2021.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from pldebias.schemes.base import Problem, Scheme, Step
+
+_TINY = 1e-12  # a class without a sample gets a large finite adjustment, not an infinite one
+
+
+def adjust(logits: Tensor, prior: Tensor, tau: float = 1.0) -> Tensor:
+    """Adjusted logits of the training loss, ``logits + tau * log(prior)`` (Menon et al., eq. 10).
+
+    Parameters
+    ----------
+    logits : Tensor
+        Shape ``[N, K]``.
+    prior : Tensor
+        Class frequencies, shape ``[K]``, summing to one; zeros count as 1e-12.
+    tau : float, default 1.0
+        Strength; 0 returns the logits unchanged.
+
+    Returns
+    -------
+    Tensor
+        Shape ``[N, K]``.
+    """
+    return logits + tau * prior.clamp(min=_TINY).log()
+
+
+def posthoc(logits: Tensor, prior: Tensor, tau: float = 1.0) -> Tensor:
+    """Post-hoc adjusted logits of inference, ``logits - tau * log(prior)`` (Menon et al., eq. 9); arguments as in `adjust`."""
+    return logits - tau * prior.clamp(min=_TINY).log()
+
+
+class LA(Scheme):
+    """Logit adjustment by the labelled class frequencies.
+
+    Parameters
+    ----------
+    tau : float, default 1.0
+        Strength of the adjustment.
+    at : {"train", "posthoc", "pseudo"}, default "train"
+        ``train`` adds ``tau * log prior`` to the labelled loss, which is what DASO's tables call LA; ``posthoc`` subtracts it at
+        test time; ``pseudo`` subtracts it from the weak-view logits that become pseudo-labels (SEVAL's FixMatch-LA).
+    """
+
+    name = "la"
+
+    def __init__(self, tau: float = 1.0, at: str = "train"):
+        super().__init__()
+        acts_on = {"train": "labelled", "posthoc": "prediction", "pseudo": "pseudo_label"}
+        if at not in acts_on:
+            raise ValueError(f"la(at={at!r}) is not known; choose one of {', '.join(acts_on)}")
+        self.tau, self.at = tau, at
+        self.acts_on = frozenset({acts_on[at]})
+
+    def setup(self, problem: Problem) -> None:
+        self.register_buffer("prior", problem.prior)
+
+    def labelled(self, logits: Tensor, step: Step) -> Tensor:
+        return adjust(logits, self.prior, self.tau) if self.at == "train" else logits
+
+    def refine(self, logits: Tensor, step: Step) -> Tensor:
+        return posthoc(logits, self.prior, self.tau) if self.at == "pseudo" else logits
+
+    def predict(self, logits: Tensor, features: Tensor, network: nn.Module) -> Tensor:
+        return posthoc(logits, self.prior, self.tau) if self.at == "posthoc" else logits
