@@ -1,0 +1,1 @@
+"""Reading side: metrics, what-if relabelling, embeddings and comparisons of recorded runs."""
