@@ -1,0 +1,23 @@
+"""Data: sources, long-tailed splits, batched augmentation and loaders. Images are uint8 tensors ``[N, C, H, W]`` throughout."""
+
+from pldebias.data.augment import Augment, make_augment
+from pldebias.data.dataset import Dataset, Images, SplitSpec, build
+from pldebias.data.errors import DataError
+from pldebias.data.loaders import Batch, ResidentLoader
+from pldebias.data.longtail import class_counts
+from pldebias.data.sources import Source, load_source
+
+__all__ = [
+    "Augment",
+    "Batch",
+    "DataError",
+    "Dataset",
+    "Images",
+    "ResidentLoader",
+    "Source",
+    "SplitSpec",
+    "build",
+    "class_counts",
+    "load_source",
+    "make_augment",
+]

@@ -1,0 +1,170 @@
+"""Where images come from: one `Source` for every data set, found by the name in a split's `source`."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from pldebias.data import digits, glyphs
+from pldebias.data.errors import DataError
+
+CIFAR10 = tuple("airplane automobile bird cat deer dog frog horse ship truck".split())
+STL10 = tuple("airplane bird car cat deer dog horse monkey ship truck".split())
+FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+SVHN_SIZES = (4948, 13861, 10585, 8497, 7458, 6882, 5727, 5595, 5045, 4659)
+DIGITS_SIZES = (128, 132, 127, 133, 131, 132, 131, 129, 124, 130)
+
+_CIFAR = ((0.4914, 0.4822, 0.4465), (0.2471, 0.2435, 0.2616))
+_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+def _bytes(*values: float) -> tuple[float, ...]:
+    return tuple(v / 255 for v in values)
+
+
+# mean and std by protocol, as the two code bases have them; USB normalises CIFAR-10 by the ImageNet constants.
+_STATISTICS: dict[tuple[str, str], tuple[tuple[float, ...], tuple[float, ...]]] = {
+    ("glyphs", "daso"): (glyphs.MEAN, glyphs.STD),
+    ("digits", "daso"): (digits.MEAN, digits.STD),
+    ("cifar10", "daso"): _CIFAR,
+    ("cifar10", "usb"): _IMAGENET,
+    ("cifar100", "daso"): ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
+    ("cifar100", "usb"): (_bytes(129.3, 124.1, 112.4), _bytes(68.2, 65.4, 70.4)),
+    ("stl10", "daso"): _CIFAR,
+    ("stl10", "usb"): (_bytes(112.4, 109.1, 98.6), _bytes(68.4, 66.6, 68.5)),
+    ("svhn", "daso"): ((0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970)),
+    ("fashionmnist", "daso"): ((0.2860,), (0.3530,)),
+}
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a named source before anything is read."""
+
+    class_names: tuple[str, ...] | None = None
+    sizes: tuple[int, ...] | None = None  # training images per class; None where the supply is endless
+    order: tuple[int, ...] | None = None  # class ids, head to tail; None is 0..K-1
+    n1: int | None = None  # head class sizes used when the split names none
+    m1: int | None = None
+    own_unlabelled: bool = False  # brings an unlabelled set of unknown labels
+
+
+KNOWN: dict[str, Known] = {
+    "glyphs": Known(glyphs.CHARACTERS, None, None, 20, 2000),
+    "digits": Known(digits.NAMES, DIGITS_SIZES, digits.ORDER, 60, 64),
+    "cifar10": Known(CIFAR10, (5000,) * 10),
+    "cifar100": Known(None, (500,) * 100),
+    "stl10": Known(STL10, (500,) * 10, own_unlabelled=True),
+    "svhn": Known(digits.NAMES, SVHN_SIZES),
+    "fashionmnist": Known(FASHION, (6000,) * 10),
+}
+PATH_SOURCES = ("imagefolder", "parquet")
+
+
+@dataclass
+class Source:
+    """A data set before any split.
+
+    Parameters
+    ----------
+    images, test_images : Tensor or lazy images
+        uint8 ``[N, C, H, W]``.
+    labels, test_labels : Tensor
+        int64 ``[N]``.
+    class_names : tuple of str
+        K names.
+    mean, std : tuple of float
+        Of pixels in [0, 1], per channel.
+    order : tuple of int
+        Class ids from head to tail that the source proposes.
+    extra_images, extra_labels : optional
+        An unlabelled set of its own; labels -1 where unknown.
+    content : str
+        Changes when the images change; only for sources too large to hash.
+    """
+
+    images: Tensor
+    labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+    class_names: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    order: tuple[int, ...]
+    extra_images: Tensor | None = None
+    extra_labels: Tensor | None = None
+    content: str = field(default="")
+
+
+def data_root(root: str | os.PathLike | None) -> Path:
+    """Folder for downloads and decoded images: `root`, else ``$PLDEBIAS_DATA``, else ``./data``."""
+    return Path(root or os.environ.get("PLDEBIAS_DATA") or "data")
+
+
+def parse_source(name: str) -> tuple[str, str]:
+    """Split ``"parquet:PATH"`` into its kind and path (empty for the named sources); raises `DataError` for an unknown name."""
+    kind, _, path = str(name).partition(":")
+    if kind in PATH_SOURCES:
+        if not path:
+            raise DataError(f"source {name!r} needs a path: {kind}:PATH")
+        return kind, path
+    if name in KNOWN:
+        return name, ""
+    allowed = [*KNOWN, *(f"{kind}:PATH" for kind in PATH_SOURCES)]
+    close = difflib.get_close_matches(kind.lower().replace("-", "").replace("_", ""), [*KNOWN, *PATH_SOURCES], n=1, cutoff=0.5)
+    raise DataError(f"unknown source {name!r}" + (f"; did you mean {close[0]!r}?" if close else "") + f" Allowed: {', '.join(allowed)}")
+
+
+def statistics(kind: str, protocol: str) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """Mean and std per channel that a protocol normalises a named source with; None for a user's own images."""
+    return _STATISTICS.get((kind, protocol)) or _STATISTICS.get((kind, "daso"))
+
+
+def load_source(
+    name: str, *, root: str | os.PathLike | None = None, image_size: int | None = None, protocol: str = "daso", progress: bool = False
+) -> Source:
+    """Read a whole source, downloading or decoding where needed. Glyphs are not read but rendered: see `build`.
+
+    Parameters
+    ----------
+    name : str
+        ``digits``, ``cifar10``, ``cifar100``, ``stl10``, ``svhn``, ``fashionmnist``, ``imagefolder:PATH`` or ``parquet:PATH``.
+    root : path, optional
+        Data root, see `data_root`.
+    image_size : int, optional
+        Resize to this height and width (bilinear with antialiasing, the pixels of Pillow); None keeps the images' own size.
+    protocol : str, default "daso"
+        Chooses the normalisation constants.
+    progress : bool, default False
+        Show progress bars for downloads and decoding.
+    """
+    kind, path = parse_source(name)
+    loaders: dict[str, Callable[[], Source]] = {"digits": lambda: _load_digits(image_size)}
+    return loaders[kind]()
+
+
+def _load_digits(image_size: int | None) -> Source:
+    images, labels, test_images, test_labels = digits.load()
+    return Source(images, labels, test_images, test_labels, digits.NAMES, digits.MEAN, digits.STD, digits.ORDER)
+
+
+def render_glyphs(counts: list[dict[int, int]], seed: int, size: int) -> list[tuple[Tensor, Tensor]]:
+    """Images and labels for every requested set, in turn from one stream: generator ``10000 + seed``."""
+    generator = torch.Generator().manual_seed(10000 + seed)
+    sets = []
+    for wanted in counts:
+        labels = torch.tensor(list(wanted)).repeat_interleave(torch.tensor(list(wanted.values())))
+        sets.append((glyphs.render(labels, generator, size), labels))
+    return sets
+
+
+def glyph_test_set(size: int) -> tuple[Tensor, Tensor]:
+    """The one test set of all glyph splits, 200 images a class, whatever the seed."""
+    labels = torch.arange(len(glyphs.CHARACTERS)).repeat_interleave(glyphs.TEST_PER_CLASS)
+    return glyphs.render(labels, torch.Generator().manual_seed(glyphs.TEST_SEED), size), labels
