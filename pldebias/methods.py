@@ -114,6 +114,8 @@ class Method(nn.Module):
     def __init__(self, learner: Learner, chain: Chain, spelling: str):
         super().__init__()
         self.learner, self.chain, self.spelling = learner, chain, spelling
+        for scheme in chain:
+            learner.serve(scheme)
 
     def setup(self, problem: Problem) -> Method:
         """Allocate the state of the learner and of every scheme."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from pldebias.schemes import EpochEnd, Problem, Step
+    from pldebias.schemes import EpochEnd, Problem, Scheme, Step
 
 
 class Learner(nn.Module):
@@ -28,7 +28,7 @@ class Learner(nn.Module):
     labelled_views: tuple[str, ...] = ("weak",)
     unlabelled_views: tuple[str, ...] = ()
     """Views that a batch brings: ``identity``, ``weak``, ``strong``; a trailing digit asks for another independent draw."""
-    offers: ClassVar[frozenset[str]] = frozenset({"labelled", "pseudo_label", "prediction"})
+    offers: ClassVar[frozenset[str]] = frozenset({"labelled", "pseudo_label", "acceptance", "views", "prediction"})
     """The parts that schemes may change (`Scheme.acts_on`)."""
     heads: ClassVar[dict[str, int | None]] = {}
     """Extra linear heads, name -> width (None: K)."""
@@ -41,6 +41,11 @@ class Learner(nn.Module):
 
     def setup(self, problem: Problem) -> None:
         """Allocate state for `problem`."""
+
+    def serve(self, scheme: Scheme) -> None:
+        """Bring the views that `scheme` asks for beside the learner's own."""
+        self.labelled_views = tuple(dict.fromkeys((*self.labelled_views, *scheme.labelled_views)))
+        self.unlabelled_views = tuple(dict.fromkeys((*self.unlabelled_views, *scheme.unlabelled_views)))
 
     def losses(self, step: Step) -> dict[str, Tensor]:
         """Run the forward passes of one step, make its pseudo-labels and return the weighted loss terms by name.
@@ -56,16 +61,16 @@ class Learner(nn.Module):
         """
         images = [*step.batch.labelled.values(), *(step.batch.unlabelled[view] for view in (weak, *strong) if view)]
         features, logits = step.models.student(torch.cat(images))
-        features, logits = features.float(), logits.float()
         rows = [len(step.batch.y) * len(step.batch.labelled), len(step.batch.index) if weak else 0]
         (step.x_features, weak_features, step.strong_features) = features.tensor_split((rows[0], sum(rows)))
         (step.x_logits, weak_logits, step.strong_logits) = logits.tensor_split((rows[0], sum(rows)))
         if weak:
             step.weak_features, step.weak_logits = weak_features.detach(), weak_logits.detach()
 
-    def labelled_loss(self, step: Step) -> Tensor:
-        """Cross-entropy of the labelled views, as the schemes change it."""
-        targets = step.batch.y.repeat(len(step.batch.labelled))
+    def labelled_loss(self, step: Step, targets: Tensor | None = None) -> Tensor:
+        """Cross-entropy of the labelled views, as the schemes change it; `targets` (default: the labels) may be probabilities."""
+        if targets is None:
+            targets = step.batch.y.repeat(len(step.batch.labelled))
         losses = nn.functional.cross_entropy(step.chain.labelled(step.x_logits, step), targets, reduction="none")
         return step.chain.weigh_labelled(losses, step).mean()
 
@@ -87,6 +92,12 @@ class Learner(nn.Module):
     def threshold(self, step: Step) -> Tensor:
         """Confidence threshold of every row ``[M]`` before schemes change it."""
         return torch.full_like(step.confidence, self.confidence_threshold)
+
+    def prepare(self, step: Step) -> None:
+        """See the forward pass before pseudo-labels are made (training only)."""
+
+    def observe(self, step: Step) -> None:
+        """Update state once the pseudo-labels of this step are known (training only)."""
 
     def end_epoch(self, end: EpochEnd) -> None:
         """Re-estimate state between epochs."""

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 class FixMatch(Learner):
     """Hard pseudo-labels of the student's weak view, above a confidence threshold, train the strong view.
 
+    Where a scheme asks for a second strong view, the unlabelled loss is the mean over both.
+
     Parameters
     ----------
     threshold : float, default 0.95
@@ -38,9 +40,12 @@ class FixMatch(Learner):
 
     def losses(self, step: Step) -> dict[str, Tensor]:
         chain = step.chain
-        self.forward_views(step, "weak", ("strong",))
+        self.forward_views(step, "weak", tuple(view for view in self.unlabelled_views if view.startswith("strong")))
+        self.prepare(step)
         chain.prepare(step)
         self.pseudo_label(step)
+        self.observe(step)
         chain.observe(step)
-        unlabelled = masked_cross_entropy(chain.margin(step.strong_logits, step), step.label, step.mask * step.weight)
+        target = chain.target(step.label, step)
+        unlabelled = masked_cross_entropy(chain.margin(step.strong_logits, step), target, step.mask * step.weight)
         return {"labelled": self.labelled_loss(step), "unlabelled": self.lambda_u * unlabelled, **chain.losses(step)}

@@ -121,7 +121,17 @@ class Scheme(nn.Module):
 
     name: ClassVar[str]
     acts_on: ClassVar[frozenset[str]] = frozenset({"pseudo_label"})
-    """Which parts of a learner the scheme changes: any of ``labelled``, ``pseudo_label``, ``prediction``."""
+    """Which parts of a learner the scheme changes, any of
+
+    * ``labelled``: the labelled loss;
+    * ``pseudo_label``: the pseudo-label;
+    * ``acceptance``: which pseudo-labels are used, and their weight, without which the scheme would do nothing;
+    * ``views``: losses of its own on the outputs of the labelled and the strong views;
+    * ``prediction``: the logits at test time.
+    """
+    labelled_views: ClassVar[tuple[str, ...]] = ()
+    unlabelled_views: ClassVar[tuple[str, ...]] = ()
+    """Views that the paper uses; the learner brings those that it does not bring by itself."""
     heads: ClassVar[dict[str, int | None]] = {}
     """Extra linear heads on the features, name -> width (None: K), reached as ``models.student.heads[name]``."""
 
@@ -166,6 +176,10 @@ class Scheme(nn.Module):
 
     def observe(self, step: Step) -> None:
         """Update state once the pseudo-labels of this step are known."""
+
+    def target(self, target: Tensor, step: Step) -> Tensor:
+        """What strong views are to predict: class ids ``[M]`` or probabilities ``[M, K]``."""
+        return target
 
     def margin(self, logits: Tensor, step: Step) -> Tensor:
         """Strong-view logits ``[V*M, K]`` that enter the unlabelled loss."""
@@ -222,6 +236,9 @@ class Chain(nn.ModuleList):
 
     def weigh(self, weight: Tensor, step: Step) -> Tensor:
         return self._fold("weigh", weight, step)
+
+    def target(self, target: Tensor, step: Step) -> Tensor:
+        return self._fold("target", target, step)
 
     def margin(self, logits: Tensor, step: Step) -> Tensor:
         return self._fold("margin", logits, step)
