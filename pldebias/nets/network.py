@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from pldebias.nets.small import CNN, TinyResNet
@@ -37,20 +38,29 @@ class Network(nn.Module):
         Maps images to features ``[N, D]`` and states D as ``feature_dim``.
     num_classes : int
         K.
-    heads : sequence of (str, int)
-        Names and widths of further linear heads on the features (a balanced classifier, a rotation head).
+    heads : sequence of (str, int or None)
+        Names and widths (None: K) of further linear heads on the features (a balanced classifier, a rotation head).
+
+    Notes
+    -----
+    With ``bf16`` set, the forward pass runs under bfloat16 autocast; outputs are float32 either way, so that losses and pseudo-labels
+    never see the lower precision.
     """
 
-    def __init__(self, backbone: nn.Module, num_classes: int, heads: Sequence[tuple[str, int]] = ()):
+    bf16 = False
+
+    def __init__(self, backbone: nn.Module, num_classes: int, heads: Sequence[tuple[str, int | None]] = ()):
         super().__init__()
         self.backbone = backbone
         self.feature_dim: int = backbone.feature_dim
         self.classifier = _linear(self.feature_dim, num_classes)
-        self.heads = nn.ModuleDict({name: _linear(self.feature_dim, width) for name, width in heads})
+        self.heads = nn.ModuleDict({name: _linear(self.feature_dim, width or num_classes) for name, width in heads})
 
     def forward(self, x: Tensor) -> Output:
-        features = self.backbone(x)
-        return Output(features, self.classifier(features))
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16):
+            features = self.backbone(x)
+            logits = self.classifier(features)
+        return Output(features.float(), logits.float())
 
 
 def _resnet(name: str, in_channels: int, pretrained: bool = False) -> nn.Module:
@@ -76,7 +86,7 @@ NETWORKS: dict[str, Callable[[int], nn.Module]] = {
 """Backbones by name; each is called with the number of image channels."""
 
 
-def build_network(name: str, in_channels: int, num_classes: int, heads: Sequence[tuple[str, int]] = ()) -> Network:
+def build_network(name: str, in_channels: int, num_classes: int, heads: Sequence[tuple[str, int | None]] = ()) -> Network:
     """Build a network by its name in `NETWORKS`.
 
     Raises

@@ -1,0 +1,53 @@
+"""Exponential moving average of a network: the teacher that is evaluated."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import nn
+
+
+class EMA:
+    """Keep a teacher that trails a student.
+
+    Parameters and floating-point buffers (batch-norm statistics) are averaged with decay ``min(1 - 1/(n + 1), decay)`` for the n-th
+    update, n from 0, so that the teacher equals the student after the first one.
+
+    Parameters
+    ----------
+    student : nn.Module
+    decay : float, default 0.999
+    mode : {"train", "eval"}, default "train"
+        Mode of the teacher between evaluations. ``train`` is what the DASO code does: a teacher that is run during training then
+        normalises by, and collects, the statistics of the batch it sees.
+
+    References
+    ----------
+    lib/models/ema_model.py of the DASO code.
+    """
+
+    def __init__(self, student: nn.Module, decay: float = 0.999, mode: str = "train"):
+        if not 0 <= decay < 1:
+            raise ValueError(f"ema={decay} must be in [0, 1): 0 copies the student, 0.999 averages over about 1,000 steps")
+        if mode not in ("train", "eval"):
+            raise ValueError(f"ema_mode={mode!r} is not known; choose 'train' or 'eval'")
+        self.decay, self.mode, self.updates = decay, mode, 0
+        self.teacher = copy.deepcopy(student).requires_grad_(False)
+        self.pairs = self._tensors(self.teacher), self._tensors(student)
+        self.resume_mode()
+
+    @staticmethod
+    def _tensors(network: nn.Module) -> list[torch.Tensor]:
+        return [*(p.data for p in network.parameters()), *(b for b in network.buffers() if b.is_floating_point())]
+
+    def resume_mode(self) -> None:
+        """Put the teacher back in its training-time mode, after an evaluation."""
+        self.teacher.train(self.mode == "train")
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Move the teacher towards the student; call after the optimiser's step."""
+        decay = min(1 - 1 / (self.updates + 1), self.decay)
+        torch._foreach_lerp_(*self.pairs, 1 - decay)
+        self.updates += 1

@@ -1,0 +1,137 @@
+"""The one training loop: every method, every data set, every device."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import Tensor
+
+from pldebias.schemes import EpochEnd, Step
+from pldebias.training import checkpoints
+from pldebias.training.evaluate import evaluate, score, sweep
+from pldebias.training.schedules import lr_factor
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tqdm import tqdm
+
+    from pldebias.runs import Recorder
+    from pldebias.training.state import TrainingState
+
+
+class TrainingError(RuntimeError):
+    """A training that cannot go on; the message names the steps and the last good checkpoint."""
+
+
+def snapshot_epochs(epochs: int, count: int) -> list[int]:
+    """About `count` log-spaced epochs (0-based), first and last among them, at which outputs are kept."""
+    if count <= 0:
+        return []
+    return sorted({round(e) - 1 for e in np.geomspace(1, epochs, min(count, epochs))} | {epochs - 1})
+
+
+def train_step(state: TrainingState) -> tuple[dict[str, Tensor], Step]:
+    """One optimiser step; nothing in it waits for the device.
+
+    Returns
+    -------
+    losses : dict
+        Weighted loss terms by name.
+    step : Step
+        What was pseudo-labelled.
+    """
+    config, method = state.config, state.method
+    losses, step = method.losses(state.models, state.loader.next(), state.t, state.generator)
+    local = state.done - state.generation_start
+    factor = lr_factor(local, config.steps, config.schedule, config.warmup, config.milestones, config.lr_decay)
+    for group in state.optimizer.param_groups:
+        group["lr"] = config.lr * factor
+    sum(losses.values()).backward()
+    state.optimizer.step()
+    state.optimizer.zero_grad()
+    state.ema.update()
+    state.t += 1
+    state.done += 1
+    method.after_step(state.done)
+    return losses, step
+
+
+def train_epoch(state: TrainingState, recorder: Recorder, bar: tqdm) -> dict[str, float]:
+    """`steps_per_epoch` steps; returns the means of the loss terms, the mask rate and the learning rate."""
+    steps = state.config.steps_per_epoch
+    totals: dict[str, Tensor] = {}
+    for _ in range(steps):
+        losses, step = train_step(state)
+        seen = {f"loss/{name}": value.detach() for name, value in losses.items()}
+        if step.label is not None:
+            recorder.update(step.index, step.label, step.mask)
+            seen["mask_rate"] = step.mask.mean()
+        for name, value in seen.items():
+            totals[name] = totals[name] + value if name in totals else value
+        bar.update()
+    return {**{name: float(total) / steps for name, total in totals.items()}, "lr": state.optimizer.param_groups[0]["lr"]}
+
+
+def check_finite(means: dict[str, float], state: TrainingState, folder: Path) -> None:
+    """Stop at the first epoch whose losses are not finite; its weights are never saved."""
+    wrong = [name for name, value in means.items() if not math.isfinite(value)]
+    if wrong:
+        first = state.done - state.config.steps_per_epoch
+        saved = f"the last good checkpoint, of step {first}, is in {folder}" if first else "there is no earlier checkpoint"
+        raise TrainingError(
+            f"{state.method.spelling}: {', '.join(wrong)} became {means[wrong[0]]} between steps {first} and {state.done}; {saved}. "
+            f"Lower lr (now {state.config.lr}) or use precision='fp32' (now {state.config.precision!r})"
+        )
+
+
+def fit(state: TrainingState, recorder: Recorder, folder: Path, bar: tqdm) -> None:
+    """Train to the end, one recorded and checkpointed epoch after the other.
+
+    Parameters
+    ----------
+    state : TrainingState
+        Fresh, or restored from the checkpoint at which the recorder stands.
+    recorder : Recorder
+    folder : Path
+        Where checkpoints go.
+    bar : tqdm
+        Progress bar that counts steps.
+    """
+    config, method = state.config, state.method
+    keep = snapshot_epochs(config.epochs, config.snapshots)
+    requests: list[tuple[Tensor, Tensor]] = []
+    for epoch in range(state.done // config.steps_per_epoch, config.epochs):
+        began = time.perf_counter()
+        means = train_epoch(state, recorder, bar)
+        check_finite(means, state, folder)
+        trained = time.perf_counter()
+        network, loader = state.evaluated, state.loader
+        method.end_epoch(
+            EpochEnd(epoch, state.done, lambda split: score(network, loader, split), lambda *extra: requests.append(extra))  # noqa: B023
+        )
+        test, measured = evaluate(network, method, loader)
+        swept = sweep(network, method, loader, state.t)
+        recorder.end_epoch(
+            iteration=state.done,
+            scalars={
+                **means,
+                **measured,
+                "images_per_second": config.steps_per_epoch * state.images_per_step / (trained - began),
+                "seconds": time.perf_counter() - began,
+            },
+            sweep=(swept["label"], swept["accepted"]),
+            test=test,
+            logits=swept["logits"] if epoch in keep else None,
+            features=swept["features"] if epoch in keep else None,
+            series=method.series(),
+            snapshot=method.snapshot() if epoch in keep else None,
+        )
+        if requests:
+            state.new_generation(*requests.pop())
+        recorder.flush()  # a checkpoint never runs ahead of the log
+        checkpoints.save(folder, state.state_dict())
+        bar.set_postfix({"mask": f"{means.get('mask_rate', math.nan):.2f}", "bal.acc": f"{measured['balanced_accuracy']:.3f}"})

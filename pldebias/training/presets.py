@@ -1,0 +1,255 @@
+"""Every setting of a training, and the named presets of the papers' protocols and of the embedded data.
+
+A preset is a `Config`; an override is one of its fields. Sources of values: [daso] the DASO code's configuration files, [usb] USB's
+classic_cv_imb configurations, [glyphs] and [digits] chosen for this project on seeds that its tables do not report.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+from pldebias.training.schedules import SCHEDULES
+
+PRECISIONS = ("fp32", "tf32", "bf16")
+
+
+class ConfigError(ValueError):
+    """A setting that is unknown or out of range."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """All settings of one training; the defaults are DASO's CIFAR-10-LT protocol [daso].
+
+    Field names are the names of `train`'s arguments and of the command line's options.
+    """
+
+    method: str = "fixmatch"
+    data: str = "cifar10-lt"
+    seed: int = 0
+    # split
+    source: str = "cifar10"
+    n1: int | None = 500  # labelled images of the head class
+    m1: int | None = 4000  # unlabelled images of the head class
+    gamma_l: float = 100.0
+    gamma_u: float = 100.0
+    reverse_unlabelled: bool = False
+    class_order: tuple[str | int, ...] | None = None
+    protocol: str = "daso"
+    validation: int = 5000
+    holdout: float = 0
+    include_labelled: bool = False
+    unknown_labels: bool = False
+    image_size: int | None = None
+    root: str | None = None
+    # views and batches
+    augment: str = "daso"
+    batch_size: int = 64
+    mu: float = 2.0
+    balanced: bool = False
+    stream: bool = False
+    # network and optimiser
+    network: str = "wrn28_2"
+    optimizer: str = "sgd"
+    lr: float = 0.03
+    momentum: float = 0.9
+    nesterov: bool = True
+    weight_decay: float = 5e-4
+    decay_norm: bool = True  # weight decay on biases and batch norm too
+    schedule: str = "constant"
+    warmup: int = 0
+    milestones: tuple[int, ...] = ()
+    lr_decay: float = 0.01
+    ema: float = 0.999
+    ema_mode: str = "train"
+    evaluate: str = "ema"
+    # length and log
+    steps: int = 250_000
+    steps_per_epoch: int = 500
+    snapshots: int = 20
+    # machine
+    precision: str = "fp32"
+    device: str = "auto"
+    threads: int | None = None
+    # options of learners and schemes, by name, under those written in the method string
+    options: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def epochs(self) -> int:
+        return self.steps // self.steps_per_epoch
+
+    def __post_init__(self):
+        positive = ("batch_size", "mu", "lr", "steps", "steps_per_epoch")
+        for name in positive:
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{name}={getattr(self, name)!r} must be positive")
+        choices = {
+            "optimizer": ("sgd", "adam"),
+            "schedule": SCHEDULES,
+            "precision": PRECISIONS,
+            "ema_mode": ("train", "eval"),
+            "evaluate": ("ema", "student"),
+        }
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise ConfigError(f"{name}={getattr(self, name)!r} is not known; choose one of {', '.join(allowed)}")
+        if self.steps % self.steps_per_epoch:
+            raise ConfigError(
+                f"steps={self.steps} must be a multiple of steps_per_epoch={self.steps_per_epoch}: an epoch is logged whole; "
+                f"try steps={max(1, round(self.steps / self.steps_per_epoch)) * self.steps_per_epoch}"
+            )
+
+
+_SUPERVISED_DASO = dict(lr=0.1, warmup=6250, schedule="steps", milestones=(199_999, 225_000), evaluate="student")  # [daso]
+
+_GLYPHS = Config(  # [glyphs] procedural confusable characters, protocol B of the pilot study
+    data="glyphs-lt",
+    source="glyphs",
+    n1=20,
+    gamma_l=5.0,
+    m1=2000,
+    gamma_u=25.0,
+    validation=0,
+    augment="glyphs",
+    network="cnn_glyphs",
+    batch_size=32,
+    mu=2.0,
+    warmup=20,
+    schedule="cosine",
+    ema=0.99,
+    steps=1000,
+    steps_per_epoch=20,
+    snapshots=8,
+    threads=1,
+    options={
+        "fixmatch": {"threshold": 0.9},
+        "supervised": {"threshold": 0.9},
+        "usadtm": {"start": 100},
+        # Young features are alike after pooling: the paper's temperature 0.05 makes blends too soft to be accepted.
+        "daso": {"T_proto": 0.02, "queue": 64, "start": 100, "align_start": 300, "window": 20},
+        "debiaspl": {"tau": 1.0, "momentum": 0.99},
+    },
+)
+
+PRESETS: dict[str, Config] = {
+    "glyphs-lt": _GLYPHS,
+    "digits-lt": replace(  # [digits] scikit-learn's 8x8 digits, protocol F4 of the pilot study
+        _GLYPHS,
+        data="digits-lt",
+        source="digits",
+        n1=60,
+        gamma_l=20.0,
+        m1=64,
+        gamma_u=20.0,
+        augment="digits",
+        network="cnn_digits",
+        options={
+            **_GLYPHS.options,
+            "fixmatch": {"threshold": 0.8},
+            "supervised": {"threshold": 0.8},
+            "daso": {"queue": 64, "start": 100, "align": 0.2, "window": 20},
+        },
+    ),
+    "cifar10-lt": Config(),
+    "cifar10-lt-1500": replace(Config(), data="cifar10-lt-1500", n1=1500, m1=3000),  # [daso]
+    "cifar100-lt": replace(  # [daso]
+        Config(),
+        data="cifar100-lt",
+        source="cifar100",
+        n1=50,
+        m1=400,
+        gamma_l=10.0,
+        gamma_u=10.0,
+        options={"daso": {"T": 0.3}},
+    ),
+    "stl10-lt": replace(  # [daso] all 100,000 unlabelled images, whose classes nobody knows; 96 pixels read at 32
+        Config(),
+        data="stl10-lt",
+        source="stl10",
+        n1=450,
+        m1=None,
+        gamma_l=10.0,
+        gamma_u=1.0,
+        validation=500,
+        image_size=32,
+        options={"daso": {"T": 0.3}},
+    ),
+    "svhn-lt": replace(Config(), data="svhn-lt", source="svhn", n1=500, m1=4000, validation=0),
+    "fashionmnist-lt": replace(Config(), data="fashionmnist-lt", source="fashionmnist", n1=500, m1=4000, validation=0),
+    "cifar10-lt-usb": replace(  # [usb]
+        Config(), data="cifar10-lt-usb", protocol="usb", augment="usb", n1=1500, m1=3000, validation=0, decay_norm=False,
+        steps=262_144, steps_per_epoch=1024,
+    ),
+    "cifar10-lt-cpu": replace(  # a network of 78 thousand parameters that shows the head bias within a minute of CPU time
+        Config(), data="cifar10-lt-cpu", network="tiny_resnet", batch_size=32, lr=0.05, ema=0.995, steps=4000, steps_per_epoch=100,
+        options={"fixmatch": {"threshold": 0.8}, "supervised": {"threshold": 0.8}, "daso": {"start": 500, "T_proto": 0.02},
+                 "debiaspl": {"tau": 1.0, "momentum": 0.99}},
+    ),
+}  # fmt: skip
+
+LEARNER_OVERRIDES: dict[str, dict[str, dict[str, Any]]] = {
+    name: {"supervised": _SUPERVISED_DASO} for name in ("cifar10-lt", "cifar10-lt-1500", "cifar100-lt", "stl10-lt", "svhn-lt", "fashionmnist-lt")
+}
+"""What a preset changes for one learner, by preset and learner."""
+
+
+def resolve(method: str, data: str = "glyphs-lt", seed: int = 0, learner: str | None = None, **overrides: Any) -> Config:
+    """The full configuration of a training.
+
+    Parameters
+    ----------
+    method : str
+    data : str
+        Name of a preset, or a source (``"cifar10"``, ``"imagefolder:PATH"``, ``"parquet:PATH"``), which takes DASO's CIFAR-10-LT settings.
+    seed : int
+    learner : str, optional
+        The method's learner, whose overrides apply.
+    **overrides
+        Fields of `Config`; None leaves the preset's value. ``options`` is merged part by part.
+
+    Raises
+    ------
+    ConfigError
+        If the preset, a field or a value is not known.
+    """
+    known = {f.name for f in fields(Config)}
+    for name in overrides:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, 1)
+            raise ConfigError(f"setting {name!r} is not known{f' (did you mean {close[0]!r}?)' if close else ''}; known: {', '.join(sorted(known))}")
+    preset = PRESETS.get(data)
+    if preset is None:
+        from pldebias.data import SOURCES
+
+        if data.partition(":")[0] not in SOURCES:
+            close = difflib.get_close_matches(data, [*PRESETS, *SOURCES], 1)
+            raise ConfigError(
+                f"data {data!r} is not known{f' (did you mean {close[0]!r}?)' if close else ''}; presets: {', '.join(PRESETS)}; "
+                f"sources: {', '.join(SOURCES)}"
+            )
+        preset = replace(Config(), data=data, source=data, validation=0)
+    overrides = {name: value for name, value in overrides.items() if value is not None}
+    options = {part: dict(values) for part, values in preset.options.items()}
+    for part, values in overrides.pop("options", {}).items():
+        options.setdefault(part, {}).update(values)
+    for name in ("class_order", "milestones"):
+        if name in overrides:
+            overrides[name] = tuple(overrides[name])
+    special = LEARNER_OVERRIDES.get(data, {}).get(learner or "", {})
+    try:
+        return replace(preset, **{**special, "method": method, "seed": seed, **overrides, "options": options})
+    except TypeError as error:
+        raise ConfigError(str(error)) from error
+
+
+def as_dict(config: Config) -> dict[str, Any]:
+    """The configuration as JSON-able values."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(config).items()}
+
+
+def differences(ours: dict[str, Any], theirs: dict[str, Any], ignore: tuple[str, ...] = ("device", "threads", "root")) -> dict[str, tuple[Any, Any]]:
+    """Settings in which two configurations differ and that change the result, as ``name -> (ours, theirs)``."""
+    names = sorted({*ours, *theirs} - set(ignore))
+    return {name: (ours.get(name), theirs.get(name)) for name in names if ours.get(name) != theirs.get(name)}

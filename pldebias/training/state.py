@@ -1,0 +1,146 @@
+"""Everything that a training changes as it goes: networks, optimiser, data stream, counters."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from pldebias.data import Images, ResidentLoader, make_augment
+from pldebias.nets import build_network
+from pldebias.schemes import Models, Problem
+from pldebias.training.ema import EMA
+
+if TYPE_CHECKING:
+    from pldebias.data import Dataset
+    from pldebias.methods import Method
+    from pldebias.training.presets import Config
+
+_GENERATION = 1009  # seeds of a new generation's network and streams are this far apart
+
+
+def make_optimizer(network: torch.nn.Module, config: Config) -> torch.optim.Optimizer:
+    """The preset's optimiser; one fused kernel updates all parameters."""
+    decayed = [p for p in network.parameters() if config.decay_norm or p.ndim > 1]
+    bare = [p for p in network.parameters() if not config.decay_norm and p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}]
+    if bare:
+        groups.append({"params": bare, "weight_decay": 0.0})
+    if config.optimizer == "adam":
+        return torch.optim.Adam(groups, config.lr, fused=True)
+    return torch.optim.SGD(groups, config.lr, momentum=config.momentum, nesterov=config.nesterov, fused=True)
+
+
+def _with_labelled(dataset: Dataset, index: Tensor, labels: Tensor) -> Dataset:
+    """The data set with rows `index` of its unlabelled set added, under `labels`, to the labelled one."""
+    labelled, unlabelled = dataset.labelled, dataset.unlabelled
+    more = Images(
+        torch.cat([labelled.images, unlabelled.images[index]]),
+        torch.cat([labelled.labels, labels]),
+        torch.cat([labelled.index, unlabelled.index[index]]),
+    )
+    return replace(dataset, labelled=more)
+
+
+class TrainingState:
+    """Networks, optimiser, data stream and counters of one training; saved and restored as a whole.
+
+    Parameters
+    ----------
+    config : Config
+    method : Method
+        Built, not yet set up.
+    dataset : Dataset
+    device : torch.device
+    """
+
+    def __init__(self, config: Config, method: Method, dataset: Dataset, device: torch.device):
+        self.config, self.method, self.dataset, self.device = config, method, dataset, device
+        self.augment = make_augment(config.augment, dataset.mean, dataset.std, dataset.labelled.images.shape[-1])
+        self.done = 0  # optimiser steps
+        self.generation, self.generation_start = 0, 0
+        self.extra: tuple[Tensor, Tensor] | None = None  # unlabelled rows, and their labels, that joined the labelled set
+        self._start()
+        self.problem = Problem(
+            num_classes=len(dataset.class_names),
+            labelled_counts=dataset.labelled_counts,
+            num_unlabelled=len(dataset.unlabelled),
+            total_steps=config.steps,
+            steps_per_epoch=config.steps_per_epoch,
+            feature_dim=self.student.feature_dim,
+            unlabelled_counts=dataset.unlabelled_counts,
+        )
+        method.setup(self.problem).to(device)
+        self.generator = torch.Generator(device).manual_seed(config.seed + 30_011)  # draws inside methods
+        self.t = torch.zeros((), dtype=torch.int64, device=device)
+
+    def _start(self) -> None:
+        config, dataset, learner = self.config, self.dataset, self.method.learner
+        seed = config.seed + _GENERATION * self.generation
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            student = build_network(config.network, dataset.labelled.images.shape[1], len(dataset.class_names), self.method.heads)
+        self.student = student.to(self.device, memory_format=torch.channels_last)
+        self.student.bf16 = config.precision == "bf16"
+        self.ema = EMA(self.student, config.ema, config.ema_mode)
+        self.models = Models(self.student, self.ema.teacher)
+        self.optimizer = make_optimizer(self.student, config)
+        self.loader = ResidentLoader(
+            dataset if self.extra is None else _with_labelled(dataset, *self.extra),
+            self.augment,
+            batch_size=config.batch_size,
+            mu=config.mu,
+            labelled_views=learner.labelled_views,
+            unlabelled_views=learner.unlabelled_views,
+            device=self.device,
+            seed=seed,
+            balanced=config.balanced,
+        )
+
+    def new_generation(self, index: Tensor, labels: Tensor) -> None:
+        """Start over with a fresh network; these unlabelled rows join the original labelled set under these labels."""
+        self.extra = (index.cpu(), labels.cpu())
+        self.generation, self.generation_start = self.generation + 1, self.done
+        self._start()
+
+    @property
+    def evaluated(self) -> torch.nn.Module:
+        """The network that the preset evaluates: the EMA teacher or the student."""
+        return self.ema.teacher if self.config.evaluate == "ema" else self.student
+
+    @property
+    def images_per_step(self) -> int:
+        """Augmented images that one step draws."""
+        rows = int(self.config.batch_size * self.config.mu)
+        return self.config.batch_size * len(self.loader.labelled_views) + rows * len(self.loader.unlabelled_views)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "done": self.done,
+            "generation": [self.generation, self.generation_start],
+            "extra": self.extra,
+            "student": self.student.state_dict(),
+            "teacher": self.ema.teacher.state_dict(),
+            "ema_updates": self.ema.updates,
+            "optimizer": self.optimizer.state_dict(),
+            "method": self.method.state_dict(),
+            "loader": self.loader.state_dict(),
+            "generator": self.generator.get_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.done = state["done"]
+        self.generation, self.generation_start = state["generation"]
+        self.extra = state["extra"]
+        if self.extra is not None:
+            self._start()
+        self.student.load_state_dict(state["student"])
+        self.ema.teacher.load_state_dict(state["teacher"])
+        self.ema.updates = state["ema_updates"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.method.load_state_dict(state["method"])
+        self.loader.load_state_dict(state["loader"])
+        self.generator.set_state(state["generator"])
+        self.t.fill_(self.done)
