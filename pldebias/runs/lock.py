@@ -1,0 +1,97 @@
+"""One writer per run: a lock file beside the run's directory that names the process which writes."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from pathlib import Path
+
+from pldebias.runs.layout import RunError
+
+
+def _started(pid: int) -> str | None:
+    """When a process of this machine started (clock ticks, Linux), to tell a reused process id; None where unknown."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return None
+
+
+def _alive(pid: int) -> bool:
+    if os.name == "nt":  # signal 0 would end the process there
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+class WriterLock:
+    """``<run>.lock``: holds process id and host; a lock left by a dead process of this machine is replaced.
+
+    It lies beside the run, not in it, so that a run's directory holds a Zarr group and nothing of ours besides.
+
+    Parameters
+    ----------
+    run : Path
+        The run's directory (which need not exist yet).
+
+    Raises
+    ------
+    RunError
+        Another live process, or one on another machine, holds the lock.
+    """
+
+    def __init__(self, run: Path):
+        self.run, self.path = run, run.with_name(run.name + ".lock")
+        self._own = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "started": _started(os.getpid())})
+        for _ in range(3):
+            try:
+                handle = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+            except FileExistsError:
+                self._clear_stale()
+                continue
+            with os.fdopen(handle, "w") as file:
+                file.write(self._own)
+            return
+        raise RunError(f"{run} is being opened for writing by several processes at once; try again")
+
+    def _clear_stale(self) -> None:
+        try:
+            owner = json.loads(self.path.read_text())
+        except FileNotFoundError:
+            return
+        except ValueError:
+            owner = {}
+            if time.time() - self.path.stat().st_mtime < 10:  # created, its content still to come
+                raise RunError(f"{self.run} is being opened for writing by another process; try again") from None
+        host, pid = owner.get("host"), owner.get("pid")
+        here = host == socket.gethostname() and isinstance(pid, int)
+        if here and pid == os.getpid():
+            raise RunError(f"{self.run} is already open for writing in this process; close() that Recorder first")
+        if here and _alive(pid) and owner.get("started") in (None, _started(pid)):
+            raise RunError(f"{self.run} is being written by process {pid} on this machine; wait for it or choose another directory")
+        if not here and owner:
+            raise RunError(
+                f"{self.run} is being written by process {pid} on {host}; wait for it, or delete {self.path} if that process is surely gone"
+            )
+        # Whoever renames the stale file has removed it; a second process finds nothing and simply tries again.
+        grave = self.path.with_name(f"{self.path.name}.{os.getpid()}")
+        try:
+            os.replace(self.path, grave)
+            grave.unlink()
+        except FileNotFoundError:
+            return
+
+    def release(self) -> None:
+        """Remove the lock if it is still ours."""
+        try:
+            if self.path.read_text() == self._own:
+                self.path.unlink()
+        except FileNotFoundError:
+            return

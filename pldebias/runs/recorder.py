@@ -1,0 +1,472 @@
+"""Counts pseudo-labels during training and writes one epoch after the other, without holding the training up."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import weakref
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pldebias.runs import layout
+from pldebias.runs.layout import RunError
+from pldebias.runs.lock import WriterLock
+from pldebias.runs.store import Store, explained, to_json
+
+RESERVED = ("pldebias_format", "class_names", "labelled_counts", "unlabelled_counts", "num_epochs", "finished")
+IDENTITY = ("method", "data", "seed", "fingerprint")
+
+
+class _Writer:
+    """One thread that takes epochs from a short queue and writes them. Its first error stops all writing."""
+
+    def __init__(self, store: Store):
+        self.store, self.error = store, None
+        self.queue: queue.Queue = queue.Queue(maxsize=2)
+        self.thread = threading.Thread(target=self._work, name=f"writer of {store.path}", daemon=True)
+        self.thread.start()
+
+    def _work(self) -> None:
+        while (job := self.queue.get()) is not None:
+            try:
+                if self.error is None:
+                    job(self.store)
+            except BaseException as error:  # raised again in the training thread, at its next call
+                self.error = error
+            finally:
+                self.queue.task_done()
+        self.queue.task_done()
+
+    def check(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+    def finish(self) -> None:
+        self.queue.put(None)
+        self.thread.join()
+
+
+def _abandon(writer: _Writer, lock: WriterLock) -> None:
+    """What is left to do for a recorder that nobody closed: write what was handed over, let others write."""
+    writer.finish()
+    lock.release()
+
+
+class Recorder:
+    """Records a training, epoch by epoch, in one directory that `open_run` and plain ``xarray.open_zarr`` read.
+
+    Three lines in any loop::
+
+        recorder = Recorder("runs/mine", true_labels, labelled_counts, class_names)
+        recorder.update(index, label, accepted)            # every step; never waits for the device
+        recorder.end_epoch(scalars={"test_accuracy": 0.71})  # every epoch; written by a thread of its own
+
+    Parameters
+    ----------
+    path : str or Path
+        A local directory that does not exist yet, is empty or (with `resume`) holds this very run.
+    true_labels : array_like of int, shape ``[N]``, or None
+        True classes of the unlabelled set, -1 where unknown. None with `num_unlabelled`: all unknown.
+    labelled_counts : array_like of int, shape ``[K]``
+        Labelled samples per class.
+    class_names : sequence of str
+        K names.
+    num_epochs : int, optional
+        Length of the training. None: the arrays grow, and `close` declares the run finished.
+    attrs : dict, optional
+        What else to keep: ``config``, ``method``, ``data``, ``seed``, ``fingerprint`` ... (as JSON can hold it).
+    device : torch.device, optional
+        Where to count. Default: the device of the first labels.
+    num_features : int, optional
+        Width D of the features; default: that of the first features.
+    snapshots : sequence of int
+        Epochs at which outputs will be given (room is made for them; others may still be given). Kept as `snapshots`.
+    test_labels : array_like of int, shape ``[T]``, optional
+        True classes of the test set; `end_epoch` then takes ``test=prediction``.
+    resume : bool
+        Continue the run at `path` at its first unfinished epoch; start anew if there is none.
+    num_unlabelled : int, optional
+        N, if `true_labels` is None.
+
+    Attributes
+    ----------
+    epoch : int
+        The epoch that the next `end_epoch` records, from 0.
+
+    Raises
+    ------
+    RunError
+        The directory holds something else or another run, another process writes it, or it cannot be written.
+    ValueError
+        Arguments that do not fit each other.
+    """
+
+    def __init__(
+        self,
+        path,
+        true_labels,
+        labelled_counts,
+        class_names,
+        *,
+        num_epochs: int | None = None,
+        attrs: dict | None = None,
+        device=None,
+        num_features: int | None = None,
+        snapshots=(),
+        test_labels=None,
+        resume: bool = False,
+        num_unlabelled: int | None = None,
+    ):
+        if "://" in str(path):
+            raise ValueError(f"record into a local directory and copy it when it is finished; got {path}")
+        self.path = Path(path).expanduser()
+        self.class_names = tuple(str(name) for name in class_names)
+        k = self.num_classes = len(self.class_names)
+        if not 1 <= k <= 32767:
+            raise ValueError(f"1 to 32767 classes can be recorded; got {k} class names")
+        if true_labels is None:
+            if num_unlabelled is None:
+                raise ValueError("give true_labels, or num_unlabelled if the truth is unknown")
+            true_labels = np.full(num_unlabelled, -1)
+        truth = self._classes(true_labels, "true_labels")
+        counts = _numpy(labelled_counts)
+        if counts.shape != (k,):
+            raise ValueError(f"labelled_counts needs one count per class, shape [{k}]; got {list(counts.shape)}")
+        tests = None if test_labels is None else self._classes(test_labels, "test_labels")
+        known = truth[truth >= 0]
+        self.num_unlabelled, self.num_epochs, self.num_features = len(truth), num_epochs, num_features
+        self.snapshots = frozenset(int(epoch) for epoch in snapshots)
+        self._test_labels, self._has_unknown = tests, len(known) < len(truth)
+        self._base = torch.as_tensor(np.where(truth < 0, k, truth) * k)
+        self._counts = torch.zeros(2 * (k + 1) * k, dtype=torch.int64)
+        self._ones = torch.ones(0, dtype=torch.int64)
+        self._device, self._updated = None, False
+        if device is not None:
+            self._move(torch.device(device))
+
+        given = to_json(attrs or {})
+        if clash := [name for name in given if name in RESERVED]:
+            raise ValueError(f"attrs must not set {', '.join(clash)}; the recorder does")
+        given |= {
+            "pldebias_format": layout.FORMAT,
+            "class_names": list(self.class_names),
+            "labelled_counts": [int(n) for n in counts],
+            "unlabelled_counts": None if self._has_unknown else np.bincount(known, minlength=k).tolist(),
+            "num_epochs": num_epochs,
+            "finished": False,
+        }
+        with explained("write beside", self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = WriterLock(self.path)
+        try:
+            store = self._open(given, truth, resume)
+            store.probe()
+        except BaseException:
+            self._lock.release()
+            raise
+        self.epoch = store.progress.first_unfinished
+        self._end = int(np.flatnonzero(store.progress.done).max(initial=-1)) + 1
+        self._stale = True  # epochs from here on may lie on disk, half-trusted; they are forgotten before the first is written
+        self._store, self._writer = store, _Writer(store)
+        self._finalizer = weakref.finalize(self, _abandon, self._writer, self._lock)
+
+    # -- opening ------------------------------------------------------------------------------------------------------
+
+    def _open(self, attrs: dict, truth: np.ndarray, resume: bool) -> Store:
+        path = self.path
+        if path.exists() and not path.is_dir():
+            raise RunError(f"{path} is a file; a run needs a directory of its own")
+        if not (path / "zarr.json").exists():
+            if path.exists() and (held := sorted(p.name for p in path.iterdir())):
+                raise RunError(f"{path} holds something else ({', '.join(held[:4])}); choose a directory that is empty or does not exist")
+            length = self.num_epochs if self.num_epochs is not None else 64
+            return Store.create(path, attrs, self.class_names, truth, self._test_labels, length, len(self.snapshots))
+        store = Store(path)
+        if not resume:
+            n = int(store.progress.done.sum())
+            raise RunError(f"{path} already holds a run with {n} epochs; pass resume=True to continue it, or choose another directory")
+        if -1 in store.progress.dropped:
+            raise RunError(f"{path} cannot be resumed: {store.progress.dropped[-1]}. Choose another directory")
+        if different := self._differences(store, attrs, truth):
+            raise RunError(f"{path} holds another run and cannot be resumed: {'; '.join(different)}. Choose another directory")
+        if self.num_epochs != store.attrs["num_epochs"]:
+            store.attrs["num_epochs"] = self.num_epochs
+        return store
+
+    @staticmethod
+    def _differences(store: Store, attrs: dict, truth: np.ndarray) -> list[str]:
+        old, found = store.attrs, []
+        for key in ("class_names", "labelled_counts", *IDENTITY):
+            if key in attrs and attrs[key] != old.get(key):
+                found.append(f"{key} is {old.get(key)} there, {attrs[key]} here")
+        there = store.archive.read("true_labels")
+        if len(there) != len(truth):
+            found.append(f"{len(there)} unlabelled samples there, {len(truth)} here")
+        elif n := int((there != truth).sum()):
+            found.append(f"{n} of {len(truth)} true labels differ")
+        mine, theirs = attrs.get("config") or {}, old.get("config") or {}
+        if isinstance(mine, dict) and isinstance(theirs, dict) and mine:
+            keys = sorted(key for key in mine.keys() | theirs.keys() if mine.get(key) != theirs.get(key))
+            found += [f"config.{key} is {theirs.get(key)!r} there, {mine.get(key)!r} here" for key in keys[:5]]
+            found += [f"and {len(keys) - 5} more settings"] if len(keys) > 5 else []
+        return found
+
+    def rewind(self, epoch: int) -> None:
+        """Continue at `epoch` and forget what was recorded from there on (a checkpoint may be older than the record).
+
+        Parameters
+        ----------
+        epoch : int
+            At most one more than the last recorded epoch.
+        """
+        self.flush()
+        if not 0 <= epoch <= self._end:
+            raise ValueError(f"{self.path} is recorded up to epoch {self._end - 1}; cannot continue at {epoch}, only at 0..{self._end}")
+        self._store.rewind(epoch)
+        self.epoch = self._end = epoch
+        self._stale = False
+        self._counts.zero_()
+        self._updated = False
+
+    # -- recording ----------------------------------------------------------------------------------------------------
+
+    def update(self, index, label, accepted) -> None:
+        """Count the pseudo-labels of one step (adds to ``visits`` of this epoch).
+
+        Parameters
+        ----------
+        index : int tensor or array, shape ``[M]``
+            Position of each row in the unlabelled set.
+        label : int tensor or array, shape ``[M]``
+            Pseudo-labels in 0..K-1. On a CUDA device they are not checked, since that would wait for it.
+        accepted : tensor or array, shape ``[M]``
+            Whether the loss used the row: bool, or a mask of 0 and 1.
+
+        Notes
+        -----
+        Five small operations on the device of `label`, none of which waits for it; can be captured in a CUDA graph after a first
+        call outside it.
+        """
+        self._check()
+        if not isinstance(label, Tensor):
+            label = torch.as_tensor(label)
+        if self._device is None or label.device != self._device:
+            self._move(label.device)
+        index, accepted = torch.as_tensor(index, device=self._device), torch.as_tensor(accepted, device=self._device)
+        self._add(self._counts, self._base[index], label, accepted)
+        self._updated = True
+
+    def _add(self, counts: Tensor, base: Tensor, label: Tensor, accepted: Tensor) -> None:
+        k = self.num_classes
+        if not base.shape == label.shape == accepted.shape:
+            raise ValueError(f"index, label and accepted need one shape [M]; got {list(base.shape)}, {list(label.shape)}, {list(accepted.shape)}")
+        if label.device.type == "cpu" and label.numel():
+            low, high = torch.aminmax(label)
+            if low < 0 or high >= k:
+                raise ValueError(f"labels must lie in 0..{k - 1}; got {int(low)}..{int(high)}")
+        if len(self._ones) != label.numel() or self._ones.device != label.device:
+            self._ones = torch.ones(label.numel(), dtype=torch.int64, device=label.device)
+        flat = torch.add(base + label, accepted.to(torch.int64), alpha=(k + 1) * k)
+        counts.index_add_(0, flat, self._ones)
+
+    def _move(self, device: torch.device) -> None:
+        self._device, self._base, self._counts = device, self._base.to(device), self._counts.to(device)
+
+    def end_epoch(
+        self,
+        *,
+        iteration: int | None = None,
+        scalars: dict | None = None,
+        sweep=None,
+        test=None,
+        logits=None,
+        features=None,
+        semantic=None,
+        series: dict | None = None,
+        snapshot: dict | None = None,
+    ) -> None:
+        """Close the epoch: hand its counts and these values to the writing thread, and start counting anew.
+
+        Parameters
+        ----------
+        iteration : int, optional
+            Optimiser steps done so far.
+        scalars : dict of str to float, optional
+            Losses, accuracies ...; a name that is missing in an epoch reads as NaN there.
+        sweep : (label [N], accepted [N]), optional
+            Pseudo-labels of one clean pass over the whole unlabelled set. Compute them from the logits *rounded to float16* if
+            `logits` are given too: the store keeps float16, and only then does relabelling the stored logits give exactly
+            these labels.
+        test : (true [T], predicted [T]), matrix [K, K] or predicted [T], optional
+            The last form needs `test_labels`. Rows with true class -1 are left out.
+        logits, semantic : [N, K], optional
+            Outputs for the unlabelled set at a snapshot epoch (kept in float16).
+        features : [N, D], optional
+            Features at a snapshot epoch (kept in float16).
+        series : dict of "scheme/name" to [K], optional
+            State of the schemes.
+        snapshot : dict of "scheme/name" to [K, ...], optional
+            Larger state that relabelling needs, at a snapshot epoch.
+
+        Raises
+        ------
+        RunError
+            The writing thread could not write an earlier epoch.
+        """
+        self._check()
+        k, n = self.num_classes, self.num_unlabelled
+        job: dict = {"chunks": {}, "snapshot": {}, "series": {}}
+        if self._updated:
+            job["chunks"]["visits"] = _keep(self._counts)
+        if sweep is not None:
+            label, accepted = (torch.as_tensor(part) for part in sweep)
+            self._shape("sweep labels", label, (n,))
+            counts = torch.zeros(2 * (k + 1) * k, dtype=torch.int64, device=label.device)
+            self._add(counts, self._base.to(label.device), label, accepted.to(label.device))
+            job["chunks"] |= {"sweep": _keep(counts), "history": _keep(label, torch.int16), "history_accepted": _keep(accepted, torch.bool)}
+        if test is not None:
+            job["chunks"]["test"] = self._test(test)
+        for name, values in (("logits", logits), ("semantic", semantic), ("features", features)):
+            if values is not None:
+                values = torch.as_tensor(values)
+                width = k if name != "features" else self.num_features or values.shape[-1]
+                self._shape(name, values, (n, width))
+                self.num_features = width if name == "features" else self.num_features
+                job["snapshot"][name] = _keep(values, torch.float16)
+        for name, values in (series or {}).items():
+            values = torch.as_tensor(values)
+            self._shape(f"series {name!r}", values, (k,))
+            job["series"][_name("scheme", name)] = _keep(values if values.is_floating_point() else values.double())
+        for name, values in (snapshot or {}).items():
+            job["snapshot"][_name("snapshot_state", name)] = _keep(torch.as_tensor(values))
+        plain = {str(name): float(value) for name, value in (scalars or {}).items()}
+        ready = None
+        if self._device is not None and self._device.type == "cuda":
+            ready = torch.cuda.Event()
+            ready.record()
+        epoch, unknown, stale = self.epoch, self._has_unknown, self._stale
+
+        def write(store: Store) -> None:
+            if stale:
+                store.rewind(epoch)
+            if ready is not None:
+                ready.synchronize()
+            arrays = {part: {name: value.numpy() for name, value in values.items()} for part, values in job.items()}
+            for kind in ("visits", "sweep"):
+                if kind in arrays["chunks"]:
+                    arrays["chunks"] |= _matrices(kind, arrays["chunks"].pop(kind), k, unknown)
+            store.write_epoch(epoch, **arrays, scalars=plain, iteration=None if iteration is None else int(iteration))
+
+        self._writer.queue.put(write)
+        self._counts.zero_()
+        self._updated = self._stale = False
+        self.epoch += 1
+        self._end = self.epoch
+
+    def _test(self, test) -> Tensor:
+        k = self.num_classes
+        if isinstance(test, tuple | list):
+            true, label = test
+        else:
+            test = torch.as_tensor(test)
+            if test.ndim == 2:
+                self._shape("the test matrix", test, (k, k))
+                return _keep(test, torch.uint32)
+            if self._test_labels is None:
+                raise ValueError("test=prediction needs test_labels in Recorder(...); or give test=(true, predicted)")
+            true, label = self._test_labels, test
+        label = torch.as_tensor(label)
+        true = torch.as_tensor(true).to(label.device, torch.int64)
+        counts = torch.zeros(2 * (k + 1) * k, dtype=torch.int64, device=label.device)
+        self._add(counts, torch.where(true < 0, k, true) * k, label, torch.zeros_like(label))
+        return _keep(counts[: k * k].view(k, k), torch.uint32)
+
+    def _classes(self, values, name: str) -> np.ndarray:
+        values = _numpy(values)
+        if values.ndim != 1 or (values.size and values.dtype.kind not in "iu"):
+            raise ValueError(f"{name} must be whole numbers of shape [N]; got {values.dtype} of shape {list(values.shape)}")
+        values = values.astype(np.int64)
+        if values.size and (values.min() < -1 or values.max() >= self.num_classes):
+            raise ValueError(f"{name} must lie in 0..{self.num_classes - 1}, or be -1 if unknown; got {values.min()}..{values.max()}")
+        return values
+
+    @staticmethod
+    def _shape(what: str, values: Tensor, shape: tuple[int, ...]) -> None:
+        if tuple(values.shape) != shape:
+            raise ValueError(f"{what} must have shape {list(shape)}; got {list(values.shape)}")
+
+    # -- ending -------------------------------------------------------------------------------------------------------
+
+    def _check(self) -> None:
+        if not self._finalizer.alive:
+            raise ValueError(f"the recorder of {self.path} is closed; open it again with resume=True")
+        self._writer.check()
+
+    def flush(self) -> None:
+        """Wait until everything handed over is on disk. Call it before saving a checkpoint that relies on it."""
+        self._check()
+        self._writer.queue.join()
+        self._writer.check()
+
+    def close(self) -> None:
+        """Write what is left and let others write. The run counts as finished if all its epochs are there."""
+        self._close(complete=True)
+
+    def _close(self, complete: bool) -> None:
+        if self._finalizer.detach() is None:
+            return
+        self._writer.finish()
+        try:
+            self._writer.check()
+            self._store.close(complete if self.num_epochs is None else self._end >= self.num_epochs, self._end)
+        finally:
+            self._lock.release()
+
+    def __enter__(self) -> Recorder:
+        return self
+
+    def __exit__(self, kind, error, traceback) -> None:
+        try:
+            self._close(complete=error is None)
+        except RunError as failure:
+            if error is None:
+                raise
+            error.add_note(str(failure))
+
+    def __repr__(self) -> str:
+        return f"<Recorder {str(self.path)!r}: next epoch {self.epoch} of {self.num_epochs or 'unknown'}>"
+
+
+def _numpy(values) -> np.ndarray:
+    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+
+
+def _name(root: str, name: str) -> str:
+    parts = name.split("/")
+    if not all(part and not part.startswith(".") and part != "zarr.json" for part in parts):
+        raise ValueError(f"state is named 'scheme/name'; got {name!r}")
+    return f"{root}/{name}"
+
+
+def _keep(values: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """A copy in host memory; from a CUDA device it is under way when this returns."""
+    values = values.detach()
+    converted = values if dtype is None else values.to(dtype)
+    if converted.is_cuda:
+        host = torch.empty(converted.shape, dtype=converted.dtype, pin_memory=True)
+        return host.copy_(converted, non_blocking=True)
+    converted = converted.cpu()
+    return converted.clone() if converted.data_ptr() == values.data_ptr() else converted.contiguous()
+
+
+def _matrices(kind: str, counts: np.ndarray, k: int, unknown: bool) -> dict[str, np.ndarray]:
+    """Split the counters [2 (accepted), K true classes + unknown, K labels] into the arrays that are stored."""
+    counts = counts.reshape(2, k + 1, k).astype(np.uint32)
+    every, accepted = counts.sum(0, dtype=np.uint32), counts[1]
+    arrays = {kind: every[:k], f"{kind}_accepted": accepted[:k]}
+    if unknown:
+        arrays |= {f"{kind}_unknown": every[k], f"{kind}_accepted_unknown": accepted[k]}
+    return arrays

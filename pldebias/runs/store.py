@@ -1,0 +1,293 @@
+"""Writes a run: creates the directory, adds epochs, keeps what is finished.
+
+An epoch is written in three steps: its own chunks (matrices, history, snapshot), then its row in the small tables (scalars,
+scheme state, bytes written), then ``done``. Every file is written beside its place and moved there, so that a process that dies at
+any moment leaves old content or new, and an epoch counts only once ``done`` says so.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from pldebias.runs import layout
+from pldebias.runs.archive import Archive
+from pldebias.runs.layout import RunError
+
+DIMS = {"test": ("true", "pred"), "history": ("sample",), "history_accepted": ("sample",)} | {
+    name: ("sample", "feature" if name == "features" else "klass") for name in layout.SNAPSHOTS
+}
+
+
+def dims_of(name: str) -> tuple[str, ...]:
+    """Dimensions of an array that has one chunk per epoch or snapshot, without the first."""
+    if name.endswith("_unknown"):
+        return ("pseudo",)
+    return DIMS.get(name, ("true", "pseudo"))
+
+
+@contextmanager
+def explained(what: str, path: Path):
+    """Turn the system's error into one that says what failed, what is safe and what to do."""
+    try:
+        yield
+    except RunError:
+        raise
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise RunError(f"cannot {what} {path}: {reason}. Make the place writable and free space on it, then resume; finished epochs are safe") from error
+
+
+def put(path: str, data: bytes) -> None:
+    """Write a file whole or not at all."""
+    partial = f"{path}.partial"
+    try:
+        with open(partial, "wb", buffering=0) as file:
+            view = memoryview(data)
+            while len(view):
+                view = view[file.write(view) :]
+        os.replace(partial, path)
+    except OSError:
+        if os.path.exists(partial):
+            os.unlink(partial)
+        raise
+
+
+def to_json(attrs: dict) -> dict:
+    """Attributes as JSON keeps them (tuples become lists, numpy numbers plain ones)."""
+
+    def plain(value):
+        if isinstance(value, (np.generic, np.ndarray)) or hasattr(value, "tolist"):
+            return value.tolist()
+        if isinstance(value, os.PathLike):
+            return os.fspath(value)
+        raise TypeError(type(value).__name__)
+
+    result = {}
+    for key, value in attrs.items():
+        try:
+            result[str(key)] = json.loads(json.dumps(value, default=plain))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"attrs[{key!r}] cannot be kept as JSON ({error}); give numbers, texts, lists and dicts") from error
+    return result
+
+
+class Store:
+    """The writing side of one run's directory. Not thread-safe: one thread writes.
+
+    Parameters
+    ----------
+    path : Path
+        An existing run; see `Store.create` for a new one.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        archive = Archive(path)
+        self.attrs, self.arrays = archive.attrs, archive.arrays
+        self.progress = archive.progress()
+        self.archive = archive
+        self._blocks: dict[tuple, np.ndarray] = {}
+        self._changed: set[str] = set()
+        self._bytes = 0
+        with explained("tidy up", path):
+            for leftover in path.rglob("*.partial"):
+                leftover.unlink()
+
+    @classmethod
+    def create(cls, path: Path, attrs: dict, class_names, true_labels: np.ndarray, test_labels=None, epochs: int = 64, snapshots: int = 0) -> Store:
+        """Make a new run. It is built as ``<path>.init`` and then renamed, so that half a creation is never opened."""
+        k, init = len(class_names), path.with_name(path.name + ".init")
+        epochs, snapshots = max(1, epochs), max(1, snapshots)
+        arrays = {
+            "done": layout.describe((epochs,), (layout.BLOCK,), "bool", ("epoch",)),
+            "iteration": layout.describe((epochs,), (layout.BLOCK,), "int64", ("epoch",), fill=-1),
+            "snapshot": layout.describe((snapshots,), (layout.BLOCK,), "int64", ("snapshot",), fill=-1),
+            "scalar": layout.describe((0,), (layout.COLUMNS,), "string", ("scalar",)),
+            "scalars": cls._table((epochs, 0), "float64", "scalar"),
+            "written": cls._table((epochs, 0), "int64", "item"),
+        }
+        fixed = {"true_labels": (true_labels.astype(np.int16), ("sample",))}
+        if test_labels is not None:
+            fixed["test_labels"] = (np.asarray(test_labels).astype(np.int16), ("test_sample",))
+        for name, (values, dims) in fixed.items():
+            arrays[name] = layout.describe(values.shape, values.shape, "int16", dims, compress=True)
+        for name in ("true", "pseudo", "pred", "klass"):
+            fixed[name] = (np.array(class_names, dtype=object), (name,))
+            arrays[name] = layout.describe((k,), (k,), "string", (name,))
+        with explained("create a run at", path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if init.exists():
+                shutil.rmtree(init)
+            init.mkdir()
+            for name, meta in arrays.items():
+                (init / name).mkdir()
+                put(f"{init}/{name}/zarr.json", json.dumps(meta).encode())
+            for name, (values, _) in fixed.items():
+                if len(values):
+                    put(f"{init}/{name}/c.0", layout.encode(values, arrays[name]))
+            put(f"{init}/zarr.json", json.dumps(layout.group_of(attrs, arrays)).encode())
+            os.replace(init, path)
+        return cls(path)
+
+    @staticmethod
+    def _table(shape, dtype: str, columns: str) -> dict:
+        chunks = (layout.BLOCK, layout.COLUMNS)
+        return layout.describe(shape, chunks, dtype, ("epoch", columns), compress=True, attributes={"names": []})
+
+    def probe(self) -> None:
+        """Find out before training whether a whole epoch fits on the disk."""
+        n, k = self.arrays["true_labels"]["shape"][0], len(self.attrs["class_names"])
+        with explained("write to", self.path):
+            put(f"{self.path}/probe", bytes(3 * n + 20 * k * k + 65536))
+            os.unlink(f"{self.path}/probe")
+
+    # -- writing ------------------------------------------------------------------------------------------------------
+
+    def _ensure(self, name: str, shape, dtype: str, dims, *, block: int = 1, compress: bool = False) -> None:
+        """Make an array on first use; later, refuse values of another shape."""
+        first = dims[0]
+        length = self.arrays["done" if first == "epoch" else "snapshot"]["shape"][0]
+        if name not in self.arrays:
+            self.arrays[name] = layout.describe((length, *shape), (block, *shape), dtype, dims, compress=compress)
+            parts = name.split("/")[:-1]
+            os.makedirs(f"{self.path}/{name}", exist_ok=True)
+            for depth in range(len(parts)):
+                put(f"{self.path}/{'/'.join(parts[: depth + 1])}/zarr.json", json.dumps(layout.group_of({})).encode())
+            self._changed.add(name)
+        elif self.arrays[name]["shape"][1:] != list(shape):
+            raise RunError(f"{name} has shape {list(shape)} where the run {self.path} has {self.arrays[name]['shape'][1:]}; keep one shape for the whole run")
+
+    def _columns(self, table: str, names) -> list[str]:
+        """Columns of a table, with `names` added where they are new."""
+        meta = self.arrays[table]
+        known = meta["attributes"]["names"]
+        new = [name for name in names if name not in known]
+        if new:
+            known.extend(new)
+            meta["shape"][1] = len(known)
+            self._changed.add(table)
+            if table == "scalars":
+                self.arrays["scalar"]["shape"] = [len(known)]
+                self._changed.add("scalar")
+                for start in range(0, len(known), layout.COLUMNS):
+                    part = known[start : start + layout.COLUMNS]
+                    part = part + [""] * (layout.COLUMNS - len(part))
+                    self._put(f"scalar/{layout.chunk_name((start // layout.COLUMNS,))}", layout.encode(part, self.arrays["scalar"]))
+        return known
+
+    def _put(self, name: str, data: bytes) -> int:
+        put(f"{self.path}/{name}", data)
+        self._bytes += len(data)
+        return len(data)
+
+    def _row(self, name: str, i: int, values) -> None:
+        """Set row `i` of a table by rewriting the chunk it lies in."""
+        meta = self.arrays[name]
+        chunks, values = layout.chunk_shape(meta), np.asarray(values)
+        for rest in layout.blocks(meta["shape"][1:], chunks[1:]):
+            key = (name, i // chunks[0], *rest)
+            if key not in self._blocks:
+                for old in [k for k in self._blocks if k[0] == name and k[2:] == rest]:
+                    del self._blocks[old]
+                self._blocks[key] = self._load(name, key[1:], meta)
+            part = tuple(slice(b * c, min((b + 1) * c, n)) for b, c, n in zip(rest, chunks[1:], meta["shape"][1:], strict=True))
+            inside = tuple(slice(0, s.stop - s.start) for s in part)
+            self._blocks[key][(i % chunks[0], *inside)] = values[part]
+            self._put(f"{name}/{layout.chunk_name(key[1:])}", layout.encode(self._blocks[key], meta))
+
+    def _load(self, name: str, index, meta: dict) -> np.ndarray:
+        try:
+            with open(f"{self.path}/{name}/{layout.chunk_name(index)}", "rb") as file:
+                return layout.decode(file.read(), meta).copy()
+        except FileNotFoundError:
+            return np.full(layout.chunk_shape(meta), layout.fill_value(meta), np.dtype(meta["data_type"]))
+
+    def _grow(self, dim: str, length: int) -> None:
+        if length > self.arrays["done" if dim == "epoch" else dim]["shape"][0]:
+            self._resize(dim, length)
+
+    def _resize(self, dim: str, length: int) -> None:
+        for name, meta in self.arrays.items():
+            if meta["dimension_names"][0] == dim:
+                meta["shape"][0] = length
+                self._changed.add(name)
+
+    def _save_metadata(self) -> None:
+        """Write the metadata of changed arrays, then the group's copy of all, which is the one that readers use."""
+        for name in sorted(self._changed):
+            put(f"{self.path}/{name}/zarr.json", json.dumps(self.arrays[name]).encode())
+        put(f"{self.path}/zarr.json", json.dumps(layout.group_of(self.attrs, self.arrays)).encode())
+        self._changed.clear()
+
+    def _slot(self, epoch: int) -> int:
+        taken = self.progress.snapshot
+        same = np.flatnonzero(taken == epoch)
+        slot = int(same[0]) if len(same) else int((taken >= 0).sum())
+        if slot >= len(taken):
+            self._grow("snapshot", max(slot + 1, 2 * len(taken)))
+            self.progress.snapshot = np.concatenate([taken, np.full(self.arrays["snapshot"]["shape"][0] - len(taken), -1)])
+        self.progress.snapshot[slot] = epoch
+        return slot
+
+    def write_epoch(self, epoch: int, *, chunks: dict, snapshot: dict, series: dict, scalars: dict, iteration: int | None) -> None:
+        """Write one epoch and then mark it done.
+
+        `chunks`, `snapshot` and `series` map array names to values; the names of scheme state in `snapshot` start with
+        ``snapshot_state/``, those in `series` with ``scheme/``.
+        """
+        with explained(f"write epoch {epoch} of", self.path):
+            if epoch >= self.arrays["done"]["shape"][0]:
+                self._grow("epoch", max(epoch + 1, 2 * self.arrays["done"]["shape"][0]))
+            sizes = {}
+            for name, values in chunks.items():
+                self._ensure(name, values.shape, values.dtype.name, ("epoch", *dims_of(name)), compress=values.nbytes >= 1024)
+                sizes[name] = self._put(f"{name}/{layout.chunk_name((epoch, *(0,) * values.ndim))}", layout.encode(values, self.arrays[name]))
+            if snapshot:
+                slot = self._slot(epoch)
+                for name, values in snapshot.items():
+                    dims = dims_of(name) if "/" not in name else self._state_dims(name, values.shape)
+                    self._ensure(name, values.shape, values.dtype.name, ("snapshot", *dims))
+                    sizes[name] = self._put(f"{name}/{layout.chunk_name((slot, *(0,) * values.ndim))}", layout.encode(values, self.arrays[name]))
+                self._row("snapshot", slot, epoch)
+            for name, values in series.items():
+                self._ensure(name, values.shape, values.dtype.name, ("epoch", "klass"), block=layout.BLOCK)
+                self._row(name, epoch, values)
+            for table, row, empty in (("scalars", scalars, np.nan), ("written", sizes, 0)):
+                self._row(table, epoch, [row.get(name, empty) for name in self._columns(table, row)])
+            self._row("iteration", epoch, -1 if iteration is None else iteration)
+            if self._changed:
+                self._save_metadata()
+            self._row("done", epoch, True)
+
+    def _state_dims(self, name: str, shape) -> tuple[str, ...]:
+        k, leaf = len(self.attrs["class_names"]), name.rpartition("/")[2]
+        return tuple("klass" if i == 0 and n == k else f"{leaf}_{i}" for i, n in enumerate(shape))
+
+    def rewind(self, epoch: int) -> None:
+        """Forget the epochs from `epoch` on."""
+        with explained(f"rewind to epoch {epoch}", self.path):
+            for e in np.flatnonzero(self.archive.read("done", fill=True)).tolist():
+                if e >= epoch:
+                    self._row("done", e, False)
+            for slot in np.flatnonzero(self.progress.snapshot >= epoch).tolist():
+                self.progress.snapshot[slot] = -1
+                self._row("snapshot", slot, -1)
+            if self.attrs["finished"]:
+                self.attrs["finished"] = False
+                self._save_metadata()
+
+    def close(self, finished: bool, length: int) -> None:
+        """Record whether the run is complete and trim arrays that were made longer than it became."""
+        with explained("close", self.path):
+            if self.attrs["num_epochs"] is None:
+                self._resize("epoch", max(1, length))
+            used = int((self.progress.snapshot >= 0).sum())
+            self._resize("snapshot", max(1, used))
+            self.attrs["finished"] = bool(finished)
+            self._save_metadata()
