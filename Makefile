@@ -27,8 +27,8 @@ $(READY): pyproject.toml constraints.txt
 		echo "pldebias needs Python >= 3.11.5, but '$(PY)' is: $$($(PY) --version 2>&1 || true)" >&2; \
 		echo "Name a newer one, e.g.: make setup PY=python3.12" >&2; exit 1; }
 	@if [ -e $(HALF) ]; then echo "The last setup was interrupted; $(VENV) is made anew."; rm -rf $(VENV); fi
-	@echo "Setting up $(VENV): about 6 GB on Linux, most of it PyTorch with CUDA; minutes with pip ..."
-	@if [ ! -e $(BIN)/python ]; then mkdir -p $(VENV) && touch $(HALF); fi; \
+	@if [ -e $(BIN)/python ]; then echo "Updating $(VENV) ..."; \
+	else echo "Setting up $(VENV): about 6 GB on Linux, most of it PyTorch with CUDA; minutes with pip ..."; mkdir -p $(VENV) && touch $(HALF); fi; \
 	if command -v uv >/dev/null 2>&1; then \
 		{ [ -e $(BIN)/python ] || uv venv -q --allow-existing --python $(PY) $(VENV); } && \
 		uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[dev]'; \
