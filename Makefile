@@ -41,7 +41,7 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY) ## train seven methods on a small long-tailed set (minutes on a CPU), then write the explorer as a page
 	$(BIN)/pldebias train $(METHODS) --data $(DATA) --seed $(SEED) --jobs $(JOBS)
 	$(BIN)/pldebias runs
-	$(BIN)/python -m pldebias.widgets.static $(DEMO) $(PAGE)
+	$(BIN)/python -m pldebias.widgets.static $(DEMO) -o $(PAGE)
 	@echo
 	@echo "Runs:     runs/$(DATA)/  (Zarr groups: pldebias.open_run, or xarray.open_zarr)"
 	@echo "Page:     $(PAGE)  (open it in a browser; it needs no network and no Python)"
