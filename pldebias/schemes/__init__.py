@@ -4,5 +4,6 @@ from pldebias.schemes.base import Chain, EpochEnd, Models, Problem, Scheme, Step
 from pldebias.schemes.daso import DASO
 from pldebias.schemes.debiaspl import DebiasPL
 from pldebias.schemes.la import LA
+from pldebias.schemes.seval import SEVAL
 
-__all__ = ["DASO", "LA", "Chain", "DebiasPL", "EpochEnd", "Models", "Problem", "Scheme", "Step"]
+__all__ = ["DASO", "LA", "SEVAL", "Chain", "DebiasPL", "EpochEnd", "Models", "Problem", "Scheme", "Step"]

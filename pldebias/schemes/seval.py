@@ -1,0 +1,176 @@
+"""SEVAL: refine pseudo-labels by per-class offsets and accept them by per-class thresholds, both learned on a hold-out.
+
+References
+----------
+Li et al., SEVAL: Learning Label Refinement and Threshold Adjustment for Imbalanced Semi-Supervised Learning, 2024; order of operations
+of the official code (lib/algorithm/seval.py): offsets first, thresholds on the logits that the averaged offsets refine.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pldebias.schemes.base import EpochEnd, Problem, Scheme, Step
+from pldebias.schemes.curriculum import learn_offsets, learn_thresholds, rank_groups, rare_classes
+
+__all__ = ["SEVAL", "learn_offsets", "learn_thresholds", "load_curve", "refine", "save_curve"]
+
+
+def refine(logits: Tensor, offsets: Tensor) -> Tensor:
+    """Refined logits ``logits - log(offsets)``; ``[N, K]``, ``[K]`` (positive) to ``[N, K]``."""
+    return logits - offsets.log()
+
+
+def save_curve(path: str | Path, offsets: Any, thresholds: Any) -> None:
+    """Keep a learned curriculum, offsets and thresholds ``[E, K]`` of every evaluation, as an ``.npz`` for ``seval(mode=load)``."""
+    np.savez(path, offsets=np.asarray(offsets, np.float32), thresholds=np.asarray(thresholds, np.float32))
+
+
+def load_curve(path: str | Path) -> tuple[Tensor, Tensor]:
+    """Offsets and thresholds ``[E, K]``, from a file of `save_curve` or straight from the directory of a run that learned them."""
+    path = Path(path)
+    try:
+        if path.is_dir():
+            import zarr
+
+            store = zarr.open_group(path, mode="r")
+            arrays = [np.asarray(store[f"scheme/seval/{name}"]) for name in ("offsets", "thresholds")]
+        else:
+            with np.load(path, allow_pickle=False) as store:
+                arrays = [store["offsets"], store["thresholds"]]
+    except (OSError, KeyError, ValueError) as error:
+        raise ValueError(f"{path} holds no SEVAL curve; give a file of save_curve or the directory of a seval run ({error})") from error
+    offsets, thresholds = (torch.from_numpy(np.array(a, np.float32)) for a in arrays)
+    if offsets.ndim != 2 or offsets.shape != thresholds.shape:
+        raise ValueError(f"{path}: offsets {tuple(offsets.shape)} and thresholds {tuple(thresholds.shape)} must both be [evaluations, K]")
+    if not bool((offsets > 0).all()) or not bool(((thresholds >= 0) & (thresholds <= 1)).all()):
+        raise ValueError(f"{path}: offsets must be positive and thresholds in [0, 1] at every evaluation (an unfinished run has gaps)")
+    return offsets, thresholds
+
+
+class SEVAL(Scheme):
+    """Learned offsets and thresholds.
+
+    Parameters
+    ----------
+    mode : {"estimate", "load", "direct"}, default "estimate"
+        ``estimate`` keeps half of the labelled images as a hold-out and learns on it after every epoch; ``load`` trains on all of
+        them and replays the `curve` of an earlier ``estimate`` run, which is the paper's protocol; ``direct`` learns on the
+        validation images, which are additional labels.
+    curve : str, optional
+        File or run directory with the curriculum to load, one row per epoch.
+    target : float, default 0.75
+        Precision that accepted pseudo-labels should have (paper, CIFAR-100: 0.65; STL-10: 0.6).
+    decay, threshold_decay : float, default 0.999
+        Averaging of offsets and thresholds over epochs (CIFAR-100: 0.9).
+    groups : int, optional
+        Number of groups of classes of similar labelled count that share a threshold; None: one per 10 classes, at least 5.
+    offset_groups : int, optional
+        The same for offsets; None: one offset per class.
+    posthoc : bool, default True
+        Whether the newest offsets refine the test-time logits too ("SEVAL"; False is the paper's "SEVAL-PL").
+    start : float, default 0.95
+        Threshold of every class before the first epoch ends.
+    least : int, default 10
+        Hold-out samples that a group needs; others accept everything and take the smallest offset.
+    compat : {"exact", "official"}, default "exact"
+        ``official`` searches by Nelder-Mead as the released code does.
+    """
+
+    name = "seval"
+
+    def __init__(
+        self,
+        mode: str = "estimate",
+        curve: str | None = None,
+        target: float = 0.75,
+        decay: float = 0.999,
+        threshold_decay: float = 0.999,
+        groups: int | None = None,
+        offset_groups: int | None = None,
+        posthoc: bool = True,
+        start: float = 0.95,
+        least: int = 10,
+        compat: str = "exact",
+    ):
+        super().__init__()
+        if mode not in ("estimate", "load", "direct"):
+            raise ValueError(f"seval(mode={mode!r}) is not known; choose 'estimate', 'load' or 'direct'")
+        if (mode == "load") != (curve is not None):
+            raise ValueError("seval(mode=load) needs curve='FILE' of an estimate run, and the other modes take none")
+        if compat not in ("exact", "official"):
+            raise ValueError(f"seval(compat={compat!r}) is not known; choose 'exact' or 'official'")
+        for option, value in {"target": target, "start": start}.items():
+            if not 0 < value <= 1:
+                raise ValueError(f"seval({option}={value}) must be in (0, 1]")
+        for option, value in {"decay": decay, "threshold_decay": threshold_decay}.items():
+            if not 0 <= value < 1:
+                raise ValueError(f"seval({option}={value}) must be in [0, 1): 0 keeps the newest estimate alone")
+        self.mode, self.curve, self.precision, self.decay, self.threshold_decay = mode, curve, target, decay, threshold_decay
+        self.group_count, self.offset_group_count, self.first, self.least = groups, offset_groups, start, least
+        self.posthoc, self.solvers = posthoc, ("lbfgs", "scan") if compat == "exact" else ("nelder-mead", "nelder-mead")
+        self.acts_on = frozenset({"pseudo_label"} | ({"prediction"} if posthoc else set()))
+
+    @property
+    def needs(self) -> dict[str, Any]:
+        return {"holdout": 0.5} if self.mode == "estimate" else {}
+
+    def setup(self, problem: Problem) -> None:
+        classes = problem.num_classes
+        self.prior = problem.prior if self.mode == "estimate" else None  # the hold-out is as imbalanced as the labelled half
+        groups = self.group_count or min(classes, max(5, classes // 10))
+        self.groups = rank_groups(problem.labelled_counts, groups)
+        self.offset_groups = rank_groups(problem.labelled_counts, self.offset_group_count or classes)
+        self.register_buffer("offsets", torch.ones(classes))
+        self.register_buffer("newest", torch.ones(classes))
+        self.register_buffer("thresholds", torch.full((classes,), self.first))
+        if self.curve is not None:
+            self.rows = load_curve(self.curve)
+            epochs = problem.total_steps // problem.steps_per_epoch
+            has = tuple(self.rows[0].shape)
+            if has[0] < epochs or has[1] != classes:
+                raise ValueError(
+                    f"{self.curve} has {has[0]} evaluations of {has[1]} classes, this training {epochs} epochs of {classes}; "
+                    "estimate and load with the same data, steps and steps_per_epoch"
+                )
+
+    def refine(self, logits: Tensor, step: Step) -> Tensor:
+        return refine(logits, self.offsets)
+
+    def threshold(self, threshold: Tensor, step: Step) -> Tensor:
+        return self.thresholds[step.label]
+
+    def predict(self, logits: Tensor, features: Tensor, network: nn.Module) -> Tensor:
+        return refine(logits, self.newest) if self.posthoc else logits
+
+    def end_epoch(self, end: EpochEnd) -> None:
+        if self.mode == "load":
+            self._replay(*(rows[end.epoch].to(self.offsets.device) for rows in self.rows))
+        else:
+            logits, _, labels = end.score("holdout" if self.mode == "estimate" else "validation")
+            self.learn(logits, labels)
+
+    def _replay(self, offsets: Tensor, thresholds: Tensor) -> None:
+        self.newest.copy_(((offsets - self.decay * self.offsets) / (1 - self.decay)).clamp(min=1e-3))  # undo the averaging
+        self.offsets.copy_(offsets)
+        self.thresholds.copy_(thresholds)
+
+    def learn(self, logits: Tensor, labels: Tensor) -> None:
+        """One update from hold-out logits ``[N, K]`` and labels ``[N]``."""
+        by_offsets, by_thresholds = self.solvers
+        self.newest.copy_(learn_offsets(logits, labels, self.offset_groups, by_offsets))
+        self.offsets.lerp_(self.newest, 1 - self.decay)
+        refined = refine(logits, self.offsets)
+        found = learn_thresholds(refined, labels, self.precision, self.groups, self.prior, self.least, by_thresholds)
+        self.thresholds.lerp_(found, 1 - self.threshold_decay)
+        rare = rare_classes(refined, labels, self.groups, self.prior, self.least)
+        for offsets in (self.offsets, self.newest):
+            offsets.copy_(torch.where(rare, offsets.min(), offsets))
+
+    def series(self) -> dict[str, Tensor]:
+        return {"offsets": self.offsets, "thresholds": self.thresholds}

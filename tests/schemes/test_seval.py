@@ -1,0 +1,235 @@
+"""SEVAL against its official code, against exact solutions, and at its edges."""
+
+import numpy as np
+import pytest
+import torch
+from golden_net import GoldenNet, assert_close, assert_gradients, make_batch, make_problem, run_step, set_up
+
+from pldebias.methods import MethodError, build_method
+from pldebias.schemes import EpochEnd
+from pldebias.schemes.curriculum import balanced_nll, rank_groups, rare_classes
+from pldebias.schemes.seval import learn_offsets, learn_thresholds, load_curve, refine, save_curve
+
+COUNTS = torch.tensor([500, 299, 179, 107, 64, 38, 23, 13, 8, 5])
+
+
+def step_from(arrays, spelling, defaults=None):
+    net = GoldenNet(arrays)
+    method = set_up(spelling, make_problem(torch.tensor(arrays["in_label_counts"])), defaults)
+    seval = method.chain[0]
+    seval.offsets.copy_(torch.tensor(arrays["in_pi"]))
+    seval.thresholds.copy_(torch.tensor(arrays["in_thres"]))
+    return net, method
+
+
+def batch_from(arrays):
+    x, y, weak, strong = (torch.tensor(arrays[f"in_{k}"][0]) for k in ("xl", "labels", "xu0", "xu1"))
+    return make_batch(x, y, {"weak": weak, "strong": strong})
+
+
+@pytest.mark.parametrize("name", ["plain", "daso"])
+def test_step_is_the_official_one(golden, name):
+    arrays, _ = golden(f"daso_seval/seval_step_{name}_K10_s0")
+    spelling = "fixmatch+seval+daso(weight=0, queue=8)" if name == "daso" else "fixmatch+seval"  # the official combination does not blend
+    net, method = step_from(arrays, spelling)
+    if name == "daso":
+        method.chain[1].queue.push(torch.tensor(arrays["in_queue_feats"]), torch.tensor(arrays["in_queue_labels"]))
+    losses, step = run_step(method, net, batch_from(arrays), 123_456)
+    assert_close(losses["labelled"], arrays["out_loss_cls"])
+    assert_close(losses["unlabelled"], arrays["out_loss_cons"])
+    np.testing.assert_array_equal(step.label, arrays["out_pred"])
+    np.testing.assert_array_equal(step.mask, arrays["out_mask"])
+    assert_close(step.probs, arrays["out_p"])
+    if name == "daso":
+        assert_close(losses["daso/align"], arrays["out_loss_assign"], rtol=1e-4)
+    assert_gradients(net, arrays, "out_grad_last_")
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_offsets(golden, seed):
+    arrays, _ = golden(f"daso_seval/seval_pi_K10_s{seed}")
+    logits, labels = torch.tensor(arrays["in_logits"]), torch.tensor(arrays["in_labels"])
+    for offsets, (expected, _) in zip(arrays["in_grid_pi"], arrays["out_grid_nll_acc"], strict=True):
+        assert balanced_nll(logits, labels, torch.tensor(offsets)) == pytest.approx(expected, abs=1e-12)
+    official = learn_offsets(logits, labels, solver="nelder-mead")
+    np.testing.assert_allclose(official, arrays["out_pi_nm"], rtol=1e-4)  # the very search, step by step
+    exact = learn_offsets(logits, labels)
+    assert balanced_nll(logits, labels, exact) <= arrays["out_nll_nm"] + 1e-9
+    assert balanced_nll(logits, labels, exact) <= arrays["out_ref_lbfgs_nll"] + 1e-9
+    assert exact.log().mean().item() == pytest.approx(0, abs=1e-6)  # the gauge
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_thresholds(golden, seed):
+    arrays, meta = golden(f"daso_seval/seval_threshold_K10_s{seed}")
+    logits, labels, prior = (torch.tensor(arrays[f"in_{k}"]) for k in ("logits", "labels", "p_data"))
+    target, number = meta["hyperparameters"]["target"], meta["hyperparameters"]["th_groups"]
+    weight = (prior.max() / prior)[labels].double()
+    confidence, predicted = logits.softmax(1).max(1)
+    group = predicted // (10 // number)
+
+    def gaps(thresholds):
+        kept = [(group == g) & (confidence.double() > float(thresholds[g * 10 // number])) for g in range(number)]
+        right = [(weight * (predicted == labels))[k].sum() / (weight[k].sum() + 1e-6) for k in kept]
+        return (torch.stack(right) - target).abs()
+
+    for j, tau in enumerate(arrays["in_grid"]):
+        np.testing.assert_allclose(gaps([tau] * 10), arrays["out_abs_gap_grid"][:, j], atol=2e-6)  # we mean the same gap
+    exact = learn_thresholds(logits, labels, target, number, prior)
+    official = torch.tensor(arrays["out_thresholds"])
+    np.testing.assert_array_equal(exact == 0, official == 0)
+    assert (gaps(exact) <= gaps(official) + 2e-6).all()
+    searched = learn_thresholds(logits, labels, target, number, prior, solver="nelder-mead")
+    np.testing.assert_allclose(gaps(searched), gaps(official), atol=2e-6)
+    np.testing.assert_array_equal(rare_classes(logits, labels, number, prior).nonzero().flatten(), arrays["out_rare_class"])
+
+
+@pytest.mark.parametrize("name", ["seval_K10_s2", "seval_estim_K10_s0"])
+def test_two_updates(golden, name):
+    arrays, meta = golden(f"daso_seval/seval_update_fixmatch_{name}")
+    h = meta["hyperparameters"]
+    options = dict(decay=h["pi_decay"], threshold_decay=h["th_decay"], target=h["th_target"], groups=h["th_groups"], compat="official")
+    counts = (torch.tensor(arrays["in_p_data"]) * 1e6).long()
+    method = set_up("fixmatch+seval", make_problem(counts), {"seval": {**options, "mode": "estimate" if h["estim"] else "direct"}})
+    seval = method.chain[0]
+    for i in range(2):
+        seval.learn(torch.tensor(arrays["in_logits"][i]), torch.tensor(arrays["in_labels"][i]))
+        np.testing.assert_allclose(seval.newest, arrays["out_pi_cur"][i], rtol=1e-3)
+        np.testing.assert_allclose(seval.offsets, arrays["out_pi"][i], rtol=1e-3)
+        np.testing.assert_allclose(seval.thresholds, arrays["out_thr"][i], atol=1e-2)
+
+
+def test_replay_recovers_the_newest_offsets(golden, tmp_path):
+    arrays, _ = golden("daso_seval/seval_load_deema")
+    save_curve(tmp_path / "curve.npz", arrays["in_pi_ema"], np.full((4, 10), 0.5))
+    method = set_up(f"fixmatch+seval(mode=load, curve='{tmp_path / 'curve.npz'}')", make_problem(COUNTS, total_steps=4, steps_per_epoch=1))
+    seval = method.chain[0]
+    np.testing.assert_array_equal(seval.thresholds, np.full(10, 0.95, np.float32))
+    for epoch in range(4):
+        method.end_epoch(EpochEnd(epoch, epoch + 1, score=None, new_generation=None))
+        np.testing.assert_allclose(seval.offsets, arrays["in_pi_ema"][epoch])
+        np.testing.assert_allclose(seval.newest, arrays["out_pi_current"][epoch], atol=5e-3)
+    assert (seval.thresholds == 0.5).all()
+
+
+def holdout(classes=10, size=600, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(classes, (size,), generator=generator)
+    logits = torch.randn(size, classes, generator=generator) + 2 * torch.nn.functional.one_hot(labels, classes)
+    return logits - 2 * torch.arange(classes) / classes, labels  # later classes are undervalued
+
+
+def test_offsets_favour_undervalued_classes():
+    offsets = learn_offsets(*holdout())
+    assert offsets[0] > offsets[-1]
+    logits, labels = holdout()
+    assert balanced_nll(logits, labels, offsets) < balanced_nll(logits, labels, torch.ones(10))
+
+
+def test_offsets_undo_a_shift_of_the_logits():
+    logits, labels = holdout()
+    shift = torch.linspace(-1, 1, 10)
+    np.testing.assert_allclose(learn_offsets(logits + shift, labels) / learn_offsets(logits, labels), shift.exp(), rtol=1e-3)
+
+
+def test_shared_offsets():
+    offsets = learn_offsets(*holdout(), groups=5)
+    np.testing.assert_array_equal(offsets[::2], offsets[1::2])
+
+
+def test_a_lower_target_accepts_more():
+    logits, labels = holdout()
+    strict, loose = (learn_thresholds(logits, labels, target, 5) for target in (0.95, 0.7))
+    assert (loose <= strict).all() and (loose < strict).any()
+    assert ((strict >= 0) & (strict <= 1)).all()
+
+
+def test_groups_follow_counts_and_not_class_ids():
+    order = torch.tensor([3, 0, 9, 1, 5, 2, 8, 4, 7, 6])
+    np.testing.assert_array_equal(rank_groups(COUNTS[order], 5), rank_groups(COUNTS, 5)[order])
+    np.testing.assert_array_equal(rank_groups(COUNTS, 5), [0, 0, 1, 1, 2, 2, 3, 3, 4, 4])
+    assert len(rank_groups(torch.ones(7), 3).unique()) == 3
+
+
+def test_missing_classes_and_predictions():
+    logits, labels = holdout()
+    keep = labels != 9
+    assert learn_offsets(logits[keep], labels[keep])[9] == 1
+    logits[:, 0] = -50  # never predicted
+    thresholds = learn_thresholds(logits, labels, 0.9, 10)
+    assert thresholds[0] == 0 and rare_classes(logits, labels, 10)[0]
+    assert torch.isfinite(learn_offsets(logits, labels)).all()
+
+
+def test_unit_state_is_fixmatch_bit_for_bit(golden):
+    arrays, _ = golden("daso_seval/seval_step_plain_K10_s0")
+    outcomes = []
+    for spelling in ("fixmatch", "fixmatch+seval"):
+        net = GoldenNet(arrays)
+        method = set_up(spelling, make_problem(COUNTS))
+        losses, step = run_step(method, net, batch_from(arrays), 0)
+        outcomes.append((losses["unlabelled"], step.mask, net.encoder.weight.grad))
+    for a, b in zip(*outcomes, strict=True):
+        assert torch.equal(a, b)
+
+
+def test_end_of_epoch_learns_on_the_holdout():
+    method = set_up("fixmatch+seval(decay=0.5, threshold_decay=0.5)", make_problem(COUNTS))
+    asked = []
+
+    def score(split):
+        asked.append(split)
+        logits, labels = holdout()
+        return logits, logits, labels
+
+    method.end_epoch(EpochEnd(0, 500, score, None))
+    assert asked == ["holdout"] and method.needs == {"holdout": 0.5}
+    series = method.series()
+    assert series["seval/offsets"].shape == series["seval/thresholds"].shape == (10,)
+    copy = set_up("fixmatch+seval", make_problem(COUNTS))
+    copy.load_state_dict(method.state_dict())
+    assert torch.equal(copy.series()["seval/thresholds"], series["seval/thresholds"])
+    logits = torch.randn(5, 10)
+    assert torch.equal(method.predict(logits, logits, None), refine(logits, method.chain[0].newest))
+    plain = set_up("fixmatch+seval(posthoc=False)", make_problem(COUNTS))
+    assert torch.equal(plain.predict(logits, logits, None), logits)
+
+
+@pytest.mark.parametrize(
+    ("spelling", "says"),
+    [
+        ("fixmatch+seval(mode=offline)", "estimate"),
+        ("fixmatch+seval(mode=load)", "curve"),
+        ("fixmatch+seval(curve='x.npz')", "curve"),
+        ("fixmatch+seval(target=1.5)", r"\(0, 1\]"),
+        ("fixmatch+seval(decay=1.0)", r"\[0, 1\)"),
+        ("fixmatch+seval(compat=loose)", "official"),
+    ],
+)
+def test_options_are_checked(spelling, says):
+    with pytest.raises(MethodError, match=says):
+        build_method(spelling)
+
+
+def test_inputs_are_checked(tmp_path):
+    logits, labels = holdout()
+    with pytest.raises(ValueError, match="truth must be known"):
+        learn_offsets(logits, torch.full_like(labels, -1))
+    with pytest.raises(ValueError, match="at least one"):
+        learn_offsets(logits[:0], labels[:0])
+    with pytest.raises(ValueError, match="positive for every class"):
+        learn_thresholds(logits, labels, 0.9, 5, torch.zeros(10))
+    with pytest.raises(ValueError, match=r"target=1"):
+        learn_thresholds(logits, labels, 1.0, 5)
+    with pytest.raises(ValueError, match="number of classes"):
+        learn_thresholds(logits, labels, 0.9, 11)
+    with pytest.raises(ValueError, match="solver"):
+        learn_offsets(logits, labels, solver="sgd")
+    with pytest.raises(ValueError, match="no SEVAL curve"):
+        load_curve(tmp_path / "nothing.npz")
+    save_curve(tmp_path / "gaps.npz", np.full((2, 10), np.nan), np.zeros((2, 10)))
+    with pytest.raises(ValueError, match="unfinished"):
+        load_curve(tmp_path / "gaps.npz")
+    save_curve(tmp_path / "short.npz", np.ones((2, 10)), np.zeros((2, 10)))
+    with pytest.raises(ValueError, match="2 evaluations"):
+        set_up(f"fixmatch+seval(mode=load, curve='{tmp_path / 'short.npz'}')", make_problem(COUNTS))
