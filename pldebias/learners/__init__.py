@@ -2,7 +2,11 @@
 
 from pldebias.learners.base import Learner
 from pldebias.learners.fixmatch import FixMatch
+from pldebias.learners.meanteacher import MeanTeacher
+from pldebias.learners.mixmatch import MixMatch
+from pldebias.learners.pseudolabel import PseudoLabel
+from pldebias.learners.remixmatch import ReMixMatch
 from pldebias.learners.supervised import Supervised
 from pldebias.learners.usadtm import USADTM
 
-__all__ = ["USADTM", "FixMatch", "Learner", "Supervised"]
+__all__ = ["USADTM", "FixMatch", "Learner", "MeanTeacher", "MixMatch", "PseudoLabel", "ReMixMatch", "Supervised"]

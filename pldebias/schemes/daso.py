@@ -136,6 +136,8 @@ class DASO(Scheme):
         self.counting.copy_(torch.where(full, torch.zeros_like(self.counting), self.counting))
 
     def losses(self, step: Step) -> dict[str, Tensor]:
+        if step.strong_features is None:  # a learner without strong views (Mean Teacher, MixMatch): blending alone, as published
+            return {}
         similarity = cosine(step.strong_features, self.prototypes) / self.T_proto
         views = len(similarity) // len(step.memo["semantic"])
         loss = F.cross_entropy(similarity, step.memo["semantic"].repeat(views, 1))

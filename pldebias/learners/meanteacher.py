@@ -1,0 +1,48 @@
+"""Mean Teacher: the student's prediction of one view is pulled to the EMA teacher's of another.
+
+References
+----------
+Tarvainen & Valpola, Mean Teachers are Better Role Models, NeurIPS 2017; weight and ramp of the DASO code (lib/algorithm/mean_teacher.py).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from pldebias.learners.consistency import Consistency
+
+if TYPE_CHECKING:
+    from pldebias.schemes import Step
+
+
+class MeanTeacher(Consistency):
+    """Mean squared error between the student's and the teacher's class probabilities on two weak views.
+
+    Parameters
+    ----------
+    lambda_u : float, default 50.0
+        Weight of the consistency loss.
+    ramp : float, default 0.4
+        Part of the training over which that weight grows linearly from zero.
+    """
+
+    name = "meanteacher"
+    unlabelled_views = ("weak", "weak2")
+
+    def __init__(self, lambda_u: float = 50.0, ramp: float = 0.4):
+        super().__init__(lambda_u, ramp)
+
+    def losses(self, step: Step) -> dict[str, Tensor]:
+        chain = step.chain
+        self.forward_views(step, strong=("weak",))
+        student, step.strong_features = step.strong_logits, None  # two weak views: there is no strong one to align
+        with torch.no_grad():
+            step.weak_features, step.weak_logits = step.models.teacher(step.batch.unlabelled["weak2"])
+        chain.prepare(step)
+        self.pseudo_label(step)
+        chain.observe(step)
+        distance = (chain.margin(student, step).softmax(1) - step.probs).square().mean()
+        return {"labelled": self.labelled_loss(step), "unlabelled": self.lambda_u * self.ramp_up(step) * distance, **chain.losses(step)}

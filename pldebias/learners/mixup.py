@@ -1,0 +1,106 @@
+"""The mixing that MixMatch and ReMixMatch share: sharpening, one mixup of a whole batch, interleaved forward passes.
+
+References
+----------
+Berthelot et al., MixMatch: A Holistic Approach to Semi-Supervised Learning, NeurIPS 2019.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from pldebias.learners.consistency import Consistency
+
+if TYPE_CHECKING:
+    from pldebias.schemes import Step
+
+
+def sharpen(probs: Tensor, T: float) -> Tensor:
+    """Sharpened probabilities ``p^(1/T)``, rows normalised (eq. 7); ``[N, K]`` to ``[N, K]``."""
+    powers = probs ** (1 / T)
+    return powers / powers.sum(1, keepdim=True)
+
+
+def mixing_factor(alpha: float, device: torch.device, generator: torch.Generator | None = None) -> Tensor:
+    """A draw of ``max(x, 1 - x)`` with x from Beta(alpha, alpha) (eq. 8, 9), a scalar on the device.
+
+    Exact for every alpha > 0, without rejection and without waiting for the device: Ulrich's formula gives Beta(alpha + 1, alpha + 1)
+    from two uniforms, and a Gamma(alpha) variate is a Gamma(alpha + 1) variate times ``u^(1/alpha)``.
+    """
+    u = torch.rand(4, generator=generator, device=device, dtype=torch.float64).clamp(min=1e-300)
+    lean = (1 - u[0] ** (2 / (2 * alpha + 1))).sqrt() * (2 * math.pi * u[1]).cos()
+    logit = torch.log1p(lean) - torch.log1p(-lean) + (u[2].log() - u[3].log()) / alpha
+    return logit.abs().sigmoid().float()
+
+
+def permutation(rows: int, device: torch.device, generator: torch.Generator | None = None) -> Tensor:
+    """A random order of `rows` rows, drawn on the device."""
+    return torch.rand(rows, generator=generator, device=device).argsort()
+
+
+def interleave(chunks: Tensor) -> Tensor:
+    """Swap the g-th part of the first of n chunks with that of chunk g, so that every chunk holds rows of all of them.
+
+    Its own inverse. Batch normalisation then sees similar statistics in every chunk.
+
+    Parameters
+    ----------
+    chunks : Tensor
+        Shape ``[n, B, ...]``; the B rows fall into n parts, the last ``B mod n`` of which have one row more.
+    """
+    n, rows = chunks.shape[:2]
+    sizes = torch.full((n,), rows // n)
+    sizes[n - rows % n :] += 1
+    part = torch.arange(n).repeat_interleave(sizes)  # of each row
+    source = torch.arange(n)[:, None].repeat(1, rows)
+    source[part, torch.arange(rows)] = 0
+    source[0] = part
+    return chunks[source.to(chunks.device), torch.arange(rows, device=chunks.device)]
+
+
+class Mixing(Consistency):
+    """A learner that trains on one mixup of all its images and their soft targets.
+
+    Parameters
+    ----------
+    lambda_u, ramp : float
+        As in `Consistency`.
+    T : float
+        Temperature of sharpening, positive.
+    alpha : float
+        Of the Beta distribution of the mixing factor, positive.
+    """
+
+    def __init__(self, lambda_u: float, ramp: float, T: float, alpha: float):
+        super().__init__(lambda_u, ramp)
+        for option, value in {"T": T, "alpha": alpha}.items():
+            if not value > 0:
+                raise ValueError(f"{self.name}({option}={value}) must be positive")
+        self.T, self.alpha = T, alpha
+
+    def forward_mixed(self, step: Step, views: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """Mix labelled images and unlabelled views, and run the student over interleaved chunks of B rows.
+
+        Fills ``step.x_logits`` and ``step.strong_logits`` with the outputs of the mixed images, and returns their targets: of the labelled
+        part ``[B, K]`` and of the unlabelled one ``[V*M, K]``.
+        """
+        y = step.batch.y
+        images = torch.cat([*step.batch.labelled.values(), *views])
+        if len(images) % len(y):
+            raise ValueError(
+                f"{self.name} cuts its {len(images)} images a step into chunks of the labelled batch size, {len(y)}: use mu=1, or a mu "
+                f"that makes the unlabelled batch ({len(step.batch.index)} now) a multiple of it"
+            )
+        labels = torch.nn.functional.one_hot(y, step.problem.num_classes).to(step.probs.dtype)
+        targets = torch.cat([labels, *[step.probs] * len(views)])
+        factor = mixing_factor(self.alpha, images.device, step.generator)
+        other = permutation(len(images), images.device, step.generator)
+        images, targets = (factor * x + (1 - factor) * x[other] for x in (images, targets))
+        chunks = interleave(images.unflatten(0, (-1, len(y))))
+        logits = interleave(torch.stack([step.models.student(chunk).logits for chunk in chunks])).flatten(0, 1)
+        step.x_logits, step.strong_logits = logits.tensor_split((len(y),))
+        return targets.tensor_split((len(y),))

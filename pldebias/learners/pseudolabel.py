@@ -1,0 +1,55 @@
+"""Pseudo-Label: confident predictions of a view are its own targets.
+
+References
+----------
+Lee, Pseudo-Label: The Simple and Efficient Semi-Supervised Learning Method for Deep Neural Networks, ICML Workshops 2013; threshold and
+ramp of the DASO code (lib/algorithm/pseudo_label.py).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from pldebias.learners.base import Learner
+from pldebias.learners.losses import masked_cross_entropy, ramp_up
+
+if TYPE_CHECKING:
+    from pldebias.schemes import Step
+
+
+class PseudoLabel(Learner):
+    """Hard pseudo-labels of a weak view, above a confidence threshold, train the same view.
+
+    Parameters
+    ----------
+    threshold : float, default 0.95
+        Confidence a pseudo-label needs.
+    lambda_u : float, default 1.0
+        Weight of the unlabelled loss.
+    ramp : float, default 0.4
+        Part of the training over which that weight grows linearly from zero.
+    """
+
+    name = "pseudolabel"
+    unlabelled_views = ("weak",)
+    offers = frozenset({"labelled", "pseudo_label", "acceptance", "prediction"})
+
+    def __init__(self, threshold: float = 0.95, lambda_u: float = 1.0, ramp: float = 0.4):
+        super().__init__(threshold)
+        if not 0 <= ramp <= 1:
+            raise ValueError(f"pseudolabel(ramp={ramp}) must be in [0, 1]: the part of the training over which the loss grows")
+        self.lambda_u, self.ramp = lambda_u, ramp
+
+    def losses(self, step: Step) -> dict[str, Tensor]:
+        chain = step.chain
+        self.forward_views(step, strong=("weak",))
+        step.weak_logits, step.weak_features = step.strong_logits.detach(), step.strong_features.detach()
+        chain.prepare(step)
+        self.pseudo_label(step)
+        chain.observe(step)
+        target = chain.target(step.label, step)
+        loss = masked_cross_entropy(chain.margin(step.strong_logits, step), target, step.mask * step.weight)
+        factor = self.lambda_u * ramp_up(step.t, self.ramp * step.problem.total_steps)
+        return {"labelled": self.labelled_loss(step), "unlabelled": factor * loss, **chain.losses(step)}

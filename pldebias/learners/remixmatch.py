@@ -1,0 +1,125 @@
+"""ReMixMatch: distribution alignment, augmentation anchoring and a rotation task on top of MixMatch.
+
+References
+----------
+Berthelot et al., ReMixMatch: Semi-Supervised Learning with Distribution Alignment and Augmentation Anchoring, ICLR 2020; weights, ramp and
+order (align, then sharpen, then schemes) of the DASO code (lib/algorithm/remixmatch.py).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pldebias.learners.mixup import Mixing, sharpen
+from pldebias.schemes.alignment import DistributionAlignment
+
+if TYPE_CHECKING:
+    from pldebias.schemes import Problem, Step
+
+
+def quarter_turns(rows: int, device: torch.device, generator: torch.Generator | None = None) -> Tensor:
+    """How often each image is turned by 90 degrees, drawn from 0 to 3, shape ``[rows]``."""
+    return torch.randint(0, 4, (rows,), generator=generator, device=device)
+
+
+def rotate(images: Tensor, turns: Tensor) -> Tensor:
+    """Turn each image by its number of quarter turns, counter-clockwise; ``[M, C, H, H]``, ``[M]``."""
+    if images.shape[-1] != images.shape[-2]:
+        raise ValueError(f"rotation by quarters needs square images, these are {tuple(images.shape[-2:])}; use remixmatch(rotation=0)")
+    turned = torch.stack([images.rot90(k, (2, 3)) for k in range(4)])
+    return turned[turns, torch.arange(len(images), device=images.device)]
+
+
+class ReMixMatch(Mixing):
+    """Soft pseudo-labels of the weak view train mixtures of it, of two strong views and of the labelled images.
+
+    Parameters
+    ----------
+    lambda_u : float, default 1.5
+        Weight of the loss on mixed unlabelled images.
+    ramp : float, default 0.016
+        Part of the training over which that weight and `anchor` grow linearly from zero.
+    T : float, default 0.5
+        Temperature of sharpening.
+    alpha : float, default 0.75
+        Of the Beta distribution of the mixing factor.
+    anchor : float, default 0.5
+        Weight of the loss on the first strong view as it is, before mixing.
+    rotation : float, default 0.5
+        Weight of telling by how many quarters the first strong view was turned; 0 leaves the task out.
+    align : bool, default True
+        Whether predictions are aligned to the labelled class distribution. The published runs do so on CIFAR and not on STL-10.
+    """
+
+    name = "remixmatch"
+    unlabelled_views = ("weak", "strong", "strong2")
+    offers = frozenset({"labelled", "pseudo_label", "views", "prediction"})
+    heads: ClassVar = {"rotation": 4}
+
+    def __init__(
+        self,
+        lambda_u: float = 1.5,
+        ramp: float = 0.016,
+        T: float = 0.5,
+        alpha: float = 0.75,
+        anchor: float = 0.5,
+        rotation: float = 0.5,
+        align: bool = True,
+    ):
+        super().__init__(lambda_u, ramp, T, alpha)
+        self.anchor, self.rotation, self.align = anchor, rotation, align
+
+    def setup(self, problem: Problem) -> None:
+        self.alignment = DistributionAlignment(problem.prior)
+
+    @torch.no_grad()
+    def pseudo_label(self, step: Step) -> None:
+        chain = step.chain
+        probs = chain.refine(step.weak_logits, step).softmax(1)
+        if self.align:
+            if step.batch is not None:  # in training the mean includes this batch
+                self.alignment.push(probs)
+            probs = self.alignment(probs)
+        step.probs = chain.blend(sharpen(probs, self.T), step)
+        step.confidence, step.label = step.probs.max(1)
+        self.accept(step)
+
+    def losses(self, step: Step) -> dict[str, Tensor]:
+        chain, student = step.chain, step.models.student
+        views = [step.batch.unlabelled[view] for view in self.unlabelled_views]
+        with torch.no_grad():
+            step.weak_features, step.weak_logits = student(views[0])
+        chain.prepare(step)
+        self.pseudo_label(step)
+        chain.observe(step)
+        mixed_y, mixed_q = self.forward_mixed(step, tuple(views))
+        ramp = self.ramp_up(step)
+        losses = {
+            "labelled": self.labelled_loss(step, mixed_y),
+            "unlabelled": self.lambda_u * ramp * F.cross_entropy(chain.margin(step.strong_logits, step), mixed_q),
+        }
+        step.strong_features, strong = self.forward_plain(step, views)
+        losses["anchor"] = self.anchor * ramp * F.cross_entropy(strong, step.probs)
+        if self.rotation:
+            turns = quarter_turns(len(views[1]), views[1].device, step.generator)
+            turned = student.heads["rotation"](student(rotate(views[1], turns)).features)
+            losses["rotation"] = self.rotation * F.cross_entropy(turned, turns)
+        return {**losses, **chain.losses(step)}
+
+    def forward_plain(self, step: Step, views: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Features of the strong views that schemes see and logits of the first of them, all without mixing.
+
+        Schemes with losses of their own get the labelled images and both strong views, in one more forward pass; others the first alone.
+        """
+        rows = len(views[1])
+        if not any("views" in scheme.acts_on for scheme in step.chain):
+            return step.models.student(views[1])
+        labelled = list(step.batch.labelled.values())
+        features, logits = step.models.student(torch.cat([*labelled, *views[1:]]))
+        step.x_features, strong_features = features.tensor_split((len(features) - 2 * rows,))
+        step.x_logits, step.strong_logits = logits.tensor_split((len(features) - 2 * rows,))
+        return strong_features, step.strong_logits[:rows]
