@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pldebias.metrics import last_and_median
+from pldebias.runs.display import problems
 from pldebias.runs.layout import RunError
 from pldebias.runs.run import Run
 
@@ -38,8 +39,8 @@ def catalogue(root="runs") -> pandas.DataFrame:
     Returns
     -------
     DataFrame
-        ``path``, ``name``, ``method``, ``data``, ``seed``, ``epochs`` (readable ones), ``total_epochs``, ``finished``, ``problem`` (None, or
-        why the run or some of its epochs cannot be read), one column ``config.<setting>`` per setting, and for every scalar
+        ``path``, ``name``, ``method``, ``data``, ``seed``, ``epochs`` (readable ones), ``total_epochs``, ``finished``, ``problem``
+        (None, or why the run or some of its epochs cannot be read), one column ``config.<setting>`` per setting, and for every scalar
         ``final.<scalar>``, its last value, and ``median20.<scalar>``, the median of its last 20 values. Empty if there are no runs.
 
     Raises
@@ -70,7 +71,7 @@ def _row(path: Path) -> dict:
             "epochs": len(run.epochs),
             "total_epochs": run.total_epochs,
             "finished": run.finished,
-            "problem": "; ".join(f"epoch {e}: {why}" if e >= 0 else why for e, why in sorted(run.dropped.items())) or None,
+            "problem": problems(run.dropped) or None,
         }
         row |= {f"config.{key}": value for key, value in _flat(run.config).items()}
         names, values = run._archive.table("scalars")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import queue
-import threading
 import weakref
 from pathlib import Path
 
@@ -12,47 +10,14 @@ import torch
 from torch import Tensor
 
 from pldebias.runs import layout
+from pldebias.runs.counts import Counter, matrices
 from pldebias.runs.layout import RunError
 from pldebias.runs.lock import WriterLock
 from pldebias.runs.store import Store, explained, to_json
+from pldebias.runs.writer import Handover, Writer, abandon
 
 RESERVED = ("pldebias_format", "class_names", "labelled_counts", "unlabelled_counts", "num_epochs", "finished")
 IDENTITY = ("method", "data", "seed", "fingerprint")
-
-
-class _Writer:
-    """One thread that takes epochs from a short queue and writes them. Its first error stops all writing."""
-
-    def __init__(self, store: Store):
-        self.store, self.error = store, None
-        self.queue: queue.Queue = queue.Queue(maxsize=2)
-        self.thread = threading.Thread(target=self._work, name=f"writer of {store.path}", daemon=True)
-        self.thread.start()
-
-    def _work(self) -> None:
-        while (job := self.queue.get()) is not None:
-            try:
-                if self.error is None:
-                    job(self.store)
-            except BaseException as error:  # raised again in the training thread, at its next call
-                self.error = error
-            finally:
-                self.queue.task_done()
-        self.queue.task_done()
-
-    def check(self) -> None:
-        if self.error is not None:
-            raise self.error
-
-    def finish(self) -> None:
-        self.queue.put(None)
-        self.thread.join()
-
-
-def _abandon(writer: _Writer, lock: WriterLock) -> None:
-    """What is left to do for a recorder that nobody closed: write what was handed over, let others write."""
-    writer.finish()
-    lock.release()
 
 
 class Recorder:
@@ -140,12 +105,9 @@ class Recorder:
         self.num_unlabelled, self.num_epochs, self.num_features = len(truth), num_epochs, num_features
         self.snapshots = frozenset(int(epoch) for epoch in snapshots)
         self._test_labels, self._has_unknown = tests, len(known) < len(truth)
-        self._base = torch.as_tensor(np.where(truth < 0, k, truth) * k)
-        self._counts = torch.zeros(2 * (k + 1) * k, dtype=torch.int64)
-        self._ones = torch.ones(0, dtype=torch.int64)
-        self._device, self._updated = None, False
+        self._counter = Counter(truth, k)
         if device is not None:
-            self._move(torch.device(device))
+            self._counter.to(torch.device(device))
 
         given = to_json(attrs or {})
         if clash := [name for name in given if name in RESERVED]:
@@ -170,8 +132,8 @@ class Recorder:
         self.epoch = store.progress.first_unfinished
         self._end = int(np.flatnonzero(store.progress.done).max(initial=-1)) + 1
         self._stale = True  # epochs from here on may lie on disk, half-trusted; they are forgotten before the first is written
-        self._store, self._writer = store, _Writer(store)
-        self._finalizer = weakref.finalize(self, _abandon, self._writer, self._lock)
+        self._store, self._writer = store, Writer(store)
+        self._finalizer = weakref.finalize(self, abandon, self._writer, self._lock)
 
     # -- opening ------------------------------------------------------------------------------------------------------
 
@@ -183,7 +145,7 @@ class Recorder:
             if path.exists() and (held := sorted(p.name for p in path.iterdir())):
                 raise RunError(f"{path} holds something else ({', '.join(held[:4])}); choose a directory that is empty or does not exist")
             length = self.num_epochs if self.num_epochs is not None else 64
-            return Store.create(path, attrs, self.class_names, truth, self._test_labels, length, len(self.snapshots))
+            return Store.create(path, attrs, truth, self._test_labels, length, len(self.snapshots))
         store = Store(path)
         if not resume:
             n = int(store.progress.done.sum())
@@ -228,8 +190,7 @@ class Recorder:
         self._store.rewind(epoch)
         self.epoch = self._end = epoch
         self._stale = False
-        self._counts.zero_()
-        self._updated = False
+        self._counter.reset()
 
     # -- recording ----------------------------------------------------------------------------------------------------
 
@@ -247,33 +208,11 @@ class Recorder:
 
         Notes
         -----
-        Five small operations on the device of `label`, none of which waits for it; can be captured in a CUDA graph after a first
+        Five small operations on the device of `label`, none of which waits for it; they can be captured in a CUDA graph after one
         call outside it.
         """
         self._check()
-        if not isinstance(label, Tensor):
-            label = torch.as_tensor(label)
-        if self._device is None or label.device != self._device:
-            self._move(label.device)
-        index, accepted = torch.as_tensor(index, device=self._device), torch.as_tensor(accepted, device=self._device)
-        self._add(self._counts, self._base[index], label, accepted)
-        self._updated = True
-
-    def _add(self, counts: Tensor, base: Tensor, label: Tensor, accepted: Tensor) -> None:
-        k = self.num_classes
-        if not base.shape == label.shape == accepted.shape:
-            raise ValueError(f"index, label and accepted need one shape [M]; got {list(base.shape)}, {list(label.shape)}, {list(accepted.shape)}")
-        if label.device.type == "cpu" and label.numel():
-            low, high = torch.aminmax(label)
-            if low < 0 or high >= k:
-                raise ValueError(f"labels must lie in 0..{k - 1}; got {int(low)}..{int(high)}")
-        if len(self._ones) != label.numel() or self._ones.device != label.device:
-            self._ones = torch.ones(label.numel(), dtype=torch.int64, device=label.device)
-        flat = torch.add(base + label, accepted.to(torch.int64), alpha=(k + 1) * k)
-        counts.index_add_(0, flat, self._ones)
-
-    def _move(self, device: torch.device) -> None:
-        self._device, self._base, self._counts = device, self._base.to(device), self._counts.to(device)
+        self._counter.update(index, label, accepted)
 
     def end_epoch(
         self,
@@ -317,52 +256,57 @@ class Recorder:
             The writing thread could not write an earlier epoch.
         """
         self._check()
-        k, n = self.num_classes, self.num_unlabelled
-        job: dict = {"chunks": {}, "snapshot": {}, "series": {}}
-        if self._updated:
-            job["chunks"]["visits"] = _keep(self._counts)
+        k, n, hand = self.num_classes, self.num_unlabelled, Handover()
+        chunks: dict[str, Tensor] = {}
+        states: dict[str, Tensor] = {}
+        outputs: dict[str, Tensor] = {}
+        if self._counter.used:
+            chunks["visits"] = hand.keep(self._counter.counts)
         if sweep is not None:
             label, accepted = (torch.as_tensor(part) for part in sweep)
             self._shape("sweep labels", label, (n,))
-            counts = torch.zeros(2 * (k + 1) * k, dtype=torch.int64, device=label.device)
-            self._add(counts, self._base.to(label.device), label, accepted.to(label.device))
-            job["chunks"] |= {"sweep": _keep(counts), "history": _keep(label, torch.int16), "history_accepted": _keep(accepted, torch.bool)}
+            chunks["sweep"] = hand.keep(self._counter.sweep(label, accepted))
+            chunks["history"], chunks["history_accepted"] = hand.keep(label, torch.int16), hand.keep(accepted, torch.bool)
         if test is not None:
-            job["chunks"]["test"] = self._test(test)
+            chunks["test"] = hand.keep(self._test(test), torch.uint32)
         for name, values in (("logits", logits), ("semantic", semantic), ("features", features)):
             if values is not None:
                 values = torch.as_tensor(values)
-                width = k if name != "features" else self.num_features or values.shape[-1]
-                self._shape(name, values, (n, width))
-                self.num_features = width if name == "features" else self.num_features
-                job["snapshot"][name] = _keep(values, torch.float16)
+                if name == "features":
+                    self.num_features = self.num_features or values.shape[-1]
+                self._shape(name, values, (n, self.num_features if name == "features" else k))
+                outputs[name] = hand.keep(values, torch.float16)
         for name, values in (series or {}).items():
             values = torch.as_tensor(values)
             self._shape(f"series {name!r}", values, (k,))
-            job["series"][_name("scheme", name)] = _keep(values if values.is_floating_point() else values.double())
+            states[_name("scheme", name)] = hand.keep(values, None if values.dtype in (torch.float32, torch.float64) else torch.float64)
         for name, values in (snapshot or {}).items():
-            job["snapshot"][_name("snapshot_state", name)] = _keep(torch.as_tensor(values))
+            values = torch.as_tensor(values)
+            outputs[_name("snapshot_state", name)] = hand.keep(values, torch.float32 if values.dtype == torch.bfloat16 else None)
         plain = {str(name): float(value) for name, value in (scalars or {}).items()}
-        ready = None
-        if self._device is not None and self._device.type == "cuda":
-            ready = torch.cuda.Event()
-            ready.record()
+        hand.seal()
         epoch, unknown, stale = self.epoch, self._has_unknown, self._stale
 
         def write(store: Store) -> None:
+            hand.wait()
             if stale:
                 store.rewind(epoch)
-            if ready is not None:
-                ready.synchronize()
-            arrays = {part: {name: value.numpy() for name, value in values.items()} for part, values in job.items()}
+            arrays = {name: value.numpy() for name, value in chunks.items()}
             for kind in ("visits", "sweep"):
-                if kind in arrays["chunks"]:
-                    arrays["chunks"] |= _matrices(kind, arrays["chunks"].pop(kind), k, unknown)
-            store.write_epoch(epoch, **arrays, scalars=plain, iteration=None if iteration is None else int(iteration))
+                if kind in arrays:
+                    arrays |= matrices(kind, arrays.pop(kind), k, unknown)
+            store.write_epoch(
+                epoch,
+                chunks=arrays,
+                snapshot={name: value.numpy() for name, value in outputs.items()},
+                series={name: value.numpy() for name, value in states.items()},
+                scalars=plain,
+                iteration=None if iteration is None else int(iteration),
+            )
 
-        self._writer.queue.put(write)
-        self._counts.zero_()
-        self._updated = self._stale = False
+        self._writer.put(write)
+        self._counter.reset()
+        self._stale = False
         self.epoch += 1
         self._end = self.epoch
 
@@ -374,15 +318,11 @@ class Recorder:
             test = torch.as_tensor(test)
             if test.ndim == 2:
                 self._shape("the test matrix", test, (k, k))
-                return _keep(test, torch.uint32)
+                return test
             if self._test_labels is None:
                 raise ValueError("test=prediction needs test_labels in Recorder(...); or give test=(true, predicted)")
             true, label = self._test_labels, test
-        label = torch.as_tensor(label)
-        true = torch.as_tensor(true).to(label.device, torch.int64)
-        counts = torch.zeros(2 * (k + 1) * k, dtype=torch.int64, device=label.device)
-        self._add(counts, torch.where(true < 0, k, true) * k, label, torch.zeros_like(label))
-        return _keep(counts[: k * k].view(k, k), torch.uint32)
+        return self._counter.pairs(torch.as_tensor(true), torch.as_tensor(label))
 
     def _classes(self, values, name: str) -> np.ndarray:
         values = _numpy(values)
@@ -408,7 +348,7 @@ class Recorder:
     def flush(self) -> None:
         """Wait until everything handed over is on disk. Call it before saving a checkpoint that relies on it."""
         self._check()
-        self._writer.queue.join()
+        self._writer.join()
         self._writer.check()
 
     def close(self) -> None:
@@ -449,24 +389,3 @@ def _name(root: str, name: str) -> str:
     if not all(part and not part.startswith(".") and part != "zarr.json" for part in parts):
         raise ValueError(f"state is named 'scheme/name'; got {name!r}")
     return f"{root}/{name}"
-
-
-def _keep(values: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-    """A copy in host memory; from a CUDA device it is under way when this returns."""
-    values = values.detach()
-    converted = values if dtype is None else values.to(dtype)
-    if converted.is_cuda:
-        host = torch.empty(converted.shape, dtype=converted.dtype, pin_memory=True)
-        return host.copy_(converted, non_blocking=True)
-    converted = converted.cpu()
-    return converted.clone() if converted.data_ptr() == values.data_ptr() else converted.contiguous()
-
-
-def _matrices(kind: str, counts: np.ndarray, k: int, unknown: bool) -> dict[str, np.ndarray]:
-    """Split the counters [2 (accepted), K true classes + unknown, K labels] into the arrays that are stored."""
-    counts = counts.reshape(2, k + 1, k).astype(np.uint32)
-    every, accepted = counts.sum(0, dtype=np.uint32), counts[1]
-    arrays = {kind: every[:k], f"{kind}_accepted": accepted[:k]}
-    if unknown:
-        arrays |= {f"{kind}_unknown": every[k], f"{kind}_accepted_unknown": accepted[k]}
-    return arrays

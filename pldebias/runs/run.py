@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from functools import cached_property
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ import numpy as np
 
 from pldebias.runs import layout
 from pldebias.runs.archive import Archive
+from pldebias.runs.display import describe, describe_html
 from pldebias.runs.layout import NotLogged, RunError
 
 if TYPE_CHECKING:
@@ -105,6 +105,11 @@ class Run:
         counts = self.attrs["unlabelled_counts"]
         return None if counts is None else np.asarray(counts, np.int64)
 
+    @property
+    def num_unlabelled(self) -> int:
+        """N."""
+        return self._archive.arrays["true_labels"]["shape"][0]
+
     @cached_property
     def true_labels(self) -> np.ndarray:
         """True class of every unlabelled sample, shape ``[N]``; -1 where unknown."""
@@ -180,10 +185,8 @@ class Run:
         wanted = np.where(wanted == -1, have[-1], wanted)
         if len(absent := np.setdiff1d(wanted, have)):
             raise NotLogged(self._absent(name, int(absent[0]), have))
-        if name in self._cubes:
-            rows = self._cubes[name][np.searchsorted(have, wanted)]
-        else:
-            rows = self._archive.read(name, wanted)
+        cube = self._cubes.get(name)
+        rows = self._archive.read(name, wanted) if cube is None else cube[np.searchsorted(have, wanted)]
         return rows if np.ndim(epoch) else rows[0]
 
     def _absent(self, name: str, epoch: int, have: np.ndarray) -> str:
@@ -336,32 +339,11 @@ class Run:
         trusted[self.epochs] = True
         return ds.assign(done=("epoch", trusted))
 
-    # -- in a notebook ------------------------------------------------------------------------------------------------
-
-    def _facts(self) -> dict[str, str]:
-        n = self._archive.arrays["true_labels"]["shape"][0]
-        state = "finished" if self.finished else "unfinished"
-        facts = {
-            "data": f"{self.data or 'unnamed'}, {self.num_classes} classes, {self.labelled_counts.sum()} labelled, {n} unlabelled",
-            "epochs": f"{len(self.epochs)} of {self.total_epochs}, {state}",
-            "matrices": ", ".join(self.kinds) or "none yet",
-            "snapshots": f"{len(self.snapshots)}" + (f" (epochs {', '.join(map(str, self.snapshots))})" if len(self.snapshots) else ""),
-            "state": ", ".join(self.series) or "none",
-        }
-        if self.dropped:
-            facts["damaged"] = "; ".join(f"epoch {e}: {why}" if e >= 0 else why for e, why in sorted(self.dropped.items()))
-        return facts
-
     def __repr__(self) -> str:
-        lines = "\n".join(f"  {key:<10}{value}" for key, value in self._facts().items())
-        return f"<Run {self.name} at {self.path}>\n{lines}"
+        return describe(self)
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><th style='text-align:left'>{html.escape(key)}</th><td style='text-align:left'>{html.escape(value)}</td></tr>"
-            for key, value in self._facts().items()
-        )
-        return f"<b>{html.escape(self.name)}</b> <code>{html.escape(self.path)}</code><table>{rows}</table>"
+        return describe_html(self)
 
 
 def open_run(path) -> Run:

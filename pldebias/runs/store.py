@@ -40,7 +40,8 @@ def explained(what: str, path: Path):
         raise
     except OSError as error:
         reason = error.strerror or str(error)
-        raise RunError(f"cannot {what} {path}: {reason}. Make the place writable and free space on it, then resume; finished epochs are safe") from error
+        advice = "Make the place writable and free space on it, then resume; finished epochs are safe"
+        raise RunError(f"cannot {what} {path}: {reason}. {advice}") from error
 
 
 def put(path: str, data: bytes) -> None:
@@ -94,15 +95,14 @@ class Store:
         self.archive = archive
         self._blocks: dict[tuple, np.ndarray] = {}
         self._changed: set[str] = set()
-        self._bytes = 0
         with explained("tidy up", path):
             for leftover in path.rglob("*.partial"):
                 leftover.unlink()
 
     @classmethod
-    def create(cls, path: Path, attrs: dict, class_names, true_labels: np.ndarray, test_labels=None, epochs: int = 64, snapshots: int = 0) -> Store:
+    def create(cls, path: Path, attrs: dict, true_labels: np.ndarray, test_labels: np.ndarray | None, epochs: int, snapshots: int) -> Store:
         """Make a new run. It is built as ``<path>.init`` and then renamed, so that half a creation is never opened."""
-        k, init = len(class_names), path.with_name(path.name + ".init")
+        names, init = attrs["class_names"], path.with_name(path.name + ".init")
         epochs, snapshots = max(1, epochs), max(1, snapshots)
         arrays = {
             "done": layout.describe((epochs,), (layout.BLOCK,), "bool", ("epoch",)),
@@ -114,12 +114,12 @@ class Store:
         }
         fixed = {"true_labels": (true_labels.astype(np.int16), ("sample",))}
         if test_labels is not None:
-            fixed["test_labels"] = (np.asarray(test_labels).astype(np.int16), ("test_sample",))
+            fixed["test_labels"] = (test_labels.astype(np.int16), ("test_sample",))
         for name, (values, dims) in fixed.items():
             arrays[name] = layout.describe(values.shape, values.shape, "int16", dims, compress=True)
         for name in ("true", "pseudo", "pred", "klass"):
-            fixed[name] = (np.array(class_names, dtype=object), (name,))
-            arrays[name] = layout.describe((k,), (k,), "string", (name,))
+            fixed[name] = (names, (name,))
+            arrays[name] = layout.describe((len(names),), (len(names),), "string", (name,))
         with explained("create a run at", path):
             path.parent.mkdir(parents=True, exist_ok=True)
             if init.exists():
@@ -161,7 +161,8 @@ class Store:
                 put(f"{self.path}/{'/'.join(parts[: depth + 1])}/zarr.json", json.dumps(layout.group_of({})).encode())
             self._changed.add(name)
         elif self.arrays[name]["shape"][1:] != list(shape):
-            raise RunError(f"{name} has shape {list(shape)} where the run {self.path} has {self.arrays[name]['shape'][1:]}; keep one shape for the whole run")
+            there = self.arrays[name]["shape"][1:]
+            raise RunError(f"{name} has shape {list(shape)}, but {there} in the run {self.path}; keep one shape for the whole run")
 
     def _columns(self, table: str, names) -> list[str]:
         """Columns of a table, with `names` added where they are new."""
@@ -183,8 +184,11 @@ class Store:
 
     def _put(self, name: str, data: bytes) -> int:
         put(f"{self.path}/{name}", data)
-        self._bytes += len(data)
         return len(data)
+
+    def _chunk(self, name: str, i: int, values: np.ndarray) -> int:
+        """Write the one chunk of epoch or slot `i`; returns its size on disk."""
+        return self._put(f"{name}/{layout.chunk_name((i, *(0,) * values.ndim))}", layout.encode(values, self.arrays[name]))
 
     def _row(self, name: str, i: int, values) -> None:
         """Set row `i` of a table by rewriting the chunk it lies in."""
@@ -247,13 +251,13 @@ class Store:
             sizes = {}
             for name, values in chunks.items():
                 self._ensure(name, values.shape, values.dtype.name, ("epoch", *dims_of(name)), compress=values.nbytes >= 1024)
-                sizes[name] = self._put(f"{name}/{layout.chunk_name((epoch, *(0,) * values.ndim))}", layout.encode(values, self.arrays[name]))
+                sizes[name] = self._chunk(name, epoch, values)
             if snapshot:
                 slot = self._slot(epoch)
                 for name, values in snapshot.items():
                     dims = dims_of(name) if "/" not in name else self._state_dims(name, values.shape)
                     self._ensure(name, values.shape, values.dtype.name, ("snapshot", *dims))
-                    sizes[name] = self._put(f"{name}/{layout.chunk_name((slot, *(0,) * values.ndim))}", layout.encode(values, self.arrays[name]))
+                    sizes[name] = self._chunk(name, slot, values)
                 self._row("snapshot", slot, epoch)
             for name, values in series.items():
                 self._ensure(name, values.shape, values.dtype.name, ("epoch", "klass"), block=layout.BLOCK)

@@ -1,0 +1,89 @@
+"""The thread that writes, and the handing over of values to it."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from pldebias.runs.lock import WriterLock
+from pldebias.runs.store import Store
+
+
+class Writer:
+    """One thread that takes jobs from a queue of two and runs them in order. Its first error stops all writing."""
+
+    def __init__(self, store: Store):
+        self.store = store
+        self.error: BaseException | None = None
+        self._queue: queue.Queue[Callable[[Store], None] | None] = queue.Queue(maxsize=2)
+        self._thread = threading.Thread(target=self._work, name=f"writer of {store.path}", daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        while (job := self._queue.get()) is not None:
+            try:
+                if self.error is None:
+                    job(self.store)
+            except BaseException as error:  # raised again in the training's thread, at its next call
+                self.error = error
+            finally:
+                self._queue.task_done()
+
+    def put(self, job: Callable[[Store], None]) -> None:
+        """Hand over a job; waits while two are waiting already."""
+        self._queue.put(job)
+
+    def check(self) -> None:
+        """Raise what went wrong while writing."""
+        if self.error is not None:
+            raise self.error
+
+    def join(self) -> None:
+        """Wait until every job was run."""
+        self._queue.join()
+
+    def finish(self) -> None:
+        """Run what is waiting and end the thread."""
+        self._queue.put(None)
+        self._thread.join()
+
+
+def abandon(writer: Writer, lock: WriterLock) -> None:
+    """What is left to do for a recorder that nobody closed: write what was handed over, let others write."""
+    writer.finish()
+    lock.release()
+
+
+class Handover:
+    """Copies of values in host memory, so that training may overwrite its own. Copies from CUDA devices are under way when made."""
+
+    def __init__(self):
+        self._devices: set[torch.device] = set()
+        self._events: list[torch.cuda.Event] = []
+
+    def keep(self, values: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        """A copy of `values`, converted where they are."""
+        values = values.detach()
+        converted = values if dtype is None else values.to(dtype)
+        if converted.is_cuda:
+            self._devices.add(converted.device)
+            host = torch.empty(converted.shape, dtype=converted.dtype, pin_memory=True)
+            return host.copy_(converted, non_blocking=True)
+        converted = converted.cpu()
+        return converted.clone() if converted.data_ptr() == values.data_ptr() else converted.contiguous()
+
+    def seal(self) -> None:
+        """Call after the last `keep`, in the thread that made the copies."""
+        for device in self._devices:
+            event = torch.cuda.Event()
+            event.record(torch.cuda.current_stream(device))
+            self._events.append(event)
+
+    def wait(self) -> None:
+        """Wait, in the writing thread, until the copies have arrived."""
+        for event in self._events:
+            event.synchronize()
