@@ -2,6 +2,8 @@
 
 from pldebias.learners.base import Learner
 from pldebias.learners.fixmatch import FixMatch
+from pldebias.learners.flexmatch import FlexMatch
+from pldebias.learners.freematch import FreeMatch
 from pldebias.learners.meanteacher import MeanTeacher
 from pldebias.learners.mixmatch import MixMatch
 from pldebias.learners.pseudolabel import PseudoLabel
@@ -9,4 +11,4 @@ from pldebias.learners.remixmatch import ReMixMatch
 from pldebias.learners.supervised import Supervised
 from pldebias.learners.usadtm import USADTM
 
-__all__ = ["USADTM", "FixMatch", "Learner", "MeanTeacher", "MixMatch", "PseudoLabel", "ReMixMatch", "Supervised"]
+__all__ = ["USADTM", "FixMatch", "FlexMatch", "FreeMatch", "Learner", "MeanTeacher", "MixMatch", "PseudoLabel", "ReMixMatch", "Supervised"]
