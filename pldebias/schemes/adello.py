@@ -1,0 +1,191 @@
+"""ADELLO: align both losses to a class prior that is smoothed as training goes on, and learn from rejected samples by consistency.
+
+References
+----------
+Sanchez Aimar et al., Flexible Distribution Alignment: Towards Long-tailed Semi-supervised Learning with Proper Calibration, ECCV 2024;
+order of operations of the official code (imb_algorithms/adello, fixmatch_distill): a step's losses see the prior before its update.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pldebias.schemes.alignment import temper
+from pldebias.schemes.base import Problem, Scheme, Step
+from pldebias.schemes.debiaspl import update_prior
+
+_EPS = 1e-9  # on both sides of a ratio of priors
+
+
+def alpha(step: Tensor | float, total: float, alpha_min: float = 0.1, d: float = 2.0) -> Tensor | float:
+    """Exponent of the smoothed prior, ``1 - (1 - alpha_min) * (step / total)^d``: 1 at the start, `alpha_min` at the end."""
+    return 1 - (1 - alpha_min) * (step / total) ** d
+
+
+def smooth(prior: Tensor, alpha: Tensor | float) -> Tensor:
+    """``prior^alpha``, normalised: the prior itself at 1, uniform at 0. Shape ``[K]``."""
+    return temper(prior, alpha)
+
+
+def log_ratio(current: Tensor, target: Tensor) -> Tensor:
+    """Adjustment ``log((current + 1e-9) / (target + 1e-9))`` that turns logits of `target` into logits of `current`; shapes ``[K]``."""
+    return ((current + _EPS) / (target + _EPS)).log()
+
+
+def imbalance_temperature(prior: Tensor) -> Tensor:
+    """Temperature of the complementary consistency, ``exp(KL(uniform || prior))``: 1 when balanced, larger the longer the tail."""
+    uniform = torch.full_like(prior, 1 / len(prior))
+    return (uniform * (uniform.log() - prior.clamp(min=torch.finfo(prior.dtype).tiny).log())).sum().exp()
+
+
+class FlexDA(Scheme):
+    """Flexible distribution alignment: what ADELLO and UDAL share.
+
+    The labelled loss trains logits of the smoothed prior from labels of the labelled prior, the unlabelled loss from pseudo-labels of
+    the running one.
+    """
+
+    acts_on = frozenset({"labelled", "pseudo_label"})
+    targets: tuple[str, ...] = ()
+
+    def __init__(self, target: str, alpha_min: float, d: float, momentum: float, alpha_by: str):
+        super().__init__()
+        if target not in self.targets:
+            raise ValueError(f"{self.name}(target={target!r}) is not known; choose one of {', '.join(self.targets)}")
+        if not 0 <= alpha_min <= 1 or d <= 0:
+            raise ValueError(f"{self.name}(alpha_min={alpha_min}, d={d}): alpha_min must be in [0, 1] and d positive")
+        if not 0 <= momentum < 1:
+            raise ValueError(f"{self.name}(momentum={momentum}) must be in [0, 1): 0.999 averages over about 1,000 steps")
+        if alpha_by not in ("step", "epoch"):
+            raise ValueError(f"{self.name}(alpha_by={alpha_by!r}) is not known; choose 'step' or 'epoch'")
+        self.goal, self.alpha_min, self.d, self.momentum, self.alpha_by = target, alpha_min, d, momentum, alpha_by
+
+    def setup(self, problem: Problem) -> None:
+        if self.goal == "oracle" and problem.unlabelled_counts is None:
+            raise ValueError(f"{self.name}(target=oracle) needs the true labels of the unlabelled set; choose another target")
+        self.register_buffer("prior", torch.full((problem.num_classes,), 1 / problem.num_classes))
+        self.register_buffer("labelled_prior", problem.prior)
+        if self.goal == "oracle":
+            counts = problem.unlabelled_counts.float()
+            self.register_buffer("true_prior", counts / counts.sum())
+
+    def exponent(self, step: Step) -> Tensor:
+        """alpha of this step."""
+        problem = step.problem
+        if self.alpha_by == "step":
+            return alpha(step.t, problem.total_steps, self.alpha_min, self.d)
+        return alpha(step.t // problem.steps_per_epoch, problem.total_steps // problem.steps_per_epoch, self.alpha_min, self.d)
+
+    def smoothed(self, step: Step) -> tuple[Tensor, Tensor]:
+        """Target priors ``[K]`` of the labelled and of the unlabelled loss."""
+        source = {"running": self.prior, "labelled": self.labelled_prior}.get(self.goal)
+        target = smooth(self.true_prior if source is None else source, self.exponent(step))
+        return target, target
+
+    def prepare(self, step: Step) -> None:
+        labelled, unlabelled = self.smoothed(step)
+        step.memo[f"{self.name}/labelled"] = log_ratio(self.labelled_prior, labelled)
+        step.memo[f"{self.name}/unlabelled"] = log_ratio(self.prior, unlabelled)
+
+    def labelled(self, logits: Tensor, step: Step) -> Tensor:
+        return logits + step.memo[f"{self.name}/labelled"]
+
+    def margin(self, logits: Tensor, step: Step) -> Tensor:
+        return logits + step.memo[f"{self.name}/unlabelled"]
+
+    def observe(self, step: Step) -> None:
+        self.prior.copy_(update_prior(self.prior, step.weak_logits.softmax(1), self.momentum))
+
+    def series(self) -> dict[str, Tensor]:
+        return {"prior": self.prior}
+
+
+class ADELLO(FlexDA):
+    """Flexible distribution alignment with complementary consistency regularisation.
+
+    Parameters
+    ----------
+    alpha_min, d : float, default 0.1 and 2.0
+        Schedule of the smoothing exponent.
+    momentum : float, default 0.999
+        Momentum of the running prior.
+    ccr : {"complement", "all", "none"}, default "complement"
+        Which samples the soft consistency loss uses: the rejected ones, all (the paper's KD), or none (FlexDA alone).
+    ccr_weight : float, default 1.0
+        Its weight.
+    start : int, default 50000
+        First step of the consistency loss (STL-10: 0).
+    temperature : "imbalance" or float, default "imbalance"
+        Temperature of the consistency loss. ``imbalance`` is the paper's ``exp(KL(uniform || prior))``, measured at `start` and kept;
+        the released configurations in fact train with 1.
+    expand : bool, default True
+        Put the labelled images into the unlabelled set too.
+    exclude_labelled : bool, default False
+        Leave those images out of the running prior.
+    target : {"running", "oracle"}, default "running"
+        The prior that is smoothed; ``oracle`` takes the true one.
+    alpha_by : {"step", "epoch"}, default "step"
+        Unit of the schedule.
+    """
+
+    name = "adello"
+    targets = ("running", "oracle")
+
+    def __init__(
+        self,
+        alpha_min: float = 0.1,
+        d: float = 2.0,
+        momentum: float = 0.999,
+        ccr: str = "complement",
+        ccr_weight: float = 1.0,
+        start: int = 50_000,
+        temperature: str | float = "imbalance",
+        expand: bool = True,
+        exclude_labelled: bool = False,
+        target: str = "running",
+        alpha_by: str = "step",
+    ):
+        super().__init__(target, alpha_min, d, momentum, alpha_by)
+        if ccr not in ("complement", "all", "none"):
+            raise ValueError(f"adello(ccr={ccr!r}) is not known; choose 'complement', 'all' or 'none'")
+        if temperature != "imbalance" and (isinstance(temperature, str) or not temperature > 0):
+            raise ValueError(f"adello(temperature={temperature!r}) must be 'imbalance' or a positive number")
+        if exclude_labelled and not expand:
+            raise ValueError("adello(exclude_labelled=True) leaves out the labelled images of the unlabelled set; it needs expand=True")
+        self.ccr, self.ccr_weight, self.ccr_start, self.fixed = ccr, ccr_weight, start, temperature
+        self.expand, self.exclude_labelled = expand, exclude_labelled
+
+    @property
+    def needs(self) -> dict[str, Any]:
+        return {"include_labelled": True} if self.expand else {}
+
+    def setup(self, problem: Problem) -> None:
+        super().setup(problem)
+        self.num_labelled = int(problem.labelled_counts.sum())
+        self.register_buffer("temperature", torch.tensor(float("nan") if self.fixed == "imbalance" else float(self.fixed)))
+
+    def observe(self, step: Step) -> None:
+        probs = step.weak_logits.softmax(1)
+        if self.exclude_labelled:  # they come first in the unlabelled set
+            keep = (step.index >= self.num_labelled).to(probs.dtype)[:, None]
+            mean = (probs * keep).sum(0, keepdim=True) / keep.sum().clamp(min=1)
+            self.prior.copy_(torch.where(keep.sum() > 0, update_prior(self.prior, mean, self.momentum), self.prior))
+        else:
+            super().observe(step)
+        begins = self.temperature.isnan() & (step.t >= self.ccr_start)
+        self.temperature.copy_(torch.where(begins, imbalance_temperature(self.prior), self.temperature))
+
+    def losses(self, step: Step) -> dict[str, Tensor]:
+        if self.ccr == "none":
+            return {}
+        sharpness = 1 / self.temperature.nan_to_num(1.0)
+        views = len(step.strong_logits) // len(step.weak_logits)
+        target = (step.weak_logits * sharpness).softmax(1).repeat(views, 1)
+        losses = F.cross_entropy(self.margin(step.strong_logits, step) * sharpness, target, reduction="none")
+        if self.ccr == "complement":
+            losses = losses * (1 - step.mask).repeat(views)
+        return {"ccr": self.ccr_weight * torch.where(step.t >= self.ccr_start, losses.mean(), 0.0)}

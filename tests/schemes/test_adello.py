@@ -1,0 +1,152 @@
+"""ADELLO and UDAL against their official code, step by step, and at their edges."""
+
+import numpy as np
+import pytest
+import torch
+from golden_net import Passthrough, assert_close, make_batch, make_problem, run_step, set_up
+
+from pldebias.methods import MethodError, build_method
+from pldebias.schemes.adello import alpha, imbalance_temperature, log_ratio, smooth
+
+COUNTS = [1500, 899, 539, 323, 193, 116, 69, 41, 25, 15]
+
+
+def compare_steps(arrays, method, scheme):
+    """Replay every recorded step from its recorded prior."""
+    for name in [key[:3] for key in arrays if key.endswith("_it")]:
+        a = {key[4:]: value for key, value in arrays.items() if key.startswith(name)}
+        t = int(a["it"])
+        scheme.prior.copy_(torch.tensor(a["p_hat_before"]))
+        x, weak, strong = (torch.tensor(a[f"logits_{k}"], requires_grad=True) for k in ("x", "u_w", "u_s"))
+        batch = make_batch(x, torch.tensor(a["y_x"]), {"weak": weak, "strong": strong})
+        if "lb_in_ulb_mask" in a:  # labelled images lie first in the unlabelled set
+            batch.index = torch.where(torch.tensor(a["lb_in_ulb_mask"]) > 0, 0, scheme.num_labelled)
+        losses, step = run_step(method, Passthrough(), batch, t)
+        assert_close(losses["labelled"], a["sup_loss"], name="sup")
+        assert_close(losses["unlabelled"], a["unsup_loss"], name="unsup")
+        assert_close(sum(losses.values()), a["total_loss"], name="total")
+        assert_close(x.grad, a["grad_x"], name="grad x")
+        assert_close(strong.grad, a["grad_u_s"], name="grad strong")
+        assert not weak.grad.any()  # targets carry no gradient
+        assert_close(scheme.prior, a["p_hat_after"], atol=1e-6)
+        assert_close(scheme.exponent(step), a["alpha_t"], atol=1e-6)
+        if "distill_loss" in a and np.isfinite(a["distill_loss"]):
+            assert_close(losses[f"{scheme.name}/ccr"], a["distill_loss"], name="ccr")
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("released_cfg_K10_s0", {}),
+        ("ema999_K10_s2", {}),
+        ("fixed_T_K10_s5", {"temperature": 2.0}),
+        ("distill_all_K10_s6", {"ccr": "all"}),
+        ("epoch_alpha_K10_s7", {"alpha_by": "epoch"}),
+        ("lbmask_K10_s8", {"exclude_labelled": True}),
+        ("gt_prior_K10_s9", {"target": "oracle"}),
+    ],
+)
+def test_steps_are_the_official_ones(golden, name, options):
+    arrays, meta = golden(f"debiaspl_adello/adello_{name}")
+    truth = torch.tensor(arrays["ulb_counts"])
+    problem = make_problem(arrays["lb_counts"], total_steps=262_144, steps_per_epoch=1024, unlabelled_counts=truth)
+    defaults = {"momentum": meta["hyperparameters"]["ema_p"], "temperature": 1.0, **options}
+    method = set_up("fixmatch+adello", problem, {"adello": defaults})
+    compare_steps(arrays, method, method.chain[0])
+
+
+@pytest.mark.parametrize(("name", "target"), [("udal", "labelled"), ("udal_gt", "oracle"), ("udal_dynamic", "running")])
+def test_udal_steps_are_the_official_ones(golden, name, target):
+    arrays, _ = golden(f"debiaspl_adello/udal_{name}_K10")
+    truth = torch.tensor(arrays["gt_u_prior"])
+    problem = make_problem(COUNTS, total_steps=262_144, steps_per_epoch=1024, unlabelled_counts=truth)
+    # Recorded with a fast running prior, so that it moves within five steps.
+    method = set_up(f"fixmatch+udal(target={target}, momentum=0.9)", problem)
+    compare_steps(arrays, method, method.chain[0])
+
+
+def test_schedule_and_adjustments(golden):
+    arrays, _ = golden("debiaspl_adello/adello_alpha_schedule")
+    for key in arrays:
+        if key != "it":
+            d, low = (float(part) for part in key.removeprefix("alpha_k").split("_min"))
+            np.testing.assert_allclose(alpha(arrays["it"].astype(float), 262_144, low, d), arrays[key], rtol=1e-12, atol=1e-15)
+    arrays, _ = golden("debiaspl_adello/adello_adjustment_fn_K10_s0")
+    current, target = torch.tensor(arrays["current"]), torch.tensor(arrays["target"])
+    for it, expected in zip(arrays["it"], arrays["log_ratio"], strict=True):
+        np.testing.assert_allclose(log_ratio(current, smooth(target, alpha(int(it), 262_144))), expected, atol=1e-9)
+    assert imbalance_temperature(current).item() == pytest.approx(float(arrays["T_imbalance"]), rel=1e-6)
+
+
+def small_batch(seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    x, weak, strong = (torch.randn(n, 10, generator=generator) * 4 for n in (16, 32, 32))
+    return make_batch(x, torch.randint(10, (16,), generator=generator), {"weak": weak, "strong": strong.requires_grad_()})
+
+
+def test_nothing_to_align_is_fixmatch():
+    gradients = []
+    for spelling in ("fixmatch", "fixmatch+adello(ccr=none)"):
+        batch = small_batch()
+        run_step(set_up(spelling, make_problem([50] * 10)), Passthrough(), batch, 0)
+        gradients.append(batch.unlabelled["strong"].grad)
+    assert_close(*gradients, atol=1e-7)  # the smoothed uniform prior is normalised, hence uniform but for rounding
+
+
+def test_skewed_priors_change_both_losses():
+    losses = [run_step(set_up(s, make_problem(COUNTS)), Passthrough(), small_batch(), 0)[0] for s in ("fixmatch", "fixmatch+adello")]
+    assert losses[0]["labelled"] != losses[1]["labelled"]
+    method = set_up("fixmatch+adello", make_problem(COUNTS))
+    method.chain[0].prior.copy_(torch.tensor(COUNTS) / sum(COUNTS))
+    late = run_step(method, Passthrough(), small_batch(), 240_000)[0]
+    assert losses[0]["unlabelled"] != late["unlabelled"]
+
+
+def test_temperature_is_measured_once():
+    method = set_up("fixmatch+adello(start=2)", make_problem(COUNTS))
+    adello = method.chain[0]
+    adello.prior.copy_(torch.tensor(COUNTS) / sum(COUNTS))
+    for t in range(4):
+        losses, _ = run_step(method, Passthrough(), small_batch(t), t)
+        assert (losses["adello/ccr"] > 0) == (t >= 2) and adello.temperature.isnan() == (t < 2)
+        if t == 2:
+            expected = imbalance_temperature(adello.prior)  # after this step's update
+            assert torch.equal(adello.temperature, expected) and expected > 1
+    assert torch.equal(adello.temperature, expected)
+    copy = set_up("fixmatch+adello(start=2)", make_problem(COUNTS))
+    copy.load_state_dict(method.state_dict())
+    assert torch.equal(copy.chain[0].temperature, expected)
+    assert set(method.series()) == {"adello/prior"}
+
+
+def test_needs_and_zero_priors():
+    assert build_method("fixmatch+adello").needs == {"include_labelled": True}
+    assert build_method("fixmatch+adello(expand=False)").needs == {}
+    method = set_up("fixmatch+adello", make_problem([*COUNTS[:-1], 0]))
+    losses, _ = run_step(method, Passthrough(), small_batch(), 100)
+    assert all(torch.isfinite(loss) for loss in losses.values())
+    assert torch.isfinite(imbalance_temperature(torch.tensor([1.0, 0.0])))
+
+
+@pytest.mark.parametrize(
+    ("spelling", "says"),
+    [
+        ("fixmatch+adello(alpha_min=2)", "alpha_min"),
+        ("fixmatch+adello(momentum=1.0)", r"\[0, 1\)"),
+        ("fixmatch+adello(temperature=0)", "positive number"),
+        ("fixmatch+adello(temperature=warm)", "imbalance"),
+        ("fixmatch+adello(ccr=some)", "complement"),
+        ("fixmatch+adello(target=labelled)", "running, oracle"),
+        ("fixmatch+adello(alpha_by=day)", "epoch"),
+        ("fixmatch+adello(expand=False, exclude_labelled=True)", "expand=True"),
+        ("supervised+adello", "pseudo-label"),
+    ],
+)
+def test_options_are_checked(spelling, says):
+    with pytest.raises(MethodError, match=says):
+        build_method(spelling)
+
+
+def test_oracle_needs_truth():
+    with pytest.raises(ValueError, match="true labels"):
+        set_up("fixmatch+udal(target=oracle)", make_problem(COUNTS))
