@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from pldebias.data import ops
 from pldebias.data.errors import DataError
 
 VIEWS = ("identity", "weak", "strong")
@@ -28,7 +29,7 @@ class Augment:
 
     def __init__(self, mean: Sequence[float], std: Sequence[float], image_size: int):
         if len(mean) != len(std) or not all(s > 0 for s in std):
-            raise DataError(f"mean and std need one value a channel and std above 0; got mean={tuple(mean)}, std={tuple(std)}")
+            raise DataError(f"mean and std need one value a channel and std above 0; got {tuple(mean)}, {tuple(std)}")
         self.mean, self.std, self.image_size = tuple(mean), tuple(std), image_size
         self._constants: dict[torch.device, tuple[Tensor, Tensor]] = {}
 
@@ -65,14 +66,15 @@ class Augment:
         raise NotImplementedError
 
     def fit(self, images: Tensor) -> Tensor:
-        """Bring uint8 images to `image_size`."""
-        return images
+        """Bring uint8 images to `image_size`, by Pillow's bilinear resize."""
+        return images if images.shape[2:] == (self.image_size, self.image_size) else ops.resize(images, self.image_size)
 
     def normalise(self, images: Tensor) -> Tensor:
         """``(x / 255 - mean) / std`` in float32, channels last, the very arithmetic of torchvision's ToTensor and Normalize."""
         mean, std = self.constants(images.device)
-        x = images.to(dtype=torch.float32, memory_format=torch.channels_last)
-        return x.div_(255).sub_(mean).div_(std)
+        # Channels last comes last: arithmetic with one value a channel is several times slower in that layout.
+        x = images.to(dtype=torch.float32, memory_format=torch.contiguous_format)
+        return x.div_(255).sub_(mean).div_(std).contiguous(memory_format=torch.channels_last)
 
     def constants(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """`mean` and `std` as ``[1, C, 1, 1]`` on `device`, copied there once."""
@@ -86,15 +88,22 @@ def make_augment(policy: str, mean: Sequence[float], std: Sequence[float], image
 
     Parameters
     ----------
-    policy : {"glyphs", "digits"}
-        Which recipe.
+    policy : {"daso", "usb", "imagenet", "glyphs", "digits"}
+        Whose recipe; see the classes in `pldebias.data.pixel` and `pldebias.data.warp`.
     mean, std, image_size
         As for `Augment`.
+
+    Raises
+    ------
+    DataError
+        For an unknown name.
     """
+    from pldebias.data.pixel import DasoAugment, ImagenetAugment, UsbAugment
     from pldebias.data.warp import DigitsAugment, GlyphsAugment
 
-    policies = {c.policy: c for c in (GlyphsAugment, DigitsAugment)}
+    policies = {c.policy: c for c in (DasoAugment, UsbAugment, ImagenetAugment, GlyphsAugment, DigitsAugment)}
     if policy not in policies:
         close = difflib.get_close_matches(str(policy), policies, n=1)
-        raise DataError(f"unknown augmentation {policy!r}" + (f"; did you mean {close[0]!r}?" if close else "") + f" Allowed: {', '.join(policies)}")
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise DataError(f"unknown augmentation {policy!r}{hint} Allowed: {', '.join(policies)}")
     return policies[policy](mean, std, image_size)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from pldebias.data import glyphs, longtail
+from pldebias.data.decode import LazyImages
 from pldebias.data.errors import DataError
 from pldebias.data.sources import KNOWN, Known, Source, glyph_test_set, load_source, parse_source, render_glyphs
 
@@ -180,13 +181,13 @@ def check_spec(spec: SplitSpec) -> tuple[str, Known]:
         if value is not None and (value != int(value) or value < 1):
             raise DataError(f"{name}={value!r}: give a whole number of at least 1, or None")
     if spec.holdout < 0 or (spec.holdout >= 1 and spec.holdout != int(spec.holdout)):
-        raise DataError(f"holdout={spec.holdout!r}: give 0 (none), a fraction below 1 of every class, or a whole number of images per class")
+        raise DataError(f"holdout={spec.holdout!r}: give 0 (none), a fraction below 1 of every class, or a whole number per class")
     if spec.validation < 0 or spec.validation != int(spec.validation):
         raise DataError(f"validation={spec.validation!r}: give a whole number of images, 0 for none")
     if known.own_unlabelled and (spec.m1 is not None or spec.gamma_u != 1 or spec.reverse_unlabelled):
         raise DataError(
-            f"{kind} has an unlabelled set of its own whose labels nobody knows, so m1, gamma_u and reverse_unlabelled cannot shape it: "
-            "leave them out"
+            f"{kind} has an unlabelled set of its own whose labels nobody knows; m1, gamma_u and reverse_unlabelled cannot shape it: leave "
+            "them out"
         )
     sizes = known.sizes
     if known.class_names is not None or sizes is not None:
@@ -208,11 +209,12 @@ def _plan(spec: SplitSpec, known: Known, sizes, names, order, shared: bool) -> t
     smallest = min(range(count), key=lambda c: sizes[c])
     if per_class >= sizes[smallest]:
         raise DataError(
-            f"validation={spec.validation} takes {per_class} images of every class, but class {names[smallest]!r} has only {sizes[smallest]}: "
-            f"lower validation below {sizes[smallest] * count}"
+            f"validation={spec.validation} takes {per_class} images of every class, but class {names[smallest]!r} has only "
+            f"{sizes[smallest]}: lower validation below {sizes[smallest] * count}"
         )
     return longtail.plan_counts(
-        [s - per_class for s in sizes], names, order, n1=known.n1 if spec.n1 is None else spec.n1, m1=known.m1 if spec.m1 is None else spec.m1,
+        [s - per_class for s in sizes], names, order,
+        n1=known.n1 if spec.n1 is None else spec.n1, m1=known.m1 if spec.m1 is None else spec.m1,
         gamma_l=spec.gamma_l, gamma_u=spec.gamma_u, reverse=spec.reverse_unlabelled, shared=shared,
     )  # fmt: skip
 
@@ -242,7 +244,7 @@ def _own_unlabelled(spec: SplitSpec, source: Source, order: tuple[int, ...], see
     untouched = spec.m1 is None and spec.gamma_u == 1
     if (labels < 0).any():
         if not untouched or spec.reverse_unlabelled:
-            raise DataError(f"{spec.source}: m1, gamma_u and reverse_unlabelled need the true labels of the unlabelled images: leave them out")
+            raise DataError(f"{spec.source}: without true labels of the unlabelled images m1, gamma_u and reverse_unlabelled must be left out")
     elif not untouched:
         sizes = np.bincount(labels, minlength=len(order)).tolist()
         ranks = order[::-1] if spec.reverse_unlabelled else order
@@ -285,8 +287,8 @@ def _cut_holdout(spec: SplitSpec, source: Source, parts: dict[str, Images]) -> N
         validation, tail = parts["validation"], int(counts.argmin())
         if len(validation) < spec.holdout * count:
             raise DataError(
-                f"holdout={int(spec.holdout)} leaves class {source.class_names[tail]!r}, which has {int(counts[tail])} labelled images, without "
-                f"any: lower holdout, or set validation to at least {int(spec.holdout) * count} to cut it from there"
+                f"holdout={int(spec.holdout)} leaves class {source.class_names[tail]!r}, which has {int(counts[tail])} labelled images, "
+                f"without any: lower holdout, or set validation to at least {int(spec.holdout) * count} to cut it from there"
             )
         _, held = longtail.cut_holdout(validation.labels.numpy(), spec.holdout, count)
         parts["holdout"] = _subset(validation, held)
@@ -306,26 +308,26 @@ def _assemble(spec: SplitSpec, seed: int, source: Source, parts: dict[str, Image
     if spec.holdout:
         _cut_holdout(spec, source, parts)
     if spec.include_labelled:
-        parts["unlabelled"] = _join(spec, parts["labelled"], parts["unlabelled"], shared=source.extra_images is None)
+        parts["unlabelled"] = _join(spec, parts["labelled"], parts["unlabelled"])
     unlabelled = parts["unlabelled"]
     if spec.unknown_labels:
         unlabelled = Images(unlabelled.images, torch.full_like(unlabelled.labels, -1), unlabelled.index)
     unknown = spec.unknown_labels or bool((unlabelled.labels < 0).any())
     validation = parts["validation"] if spec.validation else None
     return Dataset(
-        spec, seed, parts["labelled"], unlabelled, parts["test"], validation, parts.get("holdout"), source.class_names, source.mean, source.std,
-        _fingerprint(source, parts | {"unlabelled": unlabelled}), torch.bincount(parts["labelled"].labels, minlength=count),
+        spec, seed, parts["labelled"], unlabelled, parts["test"], validation, parts.get("holdout"), source.class_names,
+        source.mean, source.std, _fingerprint(source, parts | {"unlabelled": unlabelled}), torch.bincount(parts["labelled"].labels, minlength=count),
         None if unknown else torch.bincount(unlabelled.labels, minlength=count),
     )  # fmt: skip
 
 
-def _join(spec: SplitSpec, first: Images, second: Images, shared: bool) -> Images:
-    if not (isinstance(first.images, Tensor) and isinstance(second.images, Tensor)):
-        if not shared:
-            raise DataError(f"include_labelled: {spec.source} is too large to copy its labelled images into its own unlabelled set; leave it out")
-        index = torch.cat([first.index, second.index])
-        return Images(first.images.whole().select(index), torch.cat([first.labels, second.labels]), index)
-    return Images(*(torch.cat([getattr(first, f), getattr(second, f)]) for f in ("images", "labels", "index")))
+def _join(spec: SplitSpec, first: Images, second: Images) -> Images:
+    labels, index = torch.cat([first.labels, second.labels]), torch.cat([first.index, second.index])
+    if isinstance(first.images, Tensor) and isinstance(second.images, Tensor):
+        return Images(torch.cat([first.images, second.images]), labels, index)
+    if getattr(first.images, "reader", 0) is not getattr(second.images, "reader", 1):
+        raise DataError(f"include_labelled: {spec.source} is too large to copy its labelled images to its own unlabelled set; leave it out")
+    return Images(LazyImages(first.images.reader, torch.cat([first.images.rows, second.images.rows])), labels, index)
 
 
 def _fingerprint(source: Source, parts: dict[str, Images]) -> str:

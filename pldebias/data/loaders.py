@@ -153,7 +153,7 @@ class ResidentLoader:
         weights = balanced_weights(dataset.labelled.labels) if balanced else None
         self.labelled_stream = IndexStream(len(dataset.labelled), derive_seed(seed, "labelled"), self.index_device, weights)
         if self.unlabelled_batch_size and not len(dataset.unlabelled):
-            raise DataError(f"the unlabelled set is empty but mu={mu} asks for {self.unlabelled_batch_size} of its images: use mu=0 or raise m1")
+            raise DataError(f"the unlabelled set is empty, but mu={mu} asks for {self.unlabelled_batch_size} of its images: use mu=0")
         self.unlabelled_stream = IndexStream(max(len(dataset.unlabelled), 1), derive_seed(seed, "unlabelled"), self.index_device)
         self.generator = torch.Generator(self.device).manual_seed(derive_seed(seed, "augment"))
         self.labels = dataset.labelled.labels.to(self.device)

@@ -46,7 +46,7 @@ def class_counts(head: int, gamma: float, num_classes: int, reverse: bool = Fals
     """
     check_gamma("gamma", gamma)
     if head < 1 or num_classes < 1:
-        raise DataError(f"class_counts needs at least one class and one image in its head class; got head={head}, num_classes={num_classes}")
+        raise DataError(f"class_counts needs head and num_classes of at least 1; got head={head}, num_classes={num_classes}")
     if num_classes == 1:
         return [int(head)]
     inverse = 1 / gamma
@@ -306,8 +306,8 @@ def plan_counts(
             )
         if labelled[c] < 1 and what == "labelled":
             raise DataError(
-                f"n1={n1} with gamma_l={gamma_l:g} leaves class {class_names[c]!r} (rank {rank} of 0..{num_classes - 1}) without a labelled "
-                f"image: raise n1 to at least {int(np.ceil(gamma_l))} or lower gamma_l"
+                f"n1={n1} with gamma_l={gamma_l:g} leaves class {class_names[c]!r} (rank {rank} of 0..{num_classes - 1}) without a "
+                f"labelled image: raise n1 to at least {int(np.ceil(gamma_l))} or lower gamma_l"
             )
         if labelled[c] + unlabelled[c] > available[c]:
             raise DataError(

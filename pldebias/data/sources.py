@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from pldebias.data import digits, glyphs
+from pldebias.data import digits, downloads, files, glyphs, ops
 from pldebias.data.errors import DataError
 
-CIFAR10 = tuple("airplane automobile bird cat deer dog frog horse ship truck".split())
-STL10 = tuple("airplane bird car cat deer dog horse monkey ship truck".split())
+CIFAR10 = tuple(["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"])
+STL10 = tuple(["airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck"])
 FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 SVHN_SIZES = (4948, 13861, 10585, 8497, 7458, 6882, 5727, 5595, 5045, 4659)
 DIGITS_SIZES = (128, 132, 127, 133, 131, 132, 131, 129, 124, 130)
@@ -145,13 +145,50 @@ def load_source(
         Show progress bars for downloads and decoding.
     """
     kind, path = parse_source(name)
-    loaders: dict[str, Callable[[], Source]] = {"digits": lambda: _load_digits(image_size)}
-    return loaders[kind]()
+    if kind == "digits":
+        images, labels, test_images, test_labels = digits.load()
+        source = Source(images, labels, test_images, test_labels, digits.NAMES, digits.MEAN, digits.STD, digits.ORDER)
+    elif kind in PATH_SOURCES:
+        return _load_files(kind, path, data_root(root), image_size, progress)
+    elif kind == "glyphs":
+        raise DataError("glyphs are rendered to the counts of a split and cannot be loaded whole; use pldebias.data.build")
+    else:
+        (train, test, extra), names = downloads.load(kind, data_root(root))
+        names = KNOWN[kind].class_names or names
+        source = Source(*train, *test, names, *statistics(kind, protocol), tuple(range(len(names))), *(extra or (None, None)))
+    if image_size is not None:
+        for field_name in ("images", "test_images", "extra_images"):
+            setattr(source, field_name, _resized(getattr(source, field_name), image_size))
+    return source
 
 
-def _load_digits(image_size: int | None) -> Source:
-    images, labels, test_images, test_labels = digits.load()
-    return Source(images, labels, test_images, test_labels, digits.NAMES, digits.MEAN, digits.STD, digits.ORDER)
+def _resized(images: Tensor | None, size: int) -> Tensor | None:
+    if images is None or tuple(images.shape[2:]) == (size, size):
+        return images
+    return torch.cat([ops.resize(chunk, size) for chunk in images.split(1024)])
+
+
+def _load_files(kind: str, path: str, root: Path, image_size: int | None, progress: bool) -> Source:
+    read = files.load_imagefolder if kind == "imagefolder" else files.load_parquet
+    parts, names = read(path, root, image_size, progress)
+    if "test" not in parts:
+        parts["train"], parts["test"] = files.cut_test(parts["train"], len(names))
+    shapes = {part: tuple(p.images.shape[1:]) for part, p in parts.items()}
+    if len(set(shapes.values())) > 1:
+        raise DataError(f"{kind}:{path}: images of different shapes ({shapes}): give image_size, and store all as grey or all as RGB")
+    train, test, extra = parts["train"], parts["test"], parts.get("unlabelled")
+    return Source(
+        train.images, train.labels, test.images, test.labels, names, *_measure(train.images), tuple(range(len(names))),
+        extra and extra.images, extra and extra.labels, "".join(p.content for p in parts.values()),
+    )  # fmt: skip
+
+
+def _measure(images, sample: int = 4096) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation per channel of a fixed random sample of images, to four digits."""
+    drawn = np.sort(np.random.RandomState(0).permutation(len(images))[:sample])
+    chosen = images[torch.from_numpy(drawn)].double().div(255)
+    mean, std = chosen.mean((0, 2, 3)), chosen.std((0, 2, 3)).clamp(min=1e-4)
+    return tuple(round(v, 4) for v in mean.tolist()), tuple(round(v, 4) for v in std.tolist())
 
 
 def render_glyphs(counts: list[dict[int, int]], seed: int, size: int) -> list[tuple[Tensor, Tensor]]:

@@ -1,0 +1,221 @@
+"""Decoding image files to uint8, the cache of decoded images under the data root, and images too many for memory."""
+
+from __future__ import annotations
+
+import io
+import os
+import uuid
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pldebias.data.errors import DataError
+
+SUFFIXES = frozenset([".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"])
+
+
+def decode(data: bytes, where: str, channels: int, size: int | None = None) -> Tensor:
+    """One image file as uint8 ``[C, H, W]``, the pixels that Pillow gives.
+
+    Parameters
+    ----------
+    data : bytes
+        The file's content.
+    where : str
+        Names the image in an error.
+    channels : {1, 3}
+        Convert to grey or RGB.
+    size : int, optional
+        Resize to ``size x size``, bilinear and antialiased, without regard to the aspect.
+
+    Raises
+    ------
+    DataError
+        If this is no image, or a broken one.
+    """
+    from PIL import Image
+
+    pixels = _fast_jpeg(data, channels) if data[:2] == b"\xff\xd8" else None
+    if pixels is None:
+        try:
+            with Image.open(io.BytesIO(data)) as image:
+                array = np.array(image.convert("L" if channels == 1 else "RGB"))
+        except Exception as error:  # Pillow raises a dozen kinds for broken files
+            raise DataError(f"{where}: not a readable image ({type(error).__name__}: {error}); repair or remove it") from error
+        pixels = torch.from_numpy(array.reshape(*array.shape[:2], channels)).permute(2, 0, 1)
+    if size is not None and tuple(pixels.shape[1:]) != (size, size):
+        image = Image.fromarray(pixels.permute(1, 2, 0).numpy().squeeze()).resize((size, size), Image.Resampling.BILINEAR)
+        pixels = torch.from_numpy(np.array(image).reshape(size, size, channels)).permute(2, 0, 1)
+    return pixels
+
+
+def _fast_jpeg(data: bytes, channels: int) -> Tensor | None:
+    """torchvision's decoder: the pixels of Pillow in a third of the time; None where it cannot, so that Pillow tries (and reports)."""
+    from torchvision.io import ImageReadMode, decode_jpeg
+
+    mode = ImageReadMode.GRAY if channels == 1 else ImageReadMode.RGB
+    try:
+        return decode_jpeg(torch.frombuffer(bytearray(data), dtype=torch.uint8), mode=mode)
+    except RuntimeError:
+        return None
+
+
+def probe(samples: Iterable[tuple[bytes, str]]) -> int:
+    """Channels that a set of images needs: 1 if every sample is grey, else 3."""
+    from PIL import Image
+
+    for data, where in samples:
+        try:
+            with Image.open(io.BytesIO(data)) as image:
+                if image.mode not in ("1", "L"):
+                    return 3
+        except Exception as error:
+            raise DataError(f"{where}: not a readable image ({type(error).__name__}: {error}); repair or remove it") from error
+    return 1
+
+
+class ArrayReader:
+    """Rows of a ``.npy`` file of uint8 images, mapped into memory; it pickles as its path."""
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = str(path)
+        self._array = None
+
+    @property
+    def array(self) -> np.ndarray:
+        """The mapped array."""
+        if self._array is None:
+            self._array = np.load(self.path, mmap_mode="c")  # copy-on-write: nothing is ever written back
+        return self._array
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, C, H, W)."""
+        return tuple(self.array.shape)
+
+    def read(self, positions: Sequence[int]) -> Tensor:
+        """uint8 ``[len(positions), C, H, W]``."""
+        return torch.from_numpy(self.array[np.asarray(positions)])
+
+    def __getstate__(self):
+        return {"path": self.path, "_array": None}
+
+
+class FileReader:
+    """Image files decoded whenever they are asked for."""
+
+    def __init__(self, paths: Sequence[str], channels: int, size: int):
+        self.paths, self.channels, self.size = list(paths), channels, size
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, C, H, W)."""
+        return (len(self.paths), self.channels, self.size, self.size)
+
+    def read(self, positions: Sequence[int]) -> Tensor:
+        """uint8 ``[len(positions), C, size, size]``."""
+        images = [decode(Path(self.paths[i]).read_bytes(), self.paths[i], self.channels, self.size) for i in positions]
+        return torch.stack(images) if images else torch.zeros((0, *self.shape[1:]), dtype=torch.uint8)
+
+
+class LazyImages:
+    """Images that stay on disk: a length, a shape, and uint8 tensors for lists of positions.
+
+    Parameters
+    ----------
+    reader : ArrayReader or FileReader
+        Reads by position in the source.
+    rows : Tensor or None
+        Positions in the source, int64 ``[N]``; None is all.
+    """
+
+    def __init__(self, reader: ArrayReader | FileReader, rows: Tensor | None = None):
+        self.reader = reader
+        self.rows = torch.arange(reader.shape[0]) if rows is None else rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, C, H, W)."""
+        return (len(self.rows), *self.reader.shape[1:])
+
+    def __getitem__(self, index: Tensor | Sequence[int] | slice | int) -> Tensor:
+        rows = self.rows[index]
+        return self.reader.read(rows.tolist()) if rows.ndim else self.reader.read([int(rows)])[0]
+
+    def select(self, index: Tensor) -> LazyImages:
+        """The images at `index`, still on disk."""
+        return LazyImages(self.reader, self.rows[index])
+
+
+def decoded(
+    images: Iterator[Tensor], count: int, path: Path, *, description: str, progress: bool, needs: str = "give image_size"
+) -> Tensor | LazyImages:
+    """Write a stream of decoded images to the cache file `path` and map it; where the data root cannot be written, keep them in memory.
+
+    Parameters
+    ----------
+    images : iterator of Tensor
+        `count` uint8 images ``[C, H, W]`` of one size.
+    count : int
+        How many.
+    path : Path
+        The ``.npy`` file. It appears under its name only when it is whole.
+    description, progress
+        Of the progress bar, and whether to show it.
+    needs : str
+        What the user should do if sizes differ, for the message.
+    """
+    from tqdm.auto import tqdm
+
+    first = next(images)
+    shape = (count, *first.shape)
+    partial = path.with_name(f"{path.stem}.{uuid.uuid4().hex}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        array = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
+    except OSError as error:
+        warnings.warn(
+            f"cannot keep decoded images in {path.parent} ({error}), so they are decoded again each time; set PLDEBIAS_DATA to a writable "
+            "folder",
+            stacklevel=2,
+        )
+        array, partial = np.empty(shape, np.uint8), None
+    try:
+        with tqdm(total=count, desc=description, unit=" images", disable=not progress) as bar:
+            array[0] = first.numpy()
+            bar.update()
+            for i, image in enumerate(images, 1):
+                if image.shape != first.shape:
+                    raise DataError(f"{description}: image {i} is {_size(image)} but the first is {_size(first)}: {needs} to resize all")
+                array[i] = image.numpy()
+                bar.update()
+        if partial is None:
+            return torch.from_numpy(array)
+        array.flush()
+        os.replace(partial, path)
+    finally:
+        if partial is not None:
+            partial.unlink(missing_ok=True)
+    return mapped(path)
+
+
+def _size(image: Tensor) -> str:
+    return f"{image.shape[2]} x {image.shape[1]} pixels"
+
+
+def mapped(path: Path) -> Tensor | LazyImages:
+    """A cached array as a tensor mapped into memory, or as lazy images where it is larger than half of the memory."""
+    reader = ArrayReader(path)
+    return LazyImages(reader) if path.stat().st_size > memory() // 2 else torch.from_numpy(reader.array)
+
+
+def memory() -> int:
+    """Physical memory in bytes."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
