@@ -102,7 +102,7 @@ def _create(kind: str, table: dict[str, type], part: Part, defaults: Mapping[str
     try:
         return cls(**{**{k: v for k, v in defaults.get(part.name, {}).items() if k in known}, **part.options})
     except (TypeError, ValueError) as error:
-        raise MethodError(f"{part}: {error}") from error
+        raise MethodError(str(error)) from error
 
 
 class Method(nn.Module):
@@ -201,5 +201,7 @@ def build_method(method: str, defaults: Mapping[str, Mapping[str, Any]] | None =
         if impossible:
             can = [n for n, c in LEARNERS.items() if scheme.acts_on <= c.offers]
             part = " and ".join(sorted(impossible)).replace("_", "-")
-            raise MethodError(f"{method!r}: {scheme.name} changes the {part} step, which {learner.name} has not; it goes with {', '.join(can)}")
+            raise MethodError(
+                f"{method!r}: {scheme.name} changes the {part} step, which {learner.name} has not; it goes with {', '.join(can)}"
+            )
     return Method(learner, chain, "+".join(map(str, (first, *rest))))

@@ -119,6 +119,7 @@ _GLYPHS = Config(  # [glyphs] procedural confusable characters, protocol B of th
     warmup=20,
     schedule="cosine",
     ema=0.99,
+    ema_mode="eval",  # 32 labelled images are too few for the batch statistics of DASO's queue
     steps=1000,
     steps_per_epoch=20,
     snapshots=8,
@@ -189,8 +190,22 @@ PRESETS: dict[str, Config] = {
     ),
 }  # fmt: skip
 
+SOURCES = {
+    "glyphs": "procedural confusable characters, 16x16 grey, rendered here",
+    "digits": "scikit-learn's handwritten digits, 8x8 grey, embedded",
+    "cifar10": "CIFAR-10, downloaded on first use",
+    "cifar100": "CIFAR-100, downloaded on first use",
+    "stl10": "STL-10 with its 100,000 unlabelled images, downloaded on first use",
+    "svhn": "SVHN, downloaded on first use",
+    "fashionmnist": "FashionMNIST, downloaded on first use",
+    "imagefolder:PATH": "a folder with one folder of images per class",
+    "parquet:PATH": "Parquet files in Hugging Face layout (image bytes, label)",
+}
+"""What images can come from, for people to read."""
+
 LEARNER_OVERRIDES: dict[str, dict[str, dict[str, Any]]] = {
-    name: {"supervised": _SUPERVISED_DASO} for name in ("cifar10-lt", "cifar10-lt-1500", "cifar100-lt", "stl10-lt", "svhn-lt", "fashionmnist-lt")
+    name: {"supervised": _SUPERVISED_DASO}
+    for name in ("cifar10-lt", "cifar10-lt-1500", "cifar100-lt", "stl10-lt", "svhn-lt", "fashionmnist-lt")
 }
 """What a preset changes for one learner, by preset and learner."""
 
@@ -218,18 +233,21 @@ def resolve(method: str, data: str = "glyphs-lt", seed: int = 0, learner: str | 
     for name in overrides:
         if name not in known:
             close = difflib.get_close_matches(name, known, 1)
-            raise ConfigError(f"setting {name!r} is not known{f' (did you mean {close[0]!r}?)' if close else ''}; known: {', '.join(sorted(known))}")
+            raise ConfigError(
+                f"setting {name!r} is not known{f' (did you mean {close[0]!r}?)' if close else ''}; known: {', '.join(sorted(known))}"
+            )
     preset = PRESETS.get(data)
     if preset is None:
-        from pldebias.data import SOURCES
+        from pldebias.data import DataError
+        from pldebias.data.sources import parse_source
 
-        if data.partition(":")[0] not in SOURCES:
-            close = difflib.get_close_matches(data, [*PRESETS, *SOURCES], 1)
-            raise ConfigError(
-                f"data {data!r} is not known{f' (did you mean {close[0]!r}?)' if close else ''}; presets: {', '.join(PRESETS)}; "
-                f"sources: {', '.join(SOURCES)}"
-            )
-        preset = replace(Config(), data=data, source=data, validation=0)
+        try:
+            parse_source(data)
+        except DataError as error:
+            close = difflib.get_close_matches(data, PRESETS, 1)
+            hint = f" (did you mean {close[0]!r}?)" if close else ""
+            raise ConfigError(f"data {data!r} is no preset{hint}; presets: {', '.join(PRESETS)}. As a source: {error}") from error
+        preset = replace(Config(), data=data, source=data, validation=0, n1=None, m1=None, gamma_l=1.0, gamma_u=1.0)
     overrides = {name: value for name, value in overrides.items() if value is not None}
     options = {part: dict(values) for part, values in preset.options.items()}
     for part, values in overrides.pop("options", {}).items():
@@ -247,9 +265,3 @@ def resolve(method: str, data: str = "glyphs-lt", seed: int = 0, learner: str | 
 def as_dict(config: Config) -> dict[str, Any]:
     """The configuration as JSON-able values."""
     return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(config).items()}
-
-
-def differences(ours: dict[str, Any], theirs: dict[str, Any], ignore: tuple[str, ...] = ("device", "threads", "root")) -> dict[str, tuple[Any, Any]]:
-    """Settings in which two configurations differ and that change the result, as ``name -> (ours, theirs)``."""
-    names = sorted({*ours, *theirs} - set(ignore))
-    return {name: (ours.get(name), theirs.get(name)) for name in names if ours.get(name) != theirs.get(name)}

@@ -1,0 +1,227 @@
+"""The command line: ``pldebias train | runs | methods | data | lab | doctor``, with the names of the Python arguments."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+app = typer.Typer(
+    help="Train imbalanced semi-supervised learners, log every epoch's pseudo-labels, and scrub through the training.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
+
+_TYPES: dict[str, Any] = {"str": str, "int": int, "float": float, "bool": bool}
+_HELP = {
+    "n1": "Labelled images of the head class (N1).",
+    "m1": "Unlabelled images of the head class (M1).",
+    "gamma_l": "Imbalance ratio of the labelled set, at least 1.",
+    "gamma_u": "Imbalance ratio of the unlabelled set; 1 is uniform.",
+    "reverse_unlabelled": "The labelled tail is the unlabelled head.",
+    "class_order": "Class names or ids from head to tail, separated by commas.",
+    "mu": "Unlabelled images per labelled one in a batch.",
+    "steps": "Optimiser steps of the whole training.",
+    "steps_per_epoch": "Steps between two logged epochs.",
+    "snapshots": "About how many epochs keep logits and features.",
+    "device": "auto, cpu, cuda or cuda:N.",
+    "threads": "CPU threads of one run.",
+    "precision": "fp32, tf32 or bf16.",
+    "source": "Where images come from; `pldebias data` lists sources.",
+    "root": "Folder for downloads and caches.",
+}
+
+
+def _setting_options() -> list[inspect.Parameter]:
+    """One command-line option per field of `Config`; None leaves the preset's value."""
+    from pldebias.training.presets import Config
+
+    parameters = []
+    for field in fields(Config):
+        if field.name in ("method", "data", "seed", "options"):
+            continue
+        kind = str(field.type).split(" |")[0]
+        kind = _TYPES.get(kind, str)  # sequences are given separated by commas
+        option = typer.Option(help=_HELP.get(field.name), show_default="preset's", rich_help_panel="Settings")
+        parameters.append(
+            inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option])
+        )
+    return parameters
+
+
+def _with_settings(function):
+    """Give a command the options of `_setting_options` beside its own."""
+    hints = get_type_hints(function, include_extras=True)
+    own = [p for p in inspect.signature(function).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    parameters = [p.replace(kind=p.KEYWORD_ONLY, annotation=hints[p.name]) for p in own] + _setting_options()
+    function.__signature__ = inspect.Signature(parameters)
+    function.__annotations__ = {p.name: p.annotation for p in parameters}
+    return function
+
+
+def _settings(given: dict[str, Any]) -> dict[str, Any]:
+    given = {name: value for name, value in given.items() if value is not None}
+    if "class_order" in given:
+        given["class_order"] = tuple(int(c) if c.strip().isdigit() else c.strip() for c in given["class_order"].split(","))
+    if "milestones" in given:
+        given["milestones"] = tuple(int(m) for m in given["milestones"].split(","))
+    return given
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2, default=str))
+
+
+def _table(title: str, columns: list[str], rows: list[list[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    # A pipe has no width of its own; 80 columns would cut what a file can hold.
+    Console(width=None if sys.stdout.isatty() else 160, markup=False, highlight=False).print(table)
+
+
+@app.command()
+@_with_settings
+def train(
+    method: Annotated[list[str], typer.Argument(help="One or more methods, such as fixmatch or 'fixmatch+la+daso(T=0.3)'.")],
+    data: Annotated[str, typer.Option(help="A preset or a source; `pldebias data` lists them.")] = "glyphs-lt",
+    seed: Annotated[list[int], typer.Option(help="May be repeated.")] = [0],  # noqa: B006
+    out: Annotated[Path, typer.Option(help="Folder that receives <data>/<method>/s<seed>.")] = Path("runs"),
+    jobs: Annotated[int, typer.Option(help="Runs at once.")] = 1,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete runs that lie there and start anew.")] = False,
+    json_: Json = False,
+    **settings: Any,
+) -> None:
+    """Train methods; finished runs are kept and unfinished ones resumed."""
+    from pldebias.training import sweep
+
+    runs = sweep(method, data, seed, jobs=jobs, out=out, overwrite=overwrite, progress=not json_, **_settings(settings))
+    if json_:
+        _print_json(
+            [{"path": run.path, "name": run.name, "epochs": len(run.epochs), "finished": run.finished, **_final(run)} for run in runs]
+        )
+    else:
+        for run in runs:
+            typer.echo(f"{run.name}: {run.path}")
+
+
+def _final(run: Any) -> dict[str, float]:
+    return {name: float(value) for name, value in run.scalars.iloc[-1].items()} if len(run.epochs) else {}
+
+
+@app.command()
+def runs(root: Annotated[Path, typer.Argument(help="Folder to search.")] = Path("runs"), json_: Json = False) -> None:
+    """List runs with their final metrics."""
+    from pldebias.analysis.compare import summary
+
+    table = summary(root)
+    if json_:
+        _print_json(json.loads(table.to_json(orient="records")))
+    elif table.empty:
+        typer.echo(f"no runs under {root}; train one with: pldebias train fixmatch")
+    else:
+        rows = [["" if value != value else str(value) for value in row] for row in table.astype(object).to_numpy()]
+        _table(f"{len(table)} runs under {root}", list(table.columns), rows)
+
+
+@app.command()
+def methods(json_: Json = False) -> None:
+    """List learners and schemes with their options."""
+    from pldebias.methods import LEARNERS, SCHEMES
+
+    def describe(cls: type) -> dict[str, Any]:
+        parameters = inspect.signature(cls).parameters.values()
+        return {
+            "name": cls.name,
+            "summary": inspect.getdoc(cls).partition("\n")[0],
+            "options": {p.name: p.default for p in parameters},
+            "module": cls.__module__,
+        }
+
+    listing = {"learners": [describe(c) for c in LEARNERS.values()], "schemes": [describe(c) for c in SCHEMES.values()]}
+    if json_:
+        return _print_json(listing)
+    for kind, parts in listing.items():
+        rows = [[p["name"], p["summary"], ", ".join(f"{k}={v}" for k, v in p["options"].items())] for p in parts]
+        _table(f"{kind} (write learner+scheme+scheme, options in brackets)", ["name", "what", "options and defaults"], rows)
+    return None
+
+
+@app.command()
+def data(
+    name: Annotated[str | None, typer.Argument(help="A preset, to see its settings and class counts.")] = None, json_: Json = False
+) -> None:
+    """List presets and sources, or show one preset."""
+    from pldebias.training.presets import PRESETS, SOURCES, as_dict, resolve
+
+    if name is None:
+        listing = {"presets": {n: as_dict(c) for n, c in PRESETS.items()}, "sources": SOURCES}
+        if json_:
+            return _print_json(listing)
+        rows = [
+            [n, c.source, f"N1={c.n1} gamma_l={c.gamma_l:g}", f"M1={c.m1} gamma_u={c.gamma_u:g}", c.network, str(c.steps)]
+            for n, c in PRESETS.items()
+        ]
+        _table("presets", ["name", "source", "labelled", "unlabelled", "network", "steps"], rows)
+        _table("sources (any may be given to --data or --source)", ["name", "what"], [[n, what] for n, what in SOURCES.items()])
+        return None
+    settings = as_dict(resolve("fixmatch", name))
+    if json_:
+        return _print_json(settings)
+    _table(name, ["setting", "value"], [[k, str(v)] for k, v in settings.items()])
+    return None
+
+
+@app.command()
+def lab(folder: Annotated[Path, typer.Argument(help="Where the notebooks are.")] = Path("notebooks"), port: int = 8888) -> None:
+    """Open JupyterLab on the notebooks (this machine only, behind a token)."""
+    import subprocess
+
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} is no folder; start this in the project's root, or give the folder of your notebooks")
+    command = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={folder}", "--ip=127.0.0.1", f"--port={port}"]
+    raise typer.Exit(subprocess.call(command))
+
+
+@app.command()
+def doctor(json_: Json = False) -> None:
+    """Say what was found here: devices, versions, data, browsers."""
+    from pldebias.doctor import findings
+
+    found = findings()
+    if json_:
+        return _print_json(found)
+    _table("pldebias doctor", ["what", "found"], [[key, str(value)] for key, value in found.items()])
+    return None
+
+
+def main() -> None:
+    """Run the command line; an error of our own is one line and exit code 2, an interrupt is 130."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        typer.echo("interrupted; the same command goes on from the last finished epoch", err=True)
+        raise SystemExit(130) from None
+    except (ValueError, OSError, RuntimeError) as error:
+        from pldebias.data import DataError
+        from pldebias.methods import MethodError
+        from pldebias.runs import RunError
+        from pldebias.training import ConfigError, TrainingError
+
+        if not isinstance(error, DataError | MethodError | RunError | ConfigError | TrainingError | FileNotFoundError):
+            raise
+        typer.echo(f"error: {error}", err=True)
+        raise SystemExit(2) from error

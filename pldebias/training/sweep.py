@@ -1,0 +1,70 @@
+"""Several runs at once: an idempotent list of trainings, spread over processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from itertools import product
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from pldebias.runs import Run, open_run
+from pldebias.training.presets import ConfigError
+from pldebias.training.train import configure, train
+
+
+def _work(job: dict[str, Any]) -> str:
+    return str(train(**job).path)
+
+
+def sweep(
+    methods: Sequence[str], data: str = "glyphs-lt", seeds: Sequence[int] = (0,), *, jobs: int = 1, progress: bool = True, **options: Any
+) -> list[Run]:
+    """Train every method with every seed; finished runs are kept, unfinished ones resumed.
+
+    Parameters
+    ----------
+    methods : sequence of str
+    data : str, default "glyphs-lt"
+    seeds : sequence of int, default (0,)
+    jobs : int, default 1
+        Processes at once. Small networks run fastest with one thread each, so as many jobs as cores.
+    progress : bool, default True
+        With one job every run shows its own bar; with more, one bar counts runs.
+    **options
+        Passed to `train`.
+
+    Returns
+    -------
+    list of Run
+        In the order of ``methods`` x ``seeds``.
+
+    Raises
+    ------
+    MethodError, ConfigError
+        Before any training starts, if one of the methods or settings is not possible.
+    """
+    if jobs < 1:
+        raise ConfigError(f"jobs={jobs} must be at least 1: the number of processes that train at once")
+    settings = {name: value for name, value in options.items() if name not in ("out", "overwrite")}
+    for method in methods:
+        configure(method, data, **settings)
+    work = [{"method": m, "data": data, "seed": s, "progress": progress and jobs == 1, **options} for m, s in product(methods, seeds)]
+    if jobs == 1 or len(work) == 1:
+        return [train(**{**job, "progress": progress}) for job in work]
+    paths: dict[int, str] = {}
+    # A fresh interpreter per worker: forking a process that has used torch's thread pool can hang.
+    with ProcessPoolExecutor(min(jobs, len(work), os.cpu_count() or 1), multiprocessing.get_context("spawn")) as pool:
+        futures = {pool.submit(_work, job): i for i, job in enumerate(work)}
+        try:
+            for future in tqdm(as_completed(futures), total=len(work), desc=f"{data}: runs", unit="run", disable=not progress):
+                paths[futures[future]] = future.result()
+                run = open_run(paths[futures[future]])
+                tqdm.write(f"{run.name}: balanced accuracy {100 * run.scalars['balanced_accuracy'].iloc[-1]:.1f} %") if progress else None
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return [open_run(paths[i]) for i in range(len(work))]

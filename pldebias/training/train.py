@@ -1,0 +1,219 @@
+"""`train`: from a method and a preset to a finished, resumable run."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import re
+import shutil
+import signal
+import threading
+import warnings
+from contextlib import contextmanager
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from tqdm.auto import tqdm
+
+from pldebias import __version__
+from pldebias.data import SplitSpec, build
+from pldebias.methods import build_method, parse, slug
+from pldebias.runs import Recorder, Run, RunError, open_run
+from pldebias.training import checkpoints
+from pldebias.training.loop import fit, snapshot_epochs
+from pldebias.training.presets import Config, ConfigError, as_dict, resolve
+from pldebias.training.state import TrainingState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pldebias.methods import Method
+
+MACHINE = ("device", "threads", "root", "stream")
+"""Settings that say where a training runs and not what it computes."""
+
+
+def run_folder(method: str, data: str, seed: int, out: str | Path = "runs") -> Path:
+    """Folder of a run: ``out/<data>/<method>/s<seed>``."""
+    return Path(out) / re.sub(r"[^A-Za-z0-9.-]+", "_", data).strip("_") / slug(method) / f"s{seed}"
+
+
+def configure(method: str, data: str = "glyphs-lt", seed: int = 0, **overrides: Any) -> tuple[Config, Method]:
+    """The full configuration of a training and its method, built but not set up.
+
+    Arguments as in `train`. What a method's schemes need of the data (a hold-out, say) is added, and refused where it contradicts
+    an override.
+    """
+    learner = parse(method)[0].name
+    config = resolve(method, data, seed, learner, **overrides)
+    built = build_method(method, config.options)
+    for name, value in built.needs.items():
+        if overrides.get(name) not in (None, value):
+            raise ConfigError(f"{method} needs {name}={value!r}, but {name}={overrides[name]!r} was asked for; drop one of them")
+        config = replace(config, **{name: value})
+    parts = {part.name for part in parse(method)}
+    return replace(config, method=built.spelling, options={k: v for k, v in config.options.items() if k in parts}), built
+
+
+def pick_device(name: str, precision: str) -> tuple[torch.device, str]:
+    """The device to train on, and the precision it can do; a missing one is refused, a missing bfloat16 is said and replaced."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"device={name!r} is not known; choose auto, cpu, cuda or cuda:N") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"device={name!r} was asked for but torch finds no CUDA device; use device='cpu', or see `pldebias doctor`")
+    if precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        warnings.warn(f"{torch.cuda.get_device_name(device)} has no bfloat16; training in fp32", RuntimeWarning, stacklevel=3)
+        precision = "fp32"
+    return device, precision
+
+
+def source_hash() -> str:
+    """SHA-256 of the package's own source files, kept with every run."""
+    root = Path(__file__).parent.parent
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+@contextmanager
+def machine(config: Config, device: torch.device) -> Iterator[None]:
+    """Threads and matrix precision of one training; restored afterwards, and SIGTERM ends it as Ctrl-C does."""
+    threads = torch.get_num_threads()
+    tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    if config.threads and device.type == "cpu":
+        torch.set_num_threads(config.threads)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = config.precision == "tf32"
+    in_main = threading.current_thread() is threading.main_thread()
+    if in_main:
+        previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
+        if in_main:
+            signal.signal(signal.SIGTERM, previous)
+
+
+def _attributes(config: Config, device: torch.device, fingerprint: str) -> dict[str, Any]:
+    settings = as_dict(config)
+    return {
+        "method": config.method,
+        "data": config.data,
+        "seed": config.seed,
+        "fingerprint": fingerprint,
+        "config": {name: value for name, value in settings.items() if name not in MACHINE},
+        "machine": {
+            **{name: settings[name] for name in MACHINE},
+            "name": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine(),
+            "device": str(device),
+        },
+        "versions": {"pldebias": __version__, "torch": torch.__version__, "python": platform.python_version()},
+        "source_hash": source_hash(),
+    }
+
+
+def train(
+    method: str,
+    data: str = "glyphs-lt",
+    seed: int = 0,
+    *,
+    out: str | Path = "runs",
+    overwrite: bool = False,
+    progress: bool = True,
+    **overrides: Any,
+) -> Run:
+    """Train a method, record every epoch, and return the run.
+
+    A finished run is returned as it is; an unfinished one (interrupted, killed) goes on from its last checkpoint, on a CPU exactly
+    as if it had never stopped.
+
+    Parameters
+    ----------
+    method : str
+        A learner and schemes, such as ``"fixmatch+la+daso(T=0.3)"``.
+    data : str, default "glyphs-lt"
+        Name of a preset, or a source such as ``"parquet:PATH"``.
+    seed : int, default 0
+        Of the split, the network, sampling and augmentation (each has a generator of its own).
+    out : path, default "runs"
+        Folder under which the run gets ``<data>/<method>/s<seed>``.
+    overwrite : bool, default False
+        Delete a run that lies there and start anew.
+    progress : bool, default True
+        Show a progress bar (terminal or notebook) with rate, remaining time, mask rate and balanced accuracy.
+    **overrides
+        Any field of `Config`, such as ``steps=2000, gamma_u=1, device="cuda"``.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    MethodError, ConfigError, DataError
+        Something asked for is unknown or impossible; raised before training starts.
+    RunError
+        The folder holds another run, or cannot be written.
+    TrainingError
+        A loss stopped being finite.
+    """
+    config, built = configure(method, data, seed, **overrides)
+    folder = run_folder(config.method, data, seed, out)
+    device, precision = pick_device(config.device, config.precision)
+    config = replace(config, precision=precision)
+    if overwrite and (folder / "zarr.json").exists():
+        shutil.rmtree(folder)
+    dataset = build(SplitSpec(**{f.name: getattr(config, f.name) for f in fields(SplitSpec)}), seed, progress=progress)
+    attributes = _attributes(config, device, dataset.fingerprint)
+    if _finished(folder, attributes):
+        return open_run(folder)
+    with machine(config, device):
+        state = TrainingState(config, built, dataset, device)
+        recorder = Recorder(
+            folder,
+            dataset.unlabelled.labels,
+            dataset.labelled_counts,
+            dataset.class_names,
+            num_epochs=config.epochs,
+            attrs=attributes,
+            device=device,
+            num_features=state.problem.feature_dim,
+            snapshots=snapshot_epochs(config.epochs, config.snapshots),
+            resume=folder.exists(),
+        )
+        with recorder:
+            saved = checkpoints.load(folder / "checkpoints")
+            if saved is not None:
+                state.load_state_dict(saved)
+            recorder.rewind(state.done // config.steps_per_epoch)
+            with tqdm(total=config.steps, initial=state.done, desc=f"{built.spelling} s{seed}", unit="it", disable=not progress) as bar:
+                fit(state, recorder, folder / "checkpoints", bar)
+    return open_run(folder)
+
+
+def _finished(folder: Path, attributes: dict[str, Any]) -> bool:
+    """Whether the run at `folder` is this one and complete; another one there is refused."""
+    if not (folder / "zarr.json").exists():
+        return False
+    run = open_run(folder)
+    theirs = {**run.config, "fingerprint": run.fingerprint}
+    ours = {**attributes["config"], "fingerprint": attributes["fingerprint"]}
+    different = [
+        f"{name} is {theirs.get(name)!r} there, {ours.get(name)!r} here"
+        for name in sorted({*ours, *theirs})
+        if ours.get(name) != theirs.get(name)
+    ]
+    if different:
+        raise RunError(
+            f"{folder} already holds another run: {'; '.join(different[:6])}. Choose another out=, or overwrite=True to delete it"
+        )
+    return run.finished
