@@ -1,11 +1,13 @@
 """Data: sources, long-tailed splits, batched augmentation and loaders. Images are uint8 tensors ``[N, C, H, W]`` throughout."""
 
 from pldebias.data.augment import Augment, make_augment
-from pldebias.data.dataset import Dataset, Images, SplitSpec, build
+from pldebias.data.dataset import build
 from pldebias.data.errors import DataError
 from pldebias.data.loaders import Batch, ResidentLoader
 from pldebias.data.longtail import class_counts
 from pldebias.data.sources import Source, load_source
+from pldebias.data.spec import Dataset, Images, SplitSpec
+from pldebias.data.stream import StreamLoader
 
 __all__ = [
     "Augment",
@@ -16,6 +18,7 @@ __all__ = [
     "ResidentLoader",
     "Source",
     "SplitSpec",
+    "StreamLoader",
     "build",
     "class_counts",
     "load_source",

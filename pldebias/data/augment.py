@@ -79,7 +79,8 @@ class Augment:
     def constants(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """`mean` and `std` as ``[1, C, 1, 1]`` on `device`, copied there once."""
         if device not in self._constants:
-            self._constants[device] = tuple(torch.tensor(v, dtype=torch.float32).view(1, -1, 1, 1).to(device) for v in (self.mean, self.std))
+            pair = (torch.tensor(v, dtype=torch.float32).view(1, -1, 1, 1).to(device) for v in (self.mean, self.std))
+            self._constants[device] = tuple(pair)
         return self._constants[device]
 
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,131 +12,11 @@ from torch import Tensor
 from pldebias.data import glyphs, longtail
 from pldebias.data.decode import LazyImages
 from pldebias.data.errors import DataError
+from pldebias.data.plan import plan_counts, resolve_order
 from pldebias.data.sources import KNOWN, Known, Source, glyph_test_set, load_source, parse_source, render_glyphs
+from pldebias.data.spec import Dataset, Images, SplitSpec
 
 PROTOCOLS = ("daso", "usb")
-
-
-@dataclass(frozen=True)
-class SplitSpec:
-    """Everything that, with a seed, fixes a long-tailed semi-supervised data set.
-
-    Parameters
-    ----------
-    source : str, default "glyphs"
-        ``glyphs``, ``digits``, ``cifar10``, ``cifar100``, ``stl10``, ``svhn``, ``fashionmnist``, ``imagefolder:PATH``, ``parquet:PATH``.
-    n1, m1 : int or None, default None
-        Images of the head class in the labelled and in the unlabelled set. None takes all there is (glyphs: 20 and 2000, digits: 60
-        and 64).
-    gamma_l, gamma_u : float, default 1
-        Imbalance ratios head / tail, at least 1.
-    reverse_unlabelled : bool, default False
-        The unlabelled head is the labelled tail.
-    class_order : tuple of str or int, or None
-        Classes from head to tail by name or id; None is the source's own order. Labels keep their class ids.
-    protocol : {"daso", "usb"}, default "daso"
-        Whose split, index for index, and whose normalisation constants.
-    validation : int, default 0
-        Images set aside first, in total, class-balanced (DASO: 5000 of CIFAR, 500 of STL-10).
-    holdout : float, default 0
-        Cut off the labelled set: an integer takes that many images of each class (DARP), a fraction in (0, 1) that part (SEVAL).
-    include_labelled : bool, default False
-        Put the labelled images into the unlabelled set too, in front.
-    unknown_labels : bool, default False
-        Forget the labels of the unlabelled set (all -1).
-    image_size : int or None, default None
-        Height and width that images are stored at; None is the source's own.
-    root : str or None, default None
-        Data root; None is ``$PLDEBIAS_DATA`` or ``./data``. No part of the data set's identity.
-    """
-
-    source: str = "glyphs"
-    n1: int | None = None
-    m1: int | None = None
-    gamma_l: float = 1
-    gamma_u: float = 1
-    reverse_unlabelled: bool = False
-    class_order: tuple[str | int, ...] | None = None
-    protocol: str = "daso"
-    validation: int = 0
-    holdout: float = 0
-    include_labelled: bool = False
-    unknown_labels: bool = False
-    image_size: int | None = None
-    root: str | None = None
-
-    def __post_init__(self):
-        if isinstance(self.class_order, list):
-            object.__setattr__(self, "class_order", tuple(self.class_order))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON-able fields; `from_dict` reads them back."""
-        fields = dataclasses.asdict(self)
-        fields["class_order"] = None if self.class_order is None else list(self.class_order)
-        return fields
-
-    @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> SplitSpec:
-        """The spec that `to_dict` wrote; unknown keys raise `DataError`."""
-        known = {f.name for f in dataclasses.fields(cls)}
-        if unknown := set(fields) - known:
-            raise DataError(f"a split has no field {', '.join(map(repr, sorted(unknown)))}; allowed: {', '.join(sorted(known))}")
-        return cls(**fields)
-
-
-@dataclass
-class Images:
-    """One set of images.
-
-    Parameters
-    ----------
-    images : Tensor or lazy images
-        uint8 ``[N, C, H, W]``; the lazy kind has a length and gives a uint8 tensor for a list of positions.
-    labels : Tensor
-        int64 ``[N]``, class ids, -1 unknown.
-    index : Tensor
-        int64 ``[N]``, positions in the source.
-    """
-
-    images: Tensor
-    labels: Tensor
-    index: Tensor
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-
-@dataclass
-class Dataset:
-    """A split with its images; `build` makes it, and the same `spec` and `seed` make it again.
-
-    `labelled_counts` are what is left for training after the hold-out, int64 ``[K]``; `unlabelled_counts` likewise or None where
-    the truth is unknown. `mean` and `std` are of pixels in [0, 1]. `fingerprint` changes when any image, label or position does.
-    """
-
-    spec: SplitSpec
-    seed: int
-    labelled: Images
-    unlabelled: Images
-    test: Images
-    validation: Images | None
-    holdout: Images | None
-    class_names: tuple[str, ...]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    fingerprint: str
-    labelled_counts: Tensor
-    unlabelled_counts: Tensor | None
-
-    @property
-    def num_classes(self) -> int:
-        """K."""
-        return len(self.class_names)
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of the stored images."""
-        return tuple(self.test.images.shape[1:])
 
 
 def build(spec: SplitSpec, seed: int = 0, progress: bool = False) -> Dataset:
@@ -196,7 +73,7 @@ def check_spec(spec: SplitSpec) -> tuple[str, Known]:
         order = known.order or tuple(range(count))
         # CIFAR-100's names come with its files, so an order by name is looked at once they are there.
         if known.class_names is not None or spec.class_order is None:
-            order = longtail.resolve_order(spec.class_order, names, order)
+            order = resolve_order(spec.class_order, names, order)
         _plan(spec, known, sizes or (10**9,) * count, names, order, shared=not known.own_unlabelled)
     return kind, known
 
@@ -212,7 +89,7 @@ def _plan(spec: SplitSpec, known: Known, sizes, names, order, shared: bool) -> t
             f"validation={spec.validation} takes {per_class} images of every class, but class {names[smallest]!r} has only "
             f"{sizes[smallest]}: lower validation below {sizes[smallest] * count}"
         )
-    return longtail.plan_counts(
+    return plan_counts(
         [s - per_class for s in sizes], names, order,
         n1=known.n1 if spec.n1 is None else spec.n1, m1=known.m1 if spec.m1 is None else spec.m1,
         gamma_l=spec.gamma_l, gamma_u=spec.gamma_u, reverse=spec.reverse_unlabelled, shared=shared,
@@ -223,7 +100,7 @@ def _split(spec: SplitSpec, source: Source, seed: int) -> dict[str, Images]:
     labels, count = source.labels.numpy(), len(source.class_names)
     if len(labels) and (labels.min() < 0 or labels.max() >= count):
         raise DataError(f"{spec.source}: labels must lie in 0..{count - 1} for its {count} classes; found {labels.min()}..{labels.max()}")
-    order = longtail.resolve_order(spec.class_order, source.class_names, source.order)
+    order = resolve_order(spec.class_order, source.class_names, source.order)
     shared = source.extra_images is None
     sizes = np.bincount(labels, minlength=count).tolist()
     n, m = _plan(spec, KNOWN.get(parse_source(spec.source)[0], Known()), sizes, source.class_names, order, shared)
@@ -244,11 +121,11 @@ def _own_unlabelled(spec: SplitSpec, source: Source, order: tuple[int, ...], see
     untouched = spec.m1 is None and spec.gamma_u == 1
     if (labels < 0).any():
         if not untouched or spec.reverse_unlabelled:
-            raise DataError(f"{spec.source}: without true labels of the unlabelled images m1, gamma_u and reverse_unlabelled must be left out")
+            raise DataError(f"{spec.source}: m1, gamma_u and reverse_unlabelled need true labels of the unlabelled set; leave them out")
     elif not untouched:
         sizes = np.bincount(labels, minlength=len(order)).tolist()
         ranks = order[::-1] if spec.reverse_unlabelled else order
-        counts, _ = longtail.plan_counts(
+        counts, _ = plan_counts(
             sizes, source.class_names, ranks, n1=spec.m1, m1=None, gamma_l=spec.gamma_u, gamma_u=1, shared=False, what="unlabelled"
         )
         return _take(source.extra_images, source.extra_labels, longtail.imbalance(labels, counts, ranks, seed))
@@ -257,7 +134,7 @@ def _own_unlabelled(spec: SplitSpec, source: Source, order: tuple[int, ...], see
 
 def _glyph_parts(spec: SplitSpec, known: Known, seed: int) -> tuple[Source, dict[str, Images]]:
     names, count = known.class_names, len(known.class_names)
-    order = longtail.resolve_order(spec.class_order, names, range(count))
+    order = resolve_order(spec.class_order, names, range(count))
     per_class = spec.validation // count
     n, m = _plan(spec, known, (10**9,) * count, names, order, shared=True)
     size = spec.image_size or 16
@@ -314,11 +191,22 @@ def _assemble(spec: SplitSpec, seed: int, source: Source, parts: dict[str, Image
         unlabelled = Images(unlabelled.images, torch.full_like(unlabelled.labels, -1), unlabelled.index)
     unknown = spec.unknown_labels or bool((unlabelled.labels < 0).any())
     validation = parts["validation"] if spec.validation else None
+    fingerprint = _fingerprint(source, parts | {"unlabelled": unlabelled})
     return Dataset(
-        spec, seed, parts["labelled"], unlabelled, parts["test"], validation, parts.get("holdout"), source.class_names,
-        source.mean, source.std, _fingerprint(source, parts | {"unlabelled": unlabelled}), torch.bincount(parts["labelled"].labels, minlength=count),
-        None if unknown else torch.bincount(unlabelled.labels, minlength=count),
-    )  # fmt: skip
+        spec=spec,
+        seed=seed,
+        labelled=parts["labelled"],
+        unlabelled=unlabelled,
+        test=parts["test"],
+        validation=validation,
+        holdout=parts.get("holdout"),
+        class_names=source.class_names,
+        mean=source.mean,
+        std=source.std,
+        fingerprint=fingerprint,
+        labelled_counts=torch.bincount(parts["labelled"].labels, minlength=count),
+        unlabelled_counts=None if unknown else torch.bincount(unlabelled.labels, minlength=count),
+    )
 
 
 def _join(spec: SplitSpec, first: Images, second: Images) -> Images:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from pldebias.data.augment import VIEWS, Augment
-from pldebias.data.dataset import Dataset, Images
 from pldebias.data.errors import DataError
+from pldebias.data.spec import Dataset, Images
 
 SPLITS = ("labelled", "unlabelled", "test", "validation", "holdout")
 
@@ -94,6 +94,12 @@ class IndexStream:
         """Generator state at the start of the current permutation, and the position in it."""
         return {"start": self.start.clone(), "position": self.position}
 
+    def fork(self) -> IndexStream:
+        """An independent stream that goes on from here."""
+        twin = IndexStream(self.n, 0, self.device, self.weights)
+        twin.load_state_dict(self.state_dict())
+        return twin
+
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue exactly where `state_dict` was taken."""
         self.generator.set_state(state["start"])
@@ -165,6 +171,8 @@ class ResidentLoader:
         return self.device
 
     def _prepare(self) -> None:
+        if not all(isinstance(part.images, Tensor) for part in (self.dataset.labelled, self.dataset.unlabelled)):
+            raise DataError("these images are too many for memory and stay on disk: use StreamLoader, which takes the same arguments")
         self.labelled = self.dataset.labelled.images.to(self.device)
         self.unlabelled = self.dataset.unlabelled.images.to(self.device)
 

@@ -1,0 +1,126 @@
+"""What a split asks of every class, worked out and checked before an image is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pldebias.data.errors import DataError
+from pldebias.data.longtail import check_gamma, class_counts
+
+
+def resolve_order(order: Sequence[str | int] | None, class_names: Sequence[str], default: Sequence[int]) -> tuple[int, ...]:
+    """Class ids from head to tail for names or ids in `order`; None gives `default`. Every class must appear once."""
+    if order is None:
+        return tuple(default)
+    names = list(class_names)
+    ids = []
+    for entry in order:
+        if isinstance(entry, str) and entry in names:
+            ids.append(names.index(entry))
+        elif str(entry).isdigit() and int(entry) < len(names):
+            ids.append(int(entry))
+        else:
+            raise DataError(f"class_order: {entry!r} is no class; allowed are the ids 0..{len(names) - 1} or the names {_short(names)}")
+    if len(ids) != len(names) or len(set(ids)) != len(names):
+        missing = [names[c] for c in range(len(names)) if c not in ids]
+        twice = sorted({names[c] for c in ids if ids.count(c) > 1})
+        raise DataError(
+            f"class_order must name each of the {len(names)} classes once, head to tail; it has {len(ids)} entries"
+            + (f", lacks {_short(missing)}" if missing else "")
+            + (f", repeats {_short(twice)}" if twice else "")
+        )
+    return tuple(ids)
+
+
+def plan_counts(
+    available: Sequence[int],
+    class_names: Sequence[str],
+    order: Sequence[int],
+    *,
+    n1: int | None,
+    m1: int | None,
+    gamma_l: float,
+    gamma_u: float,
+    reverse: bool = False,
+    shared: bool = True,
+    what: str = "labelled",
+) -> tuple[list[int], list[int]]:
+    """Images that every class id must give to the labelled and the unlabelled set, checked against what there is.
+
+    Parameters
+    ----------
+    available : sequence of int
+        Images of every class id that the split may use (validation already taken off), K values.
+    class_names : sequence of str
+        For the messages.
+    order : sequence of int
+        Class ids from head to tail.
+    n1, m1 : int or None
+        Head class sizes. None takes all there is: `m1` what the labelled set leaves over, `n1` what the unlabelled set leaves.
+    gamma_l, gamma_u : float
+        Imbalance ratios.
+    reverse : bool, default False
+        The unlabelled head is the labelled tail.
+    shared : bool, default True
+        Both sets come from the same images; False when the unlabelled set has images of its own (then only `n1` is planned).
+    what : str, default "labelled"
+        What `n1` counts, for the messages.
+
+    Returns
+    -------
+    labelled, unlabelled : list of int
+        Counts by class id (unlabelled all 0 unless `shared`).
+
+    Raises
+    ------
+    DataError
+        A class too small (which, what it has, what to lower), or left without a labelled image.
+    """
+    check_gamma("gamma_l", gamma_l)
+    check_gamma("gamma_u", gamma_u)
+    num_classes = len(order)
+    ranks_u = list(order[::-1] if reverse else order)
+    if shared and n1 is None and m1 is None:
+        raise DataError("n1=None and m1=None would label every image: give n1 (labelled images of the head class), m1, or both")
+
+    def counts(head, gamma, ranks, left):
+        if head is None and gamma == 1:
+            return list(left)
+        by_rank = class_counts(left[ranks[0]] if head is None else head, gamma, num_classes)
+        by_class = [0] * num_classes
+        for c, n in zip(ranks, by_rank, strict=True):
+            by_class[c] = n
+        return by_class
+
+    if not shared:
+        labelled, unlabelled = counts(n1, gamma_l, order, available), [0] * num_classes
+    elif n1 is None:
+        unlabelled = counts(m1, gamma_u, ranks_u, available)
+        labelled = counts(None, gamma_l, order, [max(a - m, 0) for a, m in zip(available, unlabelled, strict=True)])
+    else:
+        labelled = counts(n1, gamma_l, order, available)
+        unlabelled = counts(m1, gamma_u, ranks_u, [max(a - n, 0) for a, n in zip(available, labelled, strict=True)])
+    for rank, c in enumerate(order):
+        if labelled[c] > available[c] and not shared:
+            raise DataError(
+                f"class {class_names[c]!r} has {available[c]} {what} images, but its share of a head class of {n1} is {labelled[c]}: lower "
+                f"{'n1' if what == 'labelled' else 'm1'}"
+            )
+        if labelled[c] < 1 and what == "labelled":
+            raise DataError(
+                f"n1={n1} with gamma_l={gamma_l:g} leaves class {class_names[c]!r} (rank {rank} of 0..{num_classes - 1}) without a "
+                f"labelled image: raise n1 to at least {int(np.ceil(gamma_l))} or lower gamma_l"
+            )
+        if labelled[c] + unlabelled[c] > available[c]:
+            raise DataError(
+                f"class {class_names[c]!r} has {available[c]} images to split, but n1={n1} and m1={m1} ask for {labelled[c]} labelled + "
+                f"{unlabelled[c]} unlabelled = {labelled[c] + unlabelled[c]}: lower n1 or m1 by "
+                f"{labelled[c] + unlabelled[c] - available[c]} (or set fewer images aside for validation)"
+            )
+    return labelled, unlabelled
+
+
+def _short(names: Sequence, limit: int = 12) -> str:
+    return ", ".join(map(repr, names[:limit])) + (f", ... ({len(names)} in all)" if len(names) > limit else "")

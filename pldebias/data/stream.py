@@ -1,0 +1,104 @@
+"""Batches of images that stay on disk: worker processes read and decode uint8, augmentation stays on the device."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from pldebias.data.errors import DataError
+from pldebias.data.loaders import Batch, IndexStream, ResidentLoader
+
+Request = tuple[Tensor, Tensor]
+
+
+class _Reader(TorchDataset):
+    """One item is a whole batch: the uint8 images at the requested positions, and the positions."""
+
+    def __init__(self, labelled, unlabelled):
+        self.labelled, self.unlabelled = labelled, unlabelled
+
+    def __getitem__(self, request: Request) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        i, j = request
+        return self.labelled[i], i, self.unlabelled[j], j
+
+
+class _Requests:
+    """The endless sequence of positions, ahead of what has been consumed."""
+
+    def __init__(self, labelled: IndexStream, unlabelled: IndexStream, sizes: tuple[int, int]):
+        self.labelled, self.unlabelled, self.sizes = labelled, unlabelled, sizes
+
+    def __iter__(self) -> Iterator[Request]:
+        while True:
+            yield self.labelled.take(self.sizes[0]), self.unlabelled.take(self.sizes[1])
+
+
+def _one_thread(_: int) -> None:
+    torch.set_num_threads(1)
+
+
+class StreamLoader(ResidentLoader):
+    """`ResidentLoader` for data sets that do not fit on the device; the same seed gives the same batches.
+
+    Parameters
+    ----------
+    workers : int, optional
+        Processes that read and decode; 0 does it in this one. None is one less than the number of cores, at most 8.
+    prefetch : int, default 4
+        Batches that every worker prepares ahead.
+
+    Notes
+    -----
+    All other parameters are `ResidentLoader`'s. The workers start with the first `next`. `state_dict` describes the batches handed
+    out, not those prepared ahead; a loaded state starts new workers. Call `close`, or drop the loader, to end them.
+    """
+
+    def __init__(self, dataset, augment, *, workers: int | None = None, prefetch: int = 4, **kwargs: Any):
+        self.workers = min(max((os.cpu_count() or 1) - 1, 0), 8) if workers is None else workers
+        if self.workers < 0 or prefetch < 1:
+            raise DataError(f"workers={workers} must be at least 0 and prefetch={prefetch} at least 1")
+        self.prefetch, self._batches = prefetch, None
+        super().__init__(dataset, augment, **kwargs)
+
+    @property
+    def index_device(self) -> torch.device:
+        return torch.device("cpu")
+
+    def _prepare(self) -> None:
+        self.labelled, self.unlabelled = self.dataset.labelled.images, self.dataset.unlabelled.images
+
+    def _start(self) -> Iterator:
+        sizes = (self.batch_size, self.unlabelled_batch_size)
+        ahead = _Requests(self.labelled_stream.fork(), self.unlabelled_stream.fork(), sizes)
+        options = {"prefetch_factor": self.prefetch, "worker_init_fn": _one_thread} if self.workers else {}
+        loader = DataLoader(
+            _Reader(self.labelled, self.unlabelled), sampler=ahead, batch_size=None, num_workers=self.workers,
+            pin_memory=self.device.type == "cuda", generator=torch.Generator(), **options,
+        )  # fmt: skip
+        return iter(loader)
+
+    def next(self) -> Batch:
+        """The next batch; waits for a worker if none is ready."""
+        if self._batches is None:
+            self._batches = self._start()
+        images, i, others, j = next(self._batches)
+        # The same positions again, so that the state tells what has been consumed.
+        self.labelled_stream.take(self.batch_size)
+        self.unlabelled_stream.take(self.unlabelled_batch_size)
+        images, i, others, j = (t.to(self.device, non_blocking=True) for t in (images, i, others, j))
+        return self._views(images, i, others, j)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue with the very batch that would have come next when `state_dict` was taken."""
+        self.close()
+        super().load_state_dict(state)
+
+    def close(self) -> None:
+        """End the workers; the next `next` starts new ones."""
+        self._batches = None
