@@ -312,7 +312,7 @@ class Recorder:
 
     def _test(self, test) -> Tensor:
         k = self.num_classes
-        if isinstance(test, tuple | list):
+        if isinstance(test, tuple):
             true, label = test
         else:
             test = torch.as_tensor(test)
