@@ -1,11 +1,39 @@
 """One file per paper: pure functions on tensors first, the small stateful part under them."""
 
+from pldebias.schemes.abc import ABC
+from pldebias.schemes.acr import ABCLA, ACR
 from pldebias.schemes.adello import ADELLO
+from pldebias.schemes.adsh import Adsh
 from pldebias.schemes.base import Chain, EpochEnd, Models, Problem, Scheme, Step
+from pldebias.schemes.cdmad import CDMAD
+from pldebias.schemes.darp import DARP
 from pldebias.schemes.daso import DASO
 from pldebias.schemes.debiaspl import DebiasPL
 from pldebias.schemes.la import LA
+from pldebias.schemes.saw import SAW
 from pldebias.schemes.seval import SEVAL
+from pldebias.schemes.simpro import SimPro
 from pldebias.schemes.udal import UDAL
 
-__all__ = ["ADELLO", "DASO", "LA", "SEVAL", "UDAL", "Chain", "DebiasPL", "EpochEnd", "Models", "Problem", "Scheme", "Step"]
+__all__ = [
+    "ABC",
+    "ABCLA",
+    "ACR",
+    "ADELLO",
+    "CDMAD",
+    "DARP",
+    "DASO",
+    "LA",
+    "SAW",
+    "SEVAL",
+    "UDAL",
+    "Adsh",
+    "Chain",
+    "DebiasPL",
+    "EpochEnd",
+    "Models",
+    "Problem",
+    "Scheme",
+    "SimPro",
+    "Step",
+]

@@ -1,0 +1,162 @@
+"""ACR: a logit-adjusted second classifier, and an adjustment of pseudo-labels that follows the estimated unlabelled distribution.
+
+References
+----------
+Wei & Gan, Towards Realistic Long-Tailed Semi-Supervised Learning: Consistency Is All You Need, CVPR 2023; order of operations of the public
+re-implementations (SEVAL code, lib/algorithm/acr.py; ADELLO code, imb_algorithms/acr).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pldebias.schemes.base import Problem, Scheme, Step
+from pldebias.schemes.la import adjust, posthoc
+
+
+def anchors(prior: Tensor) -> Tensor:
+    """The three distributions the unlabelled set is compared with: the labelled one, uniform, and the labelled one reversed; ``[3, K]``.
+
+    Reversed by rank: the most frequent class gets the frequency of the rarest, and so on, whatever the order of the classes.
+    """
+    order = prior.argsort(descending=True, stable=True)
+    reverse = torch.empty_like(prior)
+    reverse[order] = prior[order].flip(0)
+    return torch.stack([prior, torch.full_like(prior, 1 / len(prior)), reverse])
+
+
+def distances(estimate: Tensor, anchors: Tensor) -> Tensor:
+    """Symmetric Kullback-Leibler divergence, the mean of both directions, of ``[K]`` to each of ``[3, K]``; shape ``[3]``."""
+    estimate, anchors = (p.clamp(min=1e-12) for p in (estimate, anchors))
+    return 0.5 * ((anchors - estimate) * (anchors.log() - estimate.log())).sum(1)
+
+
+def strength(distances: Tensor, tau: float) -> Tensor:
+    """Strength of the pseudo-label adjustment, ``tau * softmax(distances)[0]``: it grows with the distance to the labelled distribution."""
+    return tau * distances.softmax(0)[0]
+
+
+def presence(label: Tensor, mask: Tensor, num_classes: int) -> Tensor:
+    """Per class the mask of the last row with that label, 0 for none: what ``x[label] += mask`` does without accumulation; ``[K]``."""
+    rows = torch.arange(len(label), device=label.device)
+    last = torch.full((num_classes,), -1, device=label.device).scatter_reduce(0, label, rows, "amax")
+    return torch.where(last >= 0, mask[last.clamp(min=0)], 0.0)
+
+
+class ACR(Scheme):
+    """Adaptive consistency regularizer.
+
+    Parameters
+    ----------
+    tau : float, default 2.0
+        Strength of all adjustments; that of the first classifier's pseudo-labels is scaled by the estimate.
+    threshold : float, default 0.95
+        Confidence at which either the adjusted or the raw prediction makes a pseudo-label usable, in (0, 1].
+    momentum : float, default 0.9
+        Momentum of the estimated unlabelled distribution, in [0, 1).
+    start : int, optional
+        Last step before the estimate is used; 1 % of the training when None.
+    window : {"epoch", "step"}, default "epoch"
+        Steps over which distances are averaged. ``step`` is the SEVAL code, which still divides by the length of an epoch, so that the
+        strength stays at tau / 3.
+    counts : bool, default True
+        Whether the estimate counts confident predictions. The public codes note for each class whether its last row is confident.
+    """
+
+    name = "acr"
+    acts_on = frozenset({"pseudo_label", "acceptance", "views", "prediction"})
+    heads: ClassVar = {"acr": None}
+    unlabelled_views = ("strong", "strong2")
+    estimates: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        tau: float = 2.0,
+        threshold: float = 0.95,
+        momentum: float = 0.9,
+        start: int | None = None,
+        window: str = "epoch",
+        counts: bool = True,
+    ):
+        super().__init__()
+        if not 0 < threshold <= 1:
+            raise ValueError(f"{self.name}(threshold={threshold}) must be in (0, 1]: the confidence a pseudo-label needs")
+        if not 0 <= momentum < 1:
+            raise ValueError(f"{self.name}(momentum={momentum}) must be in [0, 1)")
+        if window not in ("epoch", "step"):
+            raise ValueError(f"{self.name}(window={window!r}) is not known; choose 'epoch' or 'step'")
+        self.tau, self.confidence_threshold, self.momentum = tau, threshold, momentum
+        self.start, self.window, self.counts = start, window, counts
+
+    def setup(self, problem: Problem) -> None:
+        self.first = problem.total_steps // 100 if self.start is None else self.start
+        self.epoch = problem.steps_per_epoch
+        self.register_buffer("anchors", anchors(problem.prior))
+        self.register_buffer("estimate", self.anchors[1].clone())
+        self.register_buffer("summed", torch.zeros(3))  # distances of the window under way
+        self.register_buffer("tau_now", torch.tensor(float(self.tau)))
+
+    @property
+    def prior(self) -> Tensor:
+        return self.anchors[0]
+
+    @torch.no_grad()
+    def prepare(self, step: Step) -> None:
+        due = step.t > self.first
+        if self.window == "epoch":
+            due = due & (step.t % self.epoch == 0)
+        self.tau_now.copy_(torch.where(due, strength(self.summed / self.epoch, self.tau), self.tau_now))
+        self.summed.copy_(torch.where(due, torch.zeros_like(self.summed), self.summed))
+
+    def refine(self, logits: Tensor, step: Step) -> Tensor:
+        return posthoc(logits, self.prior, self.tau_now)
+
+    def accept(self, mask: Tensor, step: Step) -> Tensor:
+        raw = step.weak_logits.softmax(1).amax(1) >= self.confidence_threshold
+        return torch.maximum(mask, raw.to(mask.dtype))
+
+    @torch.no_grad()
+    def observe(self, step: Step) -> None:
+        balanced, label = step.models.student.heads["acr"](step.weak_features).softmax(1).max(1)
+        sure = (balanced >= self.confidence_threshold).to(balanced.dtype)
+        adjusted, step.memo["acr/label"] = posthoc(step.weak_logits, self.prior, self.tau).softmax(1).max(1)
+        step.memo["acr/mask"] = torch.maximum(sure, (adjusted >= self.confidence_threshold).to(sure.dtype))
+        if not self.estimates:
+            return
+        classes = len(self.estimate)
+        seen = torch.zeros(classes, device=sure.device).index_add_(0, label, sure) if self.counts else presence(label, sure, classes)
+        active = (step.t > self.first) & (seen.sum() > 0)
+        moved = self.momentum * self.estimate + (1 - self.momentum) * seen / seen.sum().clamp(min=1e-12)
+        self.estimate.copy_(torch.where(active, moved, self.estimate))
+        self.summed.add_(torch.where(step.t > self.first, distances(self.estimate, self.anchors), 0.0))
+
+    def losses(self, step: Step) -> dict[str, Tensor]:
+        head = step.models.student.heads["acr"]
+        y = step.batch.y.repeat(len(step.x_features) // len(step.batch.y))
+        views = len(step.strong_features) // len(step.label)
+        target, mask = step.memo["acr/label"].repeat(views), step.memo["acr/mask"].repeat(views)
+        return {
+            "labelled": F.cross_entropy(adjust(head(step.x_features), self.prior, self.tau), y),
+            "unlabelled": (mask * F.cross_entropy(head(step.strong_features), target, reduction="none")).mean(),
+        }
+
+    def predict(self, logits: Tensor, features: Tensor, network: nn.Module) -> Tensor:
+        return network.heads["acr"](features)
+
+    def series(self) -> dict[str, Tensor]:
+        return {"estimate": self.estimate, "offset": self.tau_now * self.prior.clamp(min=1e-12).log()}
+
+
+class ABCLA(ACR):
+    """ACR with one strong view and without the estimate: the adjustment of pseudo-labels falls to ``tau / 3`` after the start.
+
+    The ablation of the SEVAL code (lib/algorithm/abcla.py); arguments as in `ACR`.
+    """
+
+    name = "abcla"
+    unlabelled_views = ("strong",)
+    estimates = False

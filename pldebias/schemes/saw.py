@@ -1,0 +1,90 @@
+"""SAW: loss weights by the effective number of pseudo-labels.
+
+References
+----------
+Lai, Wang, Gunawan, Cheung & Chuah, Smoothed Adaptive Weighting for Imbalanced Semi-Supervised Learning, ICML 2022; class weights of Cui et
+al., Class-Balanced Loss Based on Effective Number of Samples, CVPR 2019.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pldebias.schemes.base import EpochEnd, Problem, Scheme, Step
+from pldebias.schemes.debiaspl import update_prior
+
+
+def effective_weights(counts: Tensor, beta: float | None = None) -> Tensor:
+    """Class weights ``(1 - beta) / (1 - beta^n_k)``, scaled to the sum K (Cui et al., eq. 2).
+
+    Parameters
+    ----------
+    counts : Tensor
+        n, shape ``[K]``; fractions are allowed, and anything below 1 counts as 1.
+    beta : float, optional
+        In [0, 1]; 1 gives the inverse frequencies, 0 gives ones. ``(N - 1) / N`` with N the mean count when None, which is SAW.
+    """
+    counts = counts.double().clamp(min=1)
+    if beta == 1:
+        weights = 1 / counts
+    else:
+        log_beta = torch.log1p(-1 / counts.mean()) if beta is None else torch.as_tensor(beta, dtype=torch.float64).log()
+        weights = -1 / torch.expm1(counts * log_beta)
+    return (weights * len(counts) / weights.sum()).float()
+
+
+class SAW(Scheme):
+    """Smoothed adaptive weighting of the labelled and the unlabelled loss.
+
+    Parameters
+    ----------
+    estimate : {"epoch", "running"}, default "epoch"
+        How pseudo-labels are counted: those that the EMA teacher gives to the clean unlabelled set at the end of every epoch, or (the SEVAL
+        code) a running mean of the predictions.
+    momentum : float, default 0.999
+        Momentum of that running mean, in [0, 1).
+    beta : float, optional
+        Of the labelled weights, in [0, 1]; ``(N - 1) / N`` when None. The SEVAL code has 0.999.
+    """
+
+    name = "saw"
+    acts_on = frozenset({"labelled", "acceptance"})
+
+    def __init__(self, estimate: str = "epoch", momentum: float = 0.999, beta: float | None = None):
+        super().__init__()
+        if estimate not in ("epoch", "running"):
+            raise ValueError(f"saw(estimate={estimate!r}) is not known; choose 'epoch' or 'running'")
+        if not 0 <= momentum < 1:
+            raise ValueError(f"saw(momentum={momentum}) must be in [0, 1): 0.999 averages over about 1,000 steps")
+        if beta is not None and not 0 <= beta <= 1:
+            raise ValueError(f"saw(beta={beta}) must be in [0, 1], or None for (N - 1) / N")
+        self.estimate, self.momentum, self.beta = estimate, momentum, beta
+
+    def setup(self, problem: Problem) -> None:
+        self.size = problem.num_unlabelled
+        self.register_buffer("labelled_weight", effective_weights(problem.labelled_counts, self.beta))
+        self.register_buffer("class_dist", torch.full((problem.num_classes,), 1 / problem.num_classes))
+        self.register_buffer("weight", torch.ones(problem.num_classes))
+
+    def weigh_labelled(self, losses: Tensor, step: Step) -> Tensor:
+        return losses * self.labelled_weight[step.batch.y].repeat(len(losses) // len(step.batch.y))
+
+    @torch.no_grad()
+    def prepare(self, step: Step) -> None:
+        if self.estimate == "running":
+            self.class_dist.copy_(update_prior(self.class_dist, step.weak_logits.softmax(1), self.momentum))
+            self.weight.copy_(effective_weights(self.class_dist * self.size))
+
+    def weigh(self, weight: Tensor, step: Step) -> Tensor:
+        return weight * self.weight[step.label]
+
+    def end_epoch(self, end: EpochEnd) -> None:
+        if self.estimate == "epoch":
+            label = end.score("unlabelled")[0].argmax(1)
+            counts = torch.bincount(label, minlength=len(self.weight))
+            self.class_dist.copy_(counts / counts.sum())
+            self.weight.copy_(effective_weights(counts))
+
+    def series(self) -> dict[str, Tensor]:
+        return {"class_dist": self.class_dist, "weight": self.weight, "labelled_weight": self.labelled_weight}
