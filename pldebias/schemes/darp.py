@@ -1,0 +1,220 @@
+"""DARP: refine the pseudo-labels of the whole unlabelled set so that their class totals match a target.
+
+References
+----------
+Kim et al., Distribution Aligning Refinery of Pseudo-label for Imbalanced Semi-supervised Learning, NeurIPS 2020; refinement and estimate
+of the official code (common.py, train_base_estim.py), life cycle as in the DASO code (lib/algorithm/darp_reproduce.py).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pldebias.schemes.base import EpochEnd, Problem, Scheme, Step
+
+_EPS = 1e-6
+
+
+def _target(target: Tensor, rows: int, classes: int) -> Tensor:
+    if target.shape != (classes,) or not bool((target >= 0).all()) or not float(target.sum()) > 0:
+        raise ValueError(f"a target distribution has {classes} entries >= 0 with a positive sum; got {target.tolist()}")
+    return rows * target.double() / target.double().sum()
+
+
+def select(probs: Tensor, target: Tensor, alpha: float = 2.0) -> Tensor:
+    """First two steps: keep each class's ``int(alpha * target)`` likeliest samples, and scale them towards its target.
+
+    Shapes ``[N, K]``, ``[K]`` (counts) to ``[N, K]``, rows summing to one.
+    """
+    order = probs.argsort(dim=0, descending=True, stable=True)
+    rank = torch.empty_like(order).scatter_(0, order, torch.arange(len(probs), device=probs.device)[:, None].expand_as(order))
+    kept = probs * (rank < (alpha * target + 1e-3).floor())  # a count that was scaled and back stays whole
+    scaled = kept * (target + _EPS) / (kept.sum(0) + _EPS) + _EPS
+    return scaled / scaled.sum(1, keepdim=True)
+
+
+def refine(probs: Tensor, target: Tensor, alpha: float = 2.0, rounds: int = 10, solver: str = "newton") -> Tensor:
+    """Pseudo-labels nearest to the given ones, confident ones least changed, whose class totals are the target.
+
+    Parameters
+    ----------
+    probs : Tensor
+        Predictions of the whole set, shape ``[N, K]``, rows summing to one.
+    target : Tensor
+        Class counts or frequencies that the result should have, shape ``[K]``; scaled to sum to N.
+    alpha : float, default 2.0
+        Samples kept per class, as a multiple of its target.
+    rounds : int, default 10
+        Alternations between row and column constraints.
+    solver : {"newton", "secant"}, default "newton"
+        How the column constraints are solved: exactly for all classes at once, or by the official secant search with tolerance 0.1.
+
+    Returns
+    -------
+    Tensor
+        Shape ``[N, K]``, rows summing to one, in the dtype of `probs`.
+    """
+    if solver not in ("newton", "secant"):
+        raise ValueError(f"solver={solver!r} is not known; choose 'newton' or 'secant'")
+    target = _target(target.to(probs.device), len(probs), probs.shape[1])
+    prior = select(probs.double(), target, alpha)
+    entropy = -(prior * (prior + _EPS).log()).sum(1, keepdim=True)
+    prior = prior.log() - 1
+    solve = _newton if solver == "newton" else _secant
+    nu = torch.zeros_like(target)
+    rows = -(prior - entropy).logsumexp(1, keepdim=True)  # the first row constraint takes multipliers of one, as the official code does
+    for _ in range(rounds):
+        nu = solve(prior + rows, entropy, target, nu)
+        rows = -(prior - nu * entropy).logsumexp(1, keepdim=True)
+    return (prior + rows - nu * entropy).exp().to(probs.dtype)
+
+
+def _newton(logs: Tensor, entropy: Tensor, target: Tensor, nu: Tensor) -> Tensor:
+    """Solve ``sum_i exp(logs_ik - nu_k h_i) = target_k`` for all k; the log of the left side is convex and nearly linear in nu."""
+    goal = target.clamp(min=_EPS).log()
+    for _ in range(50):
+        terms = torch.addmm(logs, entropy, nu[None], alpha=-1)
+        top = terms.amax(0)
+        terms.sub_(top).exp_()
+        total = terms.sum(0)
+        step = (total.log() + top - goal) * total / (entropy.T @ terms)[0]
+        nu = nu + step
+        if float(step.abs().max()) < 1e-6:
+            break
+    return nu
+
+
+def _secant(logs: Tensor, entropy: Tensor, target: Tensor, nu: Tensor) -> Tensor:
+    import numpy as np
+    from scipy import optimize
+
+    terms, weights = logs.exp().cpu().numpy(), entropy[:, 0].cpu().numpy()
+
+    def gap(x: float, k: int) -> float:
+        return float((terms[:, k] * np.exp(-x * weights)).sum() - float(target[k]))
+
+    found = [optimize.newton(gap, float(start), args=(k,), maxiter=30, tol=0.1) for k, start in enumerate(nu)]
+    return torch.tensor(found, dtype=nu.dtype, device=nu.device)
+
+
+def estimate_counts(holdout_logits: Tensor, holdout_labels: Tensor, logits: Tensor, max_condition: float = 100.0) -> Tensor | None:
+    """Class counts of an unlabelled set, by inverting the soft confusion matrix of a hold-out.
+
+    Parameters
+    ----------
+    holdout_logits, holdout_labels : Tensor
+        Shapes ``[H, K]`` and ``[H]``; every class must occur.
+    logits : Tensor
+        Logits of the unlabelled set, shape ``[N, K]``.
+    max_condition : float, default 100.0
+        Largest condition number of the confusion matrix.
+
+    Returns
+    -------
+    Tensor or None
+        Counts ``[K]`` summing to about N, float64; None where the estimate cannot be trusted: a negative count, a singular matrix.
+    """
+    classes = logits.shape[1]
+    member = torch.nn.functional.one_hot(holdout_labels, classes).double()
+    if not bool(member.sum(0).all()):
+        missing = (member.sum(0) == 0).nonzero().flatten().tolist()
+        raise ValueError(f"the hold-out has no sample of class {missing}; the estimate needs the predictions of every class")
+    confusion = holdout_logits.double().softmax(1).T @ member
+    confusion = confusion / confusion.sum(0)
+    if not float(torch.linalg.cond(confusion)) < max_condition:
+        return None
+    counts = torch.linalg.solve(confusion, logits.double().softmax(1).sum(0))
+    return counts if bool((counts >= 0).all()) else None
+
+
+class DARP(Scheme):
+    """Refinement of all pseudo-labels every few steps.
+
+    Parameters
+    ----------
+    target : {"labelled", "oracle", "estimate"} or tuple of K numbers, default "labelled"
+        Class distribution of the unlabelled set: the labelled one (official default), the true one (DASO's tables where both
+        imbalances agree), an estimate, or given frequencies. ``estimate`` keeps ten labelled images per class aside and averages the
+        estimates that the evaluated network gives before `start`; if none could be trusted, the labelled frequencies serve.
+    alpha : float, default 2.0
+        Samples kept per class, as a multiple of the target.
+    rounds : int, default 10
+        Alternations of the refinement (official STL-10 and CIFAR-100: 20).
+    start : float, default 0.4
+        Part of the training before the first refinement; until then pseudo-labels stay as they are.
+    period : int, default 10
+        Steps between two refinements; between them the last refined labels serve.
+    compat : {"exact", "official"}, default "exact"
+        ``exact`` refines between steps, first at `start`. ``official`` refines within every step whose number is a multiple of
+        `period`, by the secant search, and gives uniform labels until the first one; the device waits in those steps.
+    """
+
+    name = "darp"
+
+    def __init__(
+        self,
+        target: str | tuple = "labelled",
+        alpha: float = 2.0,
+        rounds: int = 10,
+        start: float = 0.4,
+        period: int = 10,
+        compat: str = "exact",
+    ):
+        super().__init__()
+        if isinstance(target, str) and target not in ("labelled", "oracle", "estimate"):
+            raise ValueError(f"darp(target={target!r}) is not known; choose 'labelled', 'oracle', 'estimate' or a tuple of frequencies")
+        if compat not in ("exact", "official"):
+            raise ValueError(f"darp(compat={compat!r}) is not known; choose 'exact' or 'official'")
+        if not 0 <= start < 1:
+            raise ValueError(f"darp(start={start}) must be in [0, 1): the part of the training before the first refinement")
+        if alpha <= 0 or rounds < 1 or period < 1:
+            raise ValueError(f"darp(alpha={alpha}, rounds={rounds}, period={period}) must be positive")
+        self.goal, self.alpha, self.rounds, self.part, self.period, self.compat = target, alpha, rounds, start, period, compat
+
+    @property
+    def needs(self) -> dict[str, Any]:
+        return {"holdout": 10} if self.goal == "estimate" else {}
+
+    def setup(self, problem: Problem) -> None:
+        rows, classes = problem.num_unlabelled, problem.num_classes
+        self.first = round(self.part * problem.total_steps)
+        if self.goal == "oracle" and problem.unlabelled_counts is None:
+            raise ValueError("darp(target=oracle) needs the true labels of the unlabelled set; choose 'labelled', 'estimate' or a tuple")
+        given = {"oracle": problem.unlabelled_counts}.get(self.goal, problem.labelled_counts) if isinstance(self.goal, str) else self.goal
+        self.register_buffer("counts", _target(torch.as_tensor(given), rows, classes).float())
+        self.register_buffer("estimates", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("table", torch.full((rows, classes), 1 / classes))  # latest prediction of every sample
+        self.register_buffer("refined", torch.full((rows, classes), 1 / classes))
+
+    def _refine(self) -> None:
+        solver = "newton" if self.compat == "exact" else "secant"
+        self.refined.copy_(refine(self.table, self.counts, self.alpha, self.rounds, solver))
+
+    def blend(self, probs: Tensor, step: Step) -> Tensor:
+        if step.batch is None:  # a sweep, or what-if: the whole set is at hand
+            refined = refine(probs, self.counts, self.alpha, self.rounds) if len(probs) == len(self.table) else self.refined[step.index]
+            return torch.where(step.t >= self.first, refined, probs)
+        self.table.index_copy_(0, step.index, probs.to(self.table.dtype))
+        if self.compat == "official" and int(step.t) >= self.first and (int(step.t) + 1) % self.period == 0:
+            self._refine()
+        return torch.where(step.t >= self.first, self.refined[step.index].to(probs.dtype), probs)
+
+    def after_step(self, done: int) -> None:
+        if self.compat == "exact" and done >= self.first and (done - self.first) % self.period == 0:
+            self._refine()
+
+    def end_epoch(self, end: EpochEnd) -> None:
+        if self.goal != "estimate" or end.step > self.first:
+            return
+        logits, _, labels = end.score("holdout")
+        found = estimate_counts(logits, labels, end.score("unlabelled")[0])
+        if found is not None:
+            mean = self.counts.double() if int(self.estimates) else torch.zeros_like(found)
+            self.estimates += 1
+            self.counts.copy_(mean + (found * len(self.table) / found.sum() - mean) / int(self.estimates))
+
+    def series(self) -> dict[str, Tensor]:
+        return {"target": self.counts, "total": self.refined.sum(0)}
