@@ -156,7 +156,7 @@ def test_truth_unknown_altogether(tmp_path, world):
     run = open_run(tmp_path / "run")
     assert run.confusion(epoch=0).sum() == 0 and run.unknown(epoch=0).tolist() == [1, 2]
     assert np.isnan(metrics.recall(run.confusion())).all()
-    with pytest.raises(ValueError, match="num_unlabelled"):
+    with pytest.raises(ValueError, match=r"num_unlabelled"):
         Recorder(tmp_path / "other", None, [2, 2], "ab")
 
 
@@ -165,7 +165,7 @@ def test_without_unlabelled_loss_there_are_no_visits(tmp_path, world):
         world.record(recorder, range(2), visits=False)
     run = open_run(tmp_path / "run")
     assert run.kinds == ("sweep", "test") and "visits" not in xr.open_zarr(tmp_path / "run")
-    with pytest.raises(NotLogged, match="has no 'visits' matrices; it has sweep, test"):
+    with pytest.raises(NotLogged, match=r"has no 'visits' matrices; it has sweep, test"):
         run.confusion("visits")
 
 
@@ -191,7 +191,7 @@ def test_what_an_epoch_lacks_is_said_not_filled(tmp_path, world):
         run.confusion("sweep")
     assert run.confusion("sweep", epoch=run.logged("sweep")).shape == (2, world.K, world.K)
     np.testing.assert_array_equal(run.confusion("sweep", epoch=-1), run.confusion("sweep", epoch=3))
-    with pytest.raises(NotLogged, match="no 'sweep' at epoch 2; it has 1, 3"):
+    with pytest.raises(NotLogged, match=r"no 'sweep' at epoch 2; it has 1, 3"):
         run.confusion("sweep", epoch=2)
     np.testing.assert_array_equal(run.scalars["a"], [1, 1, np.nan, np.nan])
     np.testing.assert_array_equal(run.scalars["b"], [np.nan, np.nan, 2, 2])
@@ -327,7 +327,7 @@ def test_calls_say_what_is_wrong(tmp_path, world):
         assert recorder.epoch == 0 and "next epoch 0 of 2" in repr(recorder)
         world.record(recorder, range(2))
     np.testing.assert_array_equal(open_run(tmp_path / "run").confusion("visits", epoch=0), visits_of(world, 0)[0][:-1])
-    with pytest.raises(ValueError, match="is closed"):
+    with pytest.raises(ValueError, match=r"is closed"):
         recorder.update([0], [0], [True])
     recorder.close()  # twice does no harm
 

@@ -1,0 +1,442 @@
+"""What is finished stays readable: after a kill, on a full disk, with damaged files, with two writers."""
+
+import errno
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pldebias.runs import NotLogged, RunError, lock, open_run, store
+
+VICTIM = """
+import os, random, signal, sys, time
+import numpy as np, torch
+from pldebias.runs import Recorder
+torch.set_num_threads(1)
+N, K = 3000, 5
+truth = np.arange(N) % K
+
+def record(path):
+    recorder = Recorder(path, truth, [5, 4, 3, 2, 1], "abcde", num_epochs=None)
+    os.write(1, b".")
+    while True:
+        e = recorder.epoch
+        label = (np.arange(N) * 7 + e) % K
+        logits = np.full((N, K), e % 1000, np.float32)
+        recorder.update(np.arange(N), label, label > 1)
+        recorder.end_epoch(scalars={"e": e}, sweep=(label, label > 1), logits=logits, features=logits, series={"s/e": [e] * K})
+
+r = random.Random(int(sys.argv[2]))
+for i in range(int(sys.argv[3])):
+    child = os.fork()
+    if child == 0:
+        record(f"{sys.argv[1]}/run{i}")
+    time.sleep(r.random() * 0.25)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+"""
+
+
+def test_killed_at_any_moment(tmp_path):
+    """Every epoch that counts as done is whole, and recording goes on after it."""
+    from pldebias.runs import Recorder
+
+    kills = 12
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(Path(store.__file__).parents[2]), os.environ.get("PYTHONPATH")]))
+    }
+    subprocess.run(
+        [sys.executable, "-c", VICTIM, str(tmp_path), "7", str(kills)], check=True, stdout=subprocess.DEVNULL, env=environment, timeout=120
+    )
+    finished, n, k = [], 3000, 5
+    for i in range(kills):
+        path, done = tmp_path / f"run{i}", 0
+        if path.exists():
+            run = open_run(path)
+            assert run.dropped == {} and not run.finished
+            epochs = run.epochs.tolist()
+            assert epochs == list(range(len(epochs)))
+            for e in epochs:
+                label = (np.arange(n) * 7 + e) % k
+                expected = np.zeros((k, k), int)
+                np.add.at(expected, (np.arange(n) % k, label), 1)
+                for kind in ("visits", "sweep"):
+                    np.testing.assert_array_equal(run.confusion(kind, epoch=e), expected)
+                    np.testing.assert_array_equal(run.confusion(kind, "accepted", e), expected * (np.arange(k) > 1))
+                np.testing.assert_array_equal(run.history(e)[0], label)
+                assert (run.logits(e) == e % 1000).all() and (run.features(e) == e % 1000).all()
+            np.testing.assert_array_equal(run.state("s/e")[:, 0] if epochs else [], epochs)
+            np.testing.assert_array_equal(run.scalars["e"] if epochs else [], epochs)
+            done = len(epochs)
+        with Recorder(path, np.arange(n) % k, [5, 4, 3, 2, 1], "abcde", resume=True) as recorder:
+            assert recorder.epoch == done
+            recorder.end_epoch(scalars={"e": done})
+        assert len(open_run(path).epochs) == done + 1
+        assert not list(path.rglob("*.partial")) and not (tmp_path / f"run{i}.init").exists() and not (tmp_path / f"run{i}.lock").exists()
+        finished.append(done)
+    assert sum(finished) > kills  # or the victims were killed before they did anything
+
+
+# -- resuming -------------------------------------------------------------------------------------------------------------
+
+
+def same(a, b):
+    for kind in ("visits", "sweep", "test"):
+        np.testing.assert_array_equal(a.confusion(kind), b.confusion(kind))
+    for one, two in zip(a.history(), b.history(), strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert a.scalars.equals(b.scalars)
+    np.testing.assert_array_equal(a.state("daso/class_dist"), b.state("daso/class_dist"))
+    np.testing.assert_array_equal(a.iterations, b.iterations)
+    np.testing.assert_array_equal(a.snapshots, b.snapshots)
+    for e in a.snapshots:
+        np.testing.assert_array_equal(a.logits(e), b.logits(e))
+    assert a.finished == b.finished and a.attrs == b.attrs
+
+
+def test_resumed_equals_uninterrupted(tmp_path, world):
+    with world.start(tmp_path / "whole", snapshots=(0, 2, 4)) as recorder:
+        world.record(recorder, range(5), snapshots=(0, 2, 4))
+    with world.start(tmp_path / "parts", snapshots=(0, 2, 4), resume=True) as recorder:
+        world.record(recorder, range(3), snapshots=(0, 2, 4))
+        recorder.update([0], [0], [True])  # lost with the process
+    with world.start(tmp_path / "parts", snapshots=(0, 2, 4), resume=True) as recorder:
+        assert recorder.epoch == 3
+        world.record(recorder, range(3, 5), snapshots=(0, 2, 4))
+    same(open_run(tmp_path / "whole"), open_run(tmp_path / "parts"))
+
+
+def test_rewinding_to_an_older_checkpoint(tmp_path, world):
+    with world.start(tmp_path / "whole") as recorder:
+        world.record(recorder, range(5), snapshots=(0, 1, 3))
+    with world.start(tmp_path / "back") as recorder:
+        world.record(recorder, range(4), snapshots=(0, 2, 3))
+        with pytest.raises(ValueError, match=r"recorded up to epoch 3; cannot continue at 5, only at 0..4"):
+            recorder.rewind(5)
+        recorder.update([0], [0], [True])  # of an epoch that is given up
+        recorder.rewind(1)
+        run = open_run(tmp_path / "back")
+        assert run.epochs.tolist() == [0] and run.snapshots.tolist() == [0]
+        world.record(recorder, range(1, 5), snapshots=(1, 3))
+    same(open_run(tmp_path / "whole"), open_run(tmp_path / "back"))
+
+
+def test_a_finished_run_can_be_extended(tmp_path, world):
+    with world.start(tmp_path / "run", num_epochs=2) as recorder:
+        world.record(recorder, range(2))
+    assert open_run(tmp_path / "run").finished
+    with world.start(tmp_path / "run", num_epochs=4, resume=True) as recorder:
+        world.record(recorder, range(2, 3))
+    run = open_run(tmp_path / "run")
+    assert (run.finished, run.total_epochs, len(run.epochs)) == (False, 4, 3)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"true_labels": 1}, "of 60 true labels differ"),
+        ({"true_labels": 2}, "60 unlabelled samples there, 59 here"),
+        ({"class_names": "abcd"}, "class_names is"),
+        ({"labelled_counts": [9, 8, 7, 6]}, r"labelled_counts is \[20, 10, 5, 2\] there, \[9, 8, 7, 6\] here"),
+        ({"attrs": {"method": "fixmatch"}}, r"method is fixmatch\+daso there, fixmatch here"),
+        ({"attrs": {"config": {"lr": 0.1}}}, "config.lr is 0.03 there, 0.1 here"),
+        ({"attrs": {"fingerprint": "abc"}}, "fingerprint is None there, abc here"),
+    ],
+)
+def test_another_run_is_not_resumed(tmp_path, world, change, message):
+    from pldebias.runs import Recorder
+
+    with world.start(tmp_path / "run") as recorder:
+        world.record(recorder, range(1))
+    arguments = {"true_labels": world.truth(), "labelled_counts": [20, 10, 5, 2], "class_names": world.names, "num_epochs": 5} | change
+    if isinstance(arguments["true_labels"], int):
+        arguments["true_labels"] = world.truth()[::-1] if arguments["true_labels"] == 1 else world.truth()[1:]
+    with pytest.raises(RunError, match=message):
+        Recorder(tmp_path / "run", **arguments, resume=True)
+    assert len(open_run(tmp_path / "run").epochs) == 1
+    world.start(tmp_path / "run", resume=True).close()  # the refusal left no lock
+
+
+def test_a_directory_that_holds_something_else(tmp_path, world):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.tex").touch()
+    (tmp_path / "file").touch()
+    (tmp_path / "empty").mkdir()
+    for resume in (False, True):
+        with pytest.raises(RunError, match=r"holds something else \(thesis.tex\)"):
+            world.start(tmp_path / "full", resume=resume)
+        with pytest.raises(RunError, match=r"is a file"):
+            world.start(tmp_path / "file", resume=resume)
+    world.start(tmp_path / "empty").close()
+    with pytest.raises(RunError, match=r"already holds a run with 0 epochs; pass resume=True"):
+        world.start(tmp_path / "empty")
+    (tmp_path / "zarr").mkdir()
+    (tmp_path / "zarr" / "zarr.json").write_text(json.dumps({"zarr_format": 3, "node_type": "group", "attributes": {}}))
+    with pytest.raises(RunError, match=r"is no run"):
+        world.start(tmp_path / "zarr", resume=True)
+
+
+# -- two writers ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_second_writer_is_refused(tmp_path, world):
+    with world.start(tmp_path / "run"), pytest.raises(RunError, match=r"already open for writing in this process"):
+        world.start(tmp_path / "run", resume=True)
+    world.start(tmp_path / "run", resume=True).close()
+
+
+def owner(**change):
+    pid = os.getppid()
+    return json.dumps({"pid": pid, "host": lock.socket.gethostname(), "started": lock._started(pid)} | change)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (owner(), "is being written by process"),
+        (owner(host="elsewhere", pid=1), "written by process 1 on elsewhere; wait for it, or delete"),
+        ("", "being opened for writing by another process"),
+    ],
+    ids=["alive", "other machine", "just created"],
+)
+def test_a_lock_that_is_respected(tmp_path, world, text, message):
+    (tmp_path / "run.lock").write_text(text)
+    with pytest.raises(RunError, match=message):
+        world.start(tmp_path / "run")
+    assert (tmp_path / "run.lock").read_text() == text and not (tmp_path / "run").exists()
+
+
+def test_a_lock_left_behind_is_replaced(tmp_path, world):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    old = time.time() - 60
+    for text in (owner(pid=gone.pid), owner(started="1"), "", "not json"):
+        path = tmp_path / "run.lock"
+        path.write_text(text)
+        os.utime(path, (old, old))
+        world.start(tmp_path / "run", resume=True).close()
+        assert [p.name for p in tmp_path.iterdir()] == ["run"]
+
+
+# -- a disk that does not take it -----------------------------------------------------------------------------------------
+
+
+def full_disk(monkeypatch, after: int, code: int = errno.ENOSPC):
+    """From the `after`-th file on, half of the bytes arrive and then the system refuses."""
+    written = iter(range(10**9))
+
+    class Half:
+        def __init__(self, path, *args, **kwargs):
+            self.file = open(path, "wb", buffering=0)  # noqa: SIM115
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self.file.close()
+
+        def write(self, data):
+            if next(written) >= after:
+                self.file.write(bytes(data)[: len(data) // 2])
+                raise OSError(code, os.strerror(code))
+            return self.file.write(data)
+
+    def half_open(path, mode="r", **options):
+        return Half(path) if "w" in mode else open(path, mode, **options)
+
+    monkeypatch.setattr(store, "open", half_open, raising=False)
+
+
+@pytest.mark.parametrize("after", [0, 5, 12, 22, 30])
+def test_full_disk_keeps_finished_epochs(tmp_path, world, monkeypatch, after):
+    with world.start(tmp_path / "run") as recorder:
+        world.record(recorder, range(1), snapshots=(0,))
+    recorder = world.start(tmp_path / "run", resume=True)
+    full_disk(monkeypatch, after)
+    with pytest.raises(
+        RunError, match=r"cannot write epoch \d of .*run: No space left on device. Make .* then resume; finished epochs are safe"
+    ):
+        world.record(recorder, range(1, 5), snapshots=range(5))
+        recorder.flush()
+    with pytest.raises(RunError):  # and at every call after it
+        recorder.update([0], [0], [True])
+    with pytest.raises(RunError, match=r"No space left"):
+        recorder.close()
+    monkeypatch.undo()
+    assert not list(tmp_path.rglob("*.partial"))
+    whole, kept = tmp_path / "whole", open_run(tmp_path / "run")
+    assert kept.dropped == {} and len(kept.epochs) >= 1
+    with world.start(tmp_path / "run", resume=True) as recorder:
+        world.record(recorder, range(recorder.epoch, 5), snapshots=range(5))
+    with world.start(whole) as recorder:
+        world.record(recorder, range(5), snapshots=range(5))
+    same(open_run(whole), open_run(tmp_path / "run"))
+
+
+def test_the_system_refuses_a_chunk(tmp_path, world):
+    """The same with a limit that the operating system enforces: snapshots are larger than it, matrices are not."""
+    recorder = world.start(tmp_path / "run")
+    world.record(recorder, range(2))
+    recorder.flush()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (600, before[1]))
+    try:
+        with pytest.raises(RunError, match=r"cannot write epoch 2 of .*File too large"):
+            world.record(recorder, range(2, 3), snapshots=(2,))
+            recorder.flush()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with pytest.raises(RunError):
+        recorder.close()
+    run = open_run(tmp_path / "run")
+    assert run.epochs.tolist() == [0, 1] and not list(tmp_path.rglob("*.partial"))
+
+
+def test_no_room_is_found_before_training(tmp_path, world, monkeypatch):
+    full_disk(monkeypatch, 0)
+    with pytest.raises(RunError, match=r"cannot create a run at .*new: No space left"):
+        world.start(tmp_path / "new")
+    monkeypatch.undo()
+    world.start(tmp_path / "run").close()
+    full_disk(monkeypatch, 0)
+    with pytest.raises(RunError, match=r"cannot write to .*run: No space left"):
+        world.start(tmp_path / "run", resume=True)
+    monkeypatch.undo()
+    assert not list(tmp_path.rglob("*.lock")) and not list(tmp_path.rglob("*probe*"))
+    world.start(tmp_path / "new").close()  # what the failure left behind is no hindrance
+
+
+def test_read_only_place(tmp_path, world, monkeypatch):
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match=r"cannot write beside .*file/run: .*Make the place writable"):
+        world.start(tmp_path / "file" / "run")
+    real = os.open
+
+    def refuse(path, flags, *args, **kwargs):
+        if flags & os.O_CREAT:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
+        return real(path, flags, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", refuse)
+        with pytest.raises(RunError, match=r"Read-only file system"):
+            world.start(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_read_only_runs_can_be_read(tmp_path, world):
+    with world.start(tmp_path / "run") as recorder:
+        world.record(recorder, range(2))
+    paths = [tmp_path / "run", *(tmp_path / "run").rglob("*")]
+    for path in paths:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    try:
+        assert open_run(tmp_path / "run").confusion().shape == (2, 4, 4)
+    finally:
+        for path in paths:
+            path.chmod(0o755)
+
+
+# -- damage ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def recorded(tmp_path, world):
+    with world.start(tmp_path / "run") as recorder:
+        world.record(recorder, range(5), snapshots=(1, 3))
+    return tmp_path / "run"
+
+
+@pytest.mark.parametrize("name", ["sweep/c.3.0.0", "visits_accepted/c.3.0.0", "history/c.3.0", "history_accepted/c.3.0", "logits/c.1.0.0"])
+@pytest.mark.parametrize("damage", ["missing", "truncated", "empty"])
+def test_a_damaged_epoch_is_dropped_and_named(recorded, world, name, damage):
+    path = recorded / name
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[: -3 if damage == "truncated" else 0])
+    run = open_run(recorded)
+    assert run.epochs.tolist() == [0, 1, 2, 4] and list(run.dropped) == [3] and name in run.dropped[3]
+    assert len(run.confusion()) == 4 and not run.finished and 3 not in run.snapshots
+    assert ("missing" if damage == "missing" else "bytes long instead of") in run.dropped[3]
+    with pytest.raises(NotLogged, match=r"epoch 3 of .* is damaged"):
+        run.confusion(epoch=3)
+    with pytest.raises(NotLogged, match=r"epoch 3 of .* is damaged"):
+        run.logits(3)
+    assert "damaged" in repr(run)
+    assert run.to_xarray().done.values.tolist() == [True, True, True, False, True]
+    with world.start(recorded, resume=True) as recorder:  # records it again, and what followed
+        world.record(recorder, range(3, 5), snapshots=(3,))
+    assert open_run(recorded).dropped == {} and open_run(recorded).finished
+
+
+def test_keeping_what_follows_a_damaged_epoch(recorded, world):
+    (recorded / "test" / "c.1.0.0").unlink()
+    with world.start(recorded, num_epochs=6, resume=True) as recorder:
+        assert recorder.epoch == 1
+        recorder.rewind(5)  # the checkpoint is past it
+        world.record(recorder, range(5, 6))
+    run = open_run(recorded)
+    assert run.epochs.tolist() == [0, 2, 3, 4, 5] and list(run.dropped) == [1]
+
+
+def test_a_half_overwritten_epoch_never_counts(recorded, world, monkeypatch):
+    """Resuming below recorded epochs forgets them before the first byte of them is replaced."""
+    (recorded / "visits" / "c.1.0.0").unlink()
+    recorder = world.start(recorded, resume=True)
+    full_disk(monkeypatch, 20)
+    with pytest.raises(RunError):
+        world.record(recorder, range(1, 4))
+        recorder.flush()
+    with pytest.raises(RunError):
+        recorder.close()
+    monkeypatch.undo()
+    run = open_run(recorded)
+    assert run.epochs.tolist() in ([0], [0, 1])
+
+
+def test_damaged_bookkeeping(recorded, world):
+    text = (recorded / "done" / "c.0").read_bytes()
+    (recorded / "done" / "c.0").write_bytes(text[:9])
+    run = open_run(recorded)
+    assert len(run.epochs) == 0 and "all epochs" in run.dropped[-1] and "done/c.0" in repr(run)
+    with pytest.raises(NotLogged, match=r"no 'sweep' matrices; it has none yet"):
+        run.confusion()
+    with pytest.raises(RunError, match=r"cannot be resumed"):
+        world.start(recorded, resume=True)
+    (recorded / "done" / "c.0").write_bytes(text)
+    (recorded / "scalars" / "c.0.0").write_bytes(b"\0")
+    run = open_run(recorded)
+    assert len(run.confusion()) == 5
+    with pytest.raises(RunError, match=r"is damaged: scalars/c.0.0"):
+        _ = run.scalars
+
+
+def test_a_bit_that_flipped_in_compressed_data(recorded):
+    path = recorded / "true_labels" / "c.0"
+    path.write_bytes(b"\xff" * path.stat().st_size)
+    with pytest.raises(RunError, match=r"is damaged: true_labels/c.0"):
+        _ = open_run(recorded).true_labels
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"attributes": {}}'])
+def test_damaged_metadata(recorded, text):
+    (recorded / "zarr.json").write_text(text)
+    with pytest.raises(RunError, match=r"is no run: its zarr.json is damaged"):
+        open_run(recorded)
+
+
+def test_a_newer_format_is_refused(recorded, world):
+    root = json.loads((recorded / "zarr.json").read_text())
+    root["attributes"]["pldebias_format"] = 99
+    (recorded / "zarr.json").write_text(json.dumps(root))
+    with pytest.raises(RunError, match=r"store format 99; this pldebias reads up to 1. Upgrade pldebias"):
+        open_run(recorded)
+    with pytest.raises(RunError, match=r"store format 99"):
+        world.start(recorded, resume=True)
