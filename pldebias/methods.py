@@ -164,6 +164,10 @@ class Method(nn.Module):
         self.learner.end_epoch(end)
         self.chain.end_epoch(end)
 
+    def restart(self) -> None:
+        """A new generation begins with fresh networks."""
+        self.chain.restart()
+
     def series(self) -> dict[str, Tensor]:
         """State to log every epoch, by ``"part/name"``, each ``[K]``."""
         return {**{f"{self.learner.name}/{k}": v for k, v in self.learner.series().items()}, **self.chain.series()}

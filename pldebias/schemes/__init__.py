@@ -6,6 +6,7 @@ from pldebias.schemes.adello import ADELLO
 from pldebias.schemes.adsh import Adsh
 from pldebias.schemes.base import Chain, EpochEnd, Models, Problem, Scheme, Step
 from pldebias.schemes.cdmad import CDMAD
+from pldebias.schemes.crest import CReST, CReSTPlus
 from pldebias.schemes.darp import DARP
 from pldebias.schemes.daso import DASO
 from pldebias.schemes.debiaspl import DebiasPL
@@ -28,6 +29,8 @@ __all__ = [
     "SEVAL",
     "UDAL",
     "Adsh",
+    "CReST",
+    "CReSTPlus",
     "Chain",
     "DebiasPL",
     "EpochEnd",

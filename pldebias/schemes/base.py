@@ -199,6 +199,9 @@ class Scheme(nn.Module):
     def end_epoch(self, end: EpochEnd) -> None:
         """Re-estimate state between epochs; the host may wait here."""
 
+    def restart(self) -> None:
+        """Fresh networks begin a new generation: forget what was learned of the old ones, if the paper does."""
+
     def series(self) -> dict[str, Tensor]:
         """State to log every epoch, each of shape ``[K]``."""
         return {}
@@ -261,6 +264,10 @@ class Chain(nn.ModuleList):
     def end_epoch(self, end: EpochEnd) -> None:
         for scheme in self:
             scheme.end_epoch(end)
+
+    def restart(self) -> None:
+        for scheme in self:
+            scheme.restart()
 
     def losses(self, step: Step) -> dict[str, Tensor]:
         return {f"{s.name}/{key}": value for s in self for key, value in s.losses(step).items()}

@@ -155,6 +155,11 @@ class SEVAL(Scheme):
             logits, _, labels = end.score("holdout" if self.mode == "estimate" else "validation")
             self.learn(logits, labels)
 
+    def restart(self) -> None:
+        for offsets in (self.offsets, self.newest):
+            offsets.fill_(1)
+        self.thresholds.fill_(self.first)
+
     def _replay(self, offsets: Tensor, thresholds: Tensor) -> None:
         self.newest.copy_(((offsets - self.decay * self.offsets) / (1 - self.decay)).clamp(min=1e-3))  # undo the averaging
         self.offsets.copy_(offsets)

@@ -104,6 +104,7 @@ class TrainingState:
         self.extra = (index.cpu(), labels.cpu())
         self.generation, self.generation_start = self.generation + 1, self.done
         self._start()
+        self.method.restart()
 
     @property
     def evaluated(self) -> torch.nn.Module:
