@@ -361,7 +361,7 @@ class Recorder:
         self._writer.finish()
         try:
             self._writer.check()
-            self._store.close(complete if self.num_epochs is None else self._end >= self.num_epochs, self._end)
+            self._store.close(complete and self._end > 0 if self.num_epochs is None else self._end >= self.num_epochs, self._end)
         finally:
             self._lock.release()
 
