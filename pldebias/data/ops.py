@@ -89,26 +89,31 @@ def luminance(images: Tensor) -> Tensor:
 
 
 def blend(base: Tensor, images: Tensor, factor: Tensor) -> Tensor:
-    """``base + factor * (images - base)`` in float32, truncated to uint8; `factor` in [0, 1], shape ``[B, 1, 1, 1]``."""
-    return (base + factor * (images - base)).to(torch.uint8)
+    """``base + factor * (images - base)``, truncated to uint8; float32 images, and `factor` ``[B]`` in [0, 1]."""
+    return _truncate((images - base).mul_(factor.float().view(-1, 1, 1, 1)).add_(base))
+
+
+def _truncate(x: Tensor) -> Tensor:
+    """Float values in [0, 256) to uint8; by way of int16, which CPUs convert many values at a time."""
+    return x.to(torch.int16).to(torch.uint8)
 
 
 def colour(images: Tensor, factor: Tensor) -> Tensor:
     """Saturation: blend with the image's own grey version, `factor` ``[B]``."""
     if images.shape[1] == 1:
         return images.clone()
-    return blend(luminance(images)[:, None].float(), images.float(), factor.float().view(-1, 1, 1, 1))
+    return blend(luminance(images)[:, None].float(), images.float(), factor)
 
 
 def sharpness(images: Tensor, factor: Tensor) -> Tensor:
     """Blend with a 3 x 3 smoothing that leaves the border as it is, `factor` ``[B]``."""
     x = images.to(torch.int16)
+    inner = x[:, :, 1:-1, 1:-1]
     rows = x[:, :, :-2] + x[:, :, 1:-1] + x[:, :, 2:]
-    total = rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:] + 4 * x[:, :, 1:-1, 1:-1]
-    smooth = images.float()
-    sharp = smooth.clone()
-    smooth[:, :, 1:-1, 1:-1] = torch.floor(total.float().div_(13).add_(0.5))
-    return blend(smooth, sharp, factor.float().view(-1, 1, 1, 1))
+    total = (rows[..., :-2] + rows[..., 1:-1]).add_(rows[..., 2:]).add_(inner, alpha=4)
+    out = images.clone()
+    out[:, :, 1:-1, 1:-1] = blend(total.float().div_(13).add_(0.5).floor_(), inner.float(), factor)
+    return out
 
 
 def apply_table(images: Tensor, table: Tensor) -> Tensor:
@@ -123,7 +128,7 @@ def _levels(device: torch.device, dtype: torch.dtype) -> Tensor:
 
 def brightness_table(factor: Tensor) -> Tensor:
     """Blend with black, `factor` ``[B]``; uint8 ``[B, 1, 256]``."""
-    return (factor.float().view(-1, 1, 1) * _levels(factor.device, torch.float32)).to(torch.uint8)
+    return _truncate(factor.float().view(-1, 1, 1) * _levels(factor.device, torch.float32))
 
 
 def contrast_table(images: Tensor, factor: Tensor) -> Tensor:
@@ -131,7 +136,7 @@ def contrast_table(images: Tensor, factor: Tensor) -> Tensor:
     grey = luminance(images).flatten(1)
     mean = torch.div(2 * grey.sum(1) + grey.shape[1], 2 * grey.shape[1], rounding_mode="floor").float().view(-1, 1, 1)
     levels = _levels(images.device, torch.float32)
-    return (mean + factor.float().view(-1, 1, 1) * (levels - mean)).to(torch.uint8)
+    return _truncate(mean + factor.float().view(-1, 1, 1) * (levels - mean))
 
 
 def posterize_table(bits: Tensor) -> Tensor:
@@ -154,7 +159,7 @@ def autocontrast_table(images: Tensor) -> Tensor:
     scale = torch.full_like(low, 255) / (high - low).clamp(min=1)
     levels = _levels(images.device, torch.float64)
     stretched = torch.trunc(levels * scale - low * scale).clamp(0, 255)
-    return torch.where(high > low, stretched, levels).to(torch.uint8)
+    return _truncate(torch.where(high > low, stretched, levels))
 
 
 def equalize_table(images: Tensor) -> Tensor:
@@ -162,13 +167,12 @@ def equalize_table(images: Tensor) -> Tensor:
     flat = images.flatten(2).long()
     histogram = torch.zeros(*flat.shape[:2], 256, dtype=torch.int32, device=images.device)
     histogram.scatter_add_(2, flat, torch.ones((), dtype=torch.int32, device=images.device).expand_as(flat))
-    total = flat.shape[2]
     last = histogram.gather(2, flat.amax(2, keepdim=True))
-    step = torch.div(total - last, 255, rounding_mode="floor")
-    below = histogram.cumsum(2, dtype=torch.int32) - histogram
-    levels = _levels(images.device, torch.int32)
-    table = torch.div(torch.div(step, 2, rounding_mode="floor") + below, step.clamp(min=1), rounding_mode="floor").clamp(max=255)
-    return torch.where(step == 0, levels, table).to(torch.uint8)
+    step = torch.div(flat.shape[2] - last, 255, rounding_mode="floor").double()
+    below = (histogram.cumsum(2, dtype=torch.int32) - histogram).double()
+    # Whole numbers in float64: the division is exact enough for floor, and faster than one of integers.
+    table = below.add_((step / 2).floor()).div_(step.clamp(min=1)).floor_().clamp_(max=255)
+    return _truncate(torch.where(step == 0, _levels(images.device, torch.float64), table))
 
 
 def cutout(images: Tensor, x: Tensor, y: Tensor, side: Tensor | float, fill: Tensor) -> Tensor:
