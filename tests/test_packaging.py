@@ -272,8 +272,9 @@ def test_make_targets_of_the_pages_exist(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_of_the_pages_exist(page):
-    from pldebias.cli import app
     from typer.main import get_command
+
+    from pldebias.cli import app
 
     commands = get_command(app).commands
     for line in shell_lines(page):
