@@ -70,7 +70,7 @@ def _with_settings(function):
 def _settings(given: dict[str, Any]) -> dict[str, Any]:
     given = {name: value for name, value in given.items() if value is not None}
     if "class_order" in given:
-        given["class_order"] = tuple(int(c) if c.strip().isdigit() else c.strip() for c in given["class_order"].split(","))
+        given["class_order"] = tuple(c.strip() for c in given["class_order"].split(","))
     if "milestones" in given:
         given["milestones"] = tuple(int(m) for m in given["milestones"].split(","))
     return given
@@ -108,7 +108,11 @@ def train(
     """Train methods; finished runs are kept and unfinished ones resumed."""
     from pldebias.training import sweep
 
-    runs = sweep(method, data, seed, jobs=jobs, out=out, overwrite=overwrite, progress=not json_, **_settings(settings))
+    try:
+        runs = sweep(method, data, seed, jobs=jobs, out=out, overwrite=overwrite, progress=not json_, **_settings(settings))
+    except KeyboardInterrupt:
+        typer.echo("interrupted; the same command goes on from the last finished epoch", err=True)
+        raise typer.Exit(130) from None
     if json_:
         _print_json(
             [{"path": run.path, "name": run.name, "epochs": len(run.epochs), "finished": run.finished, **_final(run)} for run in runs]
@@ -209,12 +213,9 @@ def doctor(json_: Json = False) -> None:
 
 
 def main() -> None:
-    """Run the command line; an error of our own is one line and exit code 2, an interrupt is 130."""
+    """Run the command line; an error of our own is one line and exit code 2."""
     try:
         app()
-    except KeyboardInterrupt:
-        typer.echo("interrupted; the same command goes on from the last finished epoch", err=True)
-        raise SystemExit(130) from None
     except (ValueError, OSError, RuntimeError) as error:
         from pldebias.data import DataError
         from pldebias.methods import MethodError

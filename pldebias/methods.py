@@ -101,7 +101,9 @@ def _create(kind: str, table: dict[str, type], part: Part, defaults: Mapping[str
         raise MethodError(f"{part.name} has no option {unknown[0]!r}; it takes {', '.join(known) or 'none'}")
     try:
         return cls(**{**{k: v for k, v in defaults.get(part.name, {}).items() if k in known}, **part.options})
-    except (TypeError, ValueError) as error:
+    except TypeError as error:
+        raise MethodError(f"{part} has an option of the wrong type ({error})") from error
+    except ValueError as error:
         raise MethodError(str(error)) from error
 
 

@@ -1,0 +1,118 @@
+"""The command line: same names as the Python arguments, JSON for programs, one-line errors."""
+
+import dataclasses
+import json
+import sys
+
+import pytest
+
+from pldebias import cli
+from pldebias.training.presets import Config
+
+TINY = ["--steps", "20", "--snapshots", "1", "--m1", "100", "--gamma-u", "2"]
+
+
+@pytest.fixture
+def call(monkeypatch, capsys, tmp_path):
+    """`call("train", ...)` -> exit code, standard output, standard error."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["pldebias", *map(str, arguments)])
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as end:
+            code = end.code or 0
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def test_train_then_runs(call):
+    code, out, _ = call("train", "fixmatch", "supervised(augment=strong)", "--json", *TINY)
+    assert code == 0
+    made = json.loads(out)
+    assert [run["path"] for run in made] == ["runs/glyphs-lt/fixmatch/s0", "runs/glyphs-lt/supervised_augment=strong/s0"]
+    assert all(run["finished"] and run["epochs"] == 1 for run in made)
+    code, out, _ = call("runs", "--json")
+    listed = json.loads(out)
+    assert {run["run"] for run in listed} == {run["name"] for run in made}
+    assert all(0 <= run["bal. acc. last"] <= 100 for run in listed)
+    code, out, _ = call("runs")
+    assert code == 0
+    assert all(name in out for name in ("fixmatch/s0", "post-hoc LA", "PL precision"))
+
+
+def test_every_setting_is_an_option(call):
+    _, out, _ = call("train", "--help")
+    text = "".join(out.split())
+    for field in dataclasses.fields(Config):
+        if field.name not in ("method", "options"):
+            assert f"--{field.name.replace('_', '-')}"[:20] in text, field.name
+
+
+def test_class_order_and_seeds(call):
+    code, out, _ = call("train", "supervised", "--class-order", "5,8,P,F,G,O,C,E,S,B", "--seed", 0, "--seed", 1, "--json", *TINY)
+    assert code == 0
+    assert [run["path"][-2:] for run in json.loads(out)] == ["s0", "s1"]
+
+
+def test_listings(call):
+    code, out, _ = call("methods", "--json")
+    listing = json.loads(out)
+    assert {"fixmatch", "supervised", "usadtm"} <= {part["name"] for part in listing["learners"]}
+    assert next(part for part in listing["schemes"] if part["name"] == "daso")["options"]["T"] == 1.5
+    code, out, _ = call("data", "--json")
+    assert json.loads(out)["presets"]["cifar10-lt"]["n1"] == 500
+    code, out, _ = call("data", "glyphs-lt", "--json")
+    assert json.loads(out)["network"] == "cnn_glyphs"
+    for command in (["methods"], ["data"], ["data", "cifar10-lt"], ["doctor"]):
+        code, out, _ = call(*command)
+        assert code == 0
+        assert len(out.splitlines()) > 5
+
+
+def test_doctor_finds_what_is_here(call):
+    _, out, _ = call("doctor", "--json")
+    found = json.loads(out)
+    assert found["torch"] == __import__("importlib.metadata").metadata.version("torch")
+    assert "cores" in found["cpu"]
+    assert str(found["python"]).startswith(f"{sys.version_info.major}.{sys.version_info.minor}")
+
+
+def test_no_runs_yet(call, tmp_path):
+    (tmp_path / "runs").mkdir()
+    code, out, _ = call("runs")
+    assert code == 0
+    assert "no runs under runs" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "fixmatsh"], "did you mean 'fixmatch'"),
+        (["train", "fixmatch", "--data", "glyph-lt"], "did you mean 'glyphs-lt'"),
+        (["train", "fixmatch", "--gamma-l", "0.5"], "gamma_l=0.5"),
+        (["train", "fixmatch", "--jobs", "0"], "jobs=0 must be at least 1"),
+        (["train", "fixmatch", "--lr", "fast"], "invalid value for '--lr'"),
+        (["runs", "nowhere"], "nowhere"),
+        (["lab", "nowhere"], "nowhere is no folder"),
+        (["data", "nothing"], "is no preset"),
+    ],
+)
+def test_errors_are_one_line_and_exit_code_2(call, arguments, message):
+    code, _, err = call(*arguments)
+    assert code == 2
+    assert message.lower() in " ".join(err.lower().split())
+    assert "Traceback" not in err
+
+
+def test_interrupt_says_how_to_go_on(call, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pldebias.training.sweep", interrupted)
+    code, _, err = call("train", "fixmatch")
+    assert code == 130
+    assert "goes on from the last finished epoch" in err

@@ -1,0 +1,289 @@
+"""One contract for every method: a new one adds its row to `TABLE`."""
+
+import pytest
+import torch
+from torch import nn
+
+from pldebias.data import Batch
+from pldebias.methods import LEARNERS, SCHEMES, MethodError, build_method, parse, slug
+from pldebias.nets import Network
+from pldebias.schemes import Models, Problem
+
+B, M, D, N = 12, 20, 16, 64
+
+
+class Row:
+    """A method of the table and where it departs from the contract.
+
+    Parameters
+    ----------
+    method : str
+        Written so that everything in it acts from the first step.
+    labels : bool
+        Whether training makes pseudo-labels.
+    equivariant : bool
+        Whether renaming the classes renames the pseudo-labels and leaves the losses alone.
+    """
+
+    def __init__(self, method: str, labels: bool = True, equivariant: bool = True):
+        self.method, self.labels, self.equivariant = method, labels, equivariant
+
+    def __repr__(self):
+        return self.method
+
+
+TABLE = [
+    Row("supervised", labels=False),
+    Row("supervised(augment=strong)", labels=False),
+    Row("supervised+la", labels=False),
+    Row("fixmatch"),
+    Row("usadtm(start=0,threshold=0.1)"),
+    Row("fixmatch+la"),
+    Row("fixmatch+la(at=pseudo)"),
+    Row("fixmatch+la(at=posthoc)"),
+    Row("fixmatch+daso(start=0,align_start=0,window=2)"),
+    Row("fixmatch+daso(start=0,weight=0.5)"),
+    Row("fixmatch+debiaspl"),
+    Row("fixmatch+la+daso(start=0)"),
+    Row("fixmatch+debiaspl+daso(start=0)"),
+]
+
+
+class Encoder(nn.Module):
+    feature_dim = D
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(64, D)
+
+    def forward(self, x):
+        return self.layer(x.flatten(1)).relu()
+
+
+def make(row, classes=10, dtype=torch.float32):
+    """A method, its networks and a few batches; everything follows from one seed."""
+    torch.manual_seed(0)
+    counts = torch.linspace(50, 5, classes).long()
+    problem = Problem(classes, counts, N, 200, 10, D, torch.linspace(40, 4, classes).long())
+    method = build_method(row.method, {"fixmatch": {"threshold": 0.3 if classes == 10 else 2 / classes}}).setup(problem)
+    student = Network(Encoder(), classes, method.heads).to(dtype)
+    student.classifier.weight.data *= 5
+    teacher = Network(Encoder(), classes, method.heads).to(dtype)
+    teacher.load_state_dict(student.state_dict())
+    teacher.requires_grad_(False)
+
+    def draw(views, rows):
+        return {view: torch.randn(rows, 1, 8, 8, dtype=dtype) for view in views}
+
+    batches = [
+        Batch(
+            draw(method.learner.labelled_views, B),
+            torch.arange(B) % classes,
+            torch.arange(B),
+            draw(method.learner.unlabelled_views, M),
+            torch.randperm(N)[:M],
+        )
+        for _ in range(3)
+    ]
+    return method, Models(student, teacher), batches
+
+
+def run(method, models, batches, start=0):
+    """Some steps without an optimiser; what every one gave."""
+    generator, seen = torch.Generator().manual_seed(7), []
+    for i, batch in enumerate(batches):
+        losses, step = method.losses(models, batch, torch.tensor(start + i), generator)
+        method.after_step(start + i + 1)
+        seen.append((losses, step))
+    return seen
+
+
+ids = [row.method for row in TABLE]
+
+
+def test_every_part_has_a_row():
+    named = {part.name for row in TABLE for part in parse(row.method)}
+    assert named == {*LEARNERS, *SCHEMES}
+
+
+@pytest.mark.parametrize("classes", [2, 10, 100])
+@pytest.mark.parametrize("row", TABLE, ids=ids)
+def test_shapes_masks_and_finite_losses(row, classes):
+    method, models, batches = make(row, classes)
+    for losses, step in run(method, models, batches):
+        assert all(loss.shape == () and torch.isfinite(loss) for loss in losses.values()), losses
+        assert (step.label is not None) == row.labels
+        if row.labels:
+            assert step.label.shape == step.mask.shape == step.weight.shape == (M,)
+            assert step.label.dtype == torch.int64
+            assert 0 <= step.label.min() <= step.label.max() < classes
+            assert set(step.mask.unique().tolist()) <= {0.0, 1.0}
+            assert (step.weight >= 0).all()
+            assert not step.mask.requires_grad
+    for name, state in method.series().items():
+        assert state.shape == (classes,), name
+    for name, state in method.snapshot().items():
+        assert len(state) == classes, name
+
+
+@pytest.mark.parametrize("row", TABLE, ids=ids)
+def test_gradient_reaches_the_student_alone(row):
+    method, models, batches = make(row)
+    losses, _ = run(method, models, batches[:1])[0]
+    sum(losses.values()).backward()
+    assert models.student.backbone.layer.weight.grad.abs().sum() > 0
+    assert all(p.grad is None for p in models.teacher.parameters())
+    assert not any(buffer.requires_grad for buffer in method.buffers())
+
+
+@pytest.mark.parametrize("row", TABLE, ids=ids)
+def test_same_input_same_output(row):
+    first, second = (run(*make(row)) for _ in range(2))
+    for (a, _), (b, _) in zip(first, second, strict=True):
+        assert {k: v.item() for k, v in a.items()} == {k: v.item() for k, v in b.items()}
+
+
+@pytest.mark.parametrize("row", TABLE, ids=ids)
+def test_state_round_trip(row):
+    """A method restored after one step goes on as if it had never stopped."""
+    method, models, batches = make(row)
+    run(method, models, batches[:1])
+    restored, _, _ = make(row)
+    restored.load_state_dict(method.state_dict())
+    for (a, _), (b, _) in zip(run(method, models, batches[1:], 1), run(restored, models, batches[1:], 1), strict=True):
+        assert {k: v.item() for k, v in a.items()} == {k: v.item() for k, v in b.items()}
+
+
+@pytest.mark.parametrize("row", [row for row in TABLE if row.equivariant], ids=[row.method for row in TABLE if row.equivariant])
+def test_renaming_classes_renames_labels(row):
+    method, models, batches = make(row)
+    plain = run(method, models, batches)
+    renamed_method, models, batches = make(row)
+    names = torch.randperm(10, generator=torch.Generator().manual_seed(3))  # class k becomes names[k]
+    where = names.argsort()
+    old = renamed_method.problem
+    counts, unlabelled = old.labelled_counts[where], old.unlabelled_counts[where]
+    renamed_method.setup(Problem(10, counts, N, old.total_steps, old.steps_per_epoch, D, unlabelled))
+    for network in (models.student, models.teacher):
+        for layer in (network.classifier, *(head for head in network.heads.values() if head.out_features == 10)):
+            layer.weight.data, layer.bias.data = layer.weight.data[where], layer.bias.data[where]
+    for batch in batches:
+        batch.y = names[batch.y]
+    for (a, before), (b, after) in zip(plain, run(renamed_method, models, batches), strict=True):
+        for name in a:
+            torch.testing.assert_close(b[name], a[name], atol=1e-5, rtol=1e-4)
+        if row.labels:
+            assert torch.equal(after.label, names[before.label])
+            assert torch.equal(after.mask, before.mask)
+
+
+@pytest.mark.parametrize("row", [row for row in TABLE if row.labels], ids=[row.method for row in TABLE if row.labels])
+def test_a_batch_without_an_accepted_sample(row):
+    method, models, batches = make(row)
+    for network in (models.student, models.teacher):
+        for layer in (network.classifier, *network.heads.values()):
+            layer.weight.data.zero_()  # every class is as likely as any other
+    losses, step = run(method, models, batches[:1])[0]
+    total = sum(losses.values())
+    total.backward()
+    assert torch.isfinite(total)
+    if "unlabelled" in losses and "seval" not in row.method and not step.mask.any():
+        assert losses["unlabelled"] == 0
+
+
+@pytest.mark.parametrize("row", TABLE, ids=ids)
+def test_bfloat16_networks(row):
+    """Half-precision networks give float32 outputs, and every method copes."""
+    method, models, batches = make(row)
+    models.student.bf16 = models.teacher.bf16 = True
+    for losses, step in run(method, models, batches):
+        assert all(torch.isfinite(loss) for loss in losses.values())
+        assert step.weak_logits is None or step.weak_logits.dtype == torch.float32
+
+
+@pytest.mark.parametrize("row", TABLE, ids=ids)
+def test_relabelling_needs_no_network_and_changes_no_state(row):
+    method, models, batches = make(row)
+    run(method, models, batches)
+    before = {name: value.clone() for name, value in method.state_dict().items()}
+    with torch.no_grad():
+        features, logits = models.teacher(torch.randn(N, 1, 8, 8))
+    step = method.relabel(logits, features, torch.tensor(150), torch.arange(N))
+    assert step.label.shape == step.mask.shape == (N,)
+    assert torch.isfinite(method.predict(features, logits, models.teacher)).all()
+    assert all(torch.equal(value, before[name]) for name, value in method.state_dict().items())
+
+
+# --- what holds of particular methods ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["fixmatch+la(tau=0)", "fixmatch+debiaspl(tau=0)", "fixmatch+daso(weight=0,align=0,start=0)", "fixmatch+daso(start=1000,align=0)"],
+)
+def test_strength_zero_is_fixmatch_to_the_bit(method):
+    plain = run(*make(Row("fixmatch")))
+    for (a, before), (b, after) in zip(plain, run(*make(Row(method))), strict=True):
+        assert {k: b[k].item() for k in a} == {k: v.item() for k, v in a.items()}
+        assert all(value.item() == 0 for name, value in b.items() if name not in a)
+        assert torch.equal(before.label, after.label)
+        assert torch.equal(before.mask, after.mask)
+
+
+def test_a_skewed_prior_changes_labels():
+    method, models, batches = make(Row("fixmatch+debiaspl(tau=1)"))
+    _, before = run(method, models, batches[:1])[0]
+    method.chain[0].prior.copy_(torch.logspace(0, -3, 10) / torch.logspace(0, -3, 10).sum())
+    _, after = run(method, models, batches[:1])[0]
+    assert (before.label != after.label).any()
+    assert after.label.float().mean() > before.label.float().mean()  # towards the classes with a small prior
+
+
+# --- method strings -----------------------------------------------------------------------------------------------------------------
+
+
+def test_method_strings_are_read():
+    parts = parse("fixmatch(threshold=0.8) + la + daso(T=0.3, weight=None)")
+    assert [part.name for part in parts] == ["fixmatch", "la", "daso"]
+    assert parts[2].options == {"T": 0.3, "weight": None}
+    assert parse("supervised(augment=strong)")[0].options == {"augment": "strong"}
+    assert build_method("fixmatch + la(tau=1)").spelling == "fixmatch+la(tau=1)"
+
+
+@pytest.mark.parametrize(
+    ("method", "folder"),
+    [
+        ("fixmatch+la+daso", "fixmatch+la+daso"),
+        ("supervised(augment=strong)", "supervised_augment=strong"),
+        ("fixmatch+daso(T=0.3, start=10)", "fixmatch+daso_T=0.3,start=10"),
+    ],
+)
+def test_folder_names(method, folder):
+    assert slug(method) == folder
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ("", "cannot be read"),
+        ("fixmatch+", "cannot be read"),
+        ("fixmatch-daso", "cannot be read"),
+        ("fixmatch+daso(0.3)", "cannot be read"),
+        ("fixmatch+daso(**x)", "cannot be read"),
+        ("__import__('os').system('true')", "cannot be read"),
+        ("fixmatch+(lambda: 1)()", "cannot be read"),
+        ("fixmach", "did you mean 'fixmatch'.*choose one of"),
+        ("daso+fixmatch", "starts with one learner"),
+        ("fixmatch+supervised", "starts with one learner"),
+        ("fixmatch+daso+la+daso", "'daso' is named twice"),
+        ("supervised+daso", "daso changes the pseudo-label step, which supervised has not; it goes with .*fixmatch"),
+        ("fixmatch+daso(TT=1)", "daso has no option 'TT'; it takes T, T_proto"),
+        ("fixmatch(threshold=0)", r"threshold=0\) must be in \(0, 1\]"),
+        ("fixmatch(threshold=high)", r"fixmatch\(threshold=high\) has an option of the wrong type"),
+        ("fixmatch+debiaspl(momentum=1)", r"must be in \[0, 1\)"),
+        ("1" + "+1" * 5000, "cannot be read"),
+    ],
+)
+def test_impossible_methods_say_why(method, message):
+    with pytest.raises(MethodError, match=message):
+        build_method(method)
