@@ -1,0 +1,155 @@
+"""ACR and ABCLA against recorded steps of the SEVAL code and a recorded training loop of the ADELLO code."""
+
+import pytest
+import torch
+from torch import nn
+
+from pldebias.methods import MethodError, build_method
+from pldebias.nets import Output
+from pldebias.schemes.acr import anchors, distances, presence, strength
+from tests.golden_net import GoldenNet, assert_close, assert_gradients, make_batch, make_problem, run_step, set_up
+
+
+@pytest.mark.parametrize("name", ["acr", "abcla"])
+def test_golden_sequence_of_the_seval_code(name, golden):
+    arrays, _ = golden(f"daso_seval/{name}_K10_s0")
+    method = set_up(f"fixmatch+{name}(window=step, counts=False)", make_problem(arrays["in_label_counts"], total_steps=300))
+    net = GoldenNet(arrays, heads=("acr",))
+    scheme = method.chain[0]
+    views = method.learner.unlabelled_views
+    assert len(views) == sum(key.startswith("in_xu") for key in arrays)
+    for i in range(len(arrays["in_xl"])):
+        batch = make_batch(arrays["in_xl"][i], arrays["in_labels"][i], {v: arrays[f"in_xu{j}"][i] for j, v in enumerate(views)})
+        losses, step = run_step(method, net, batch, i)
+        assert_close(step.probs, arrays["out_pl_main"][i], atol=1e-4)
+        assert torch.equal(step.mask, torch.tensor(arrays["out_mask_or_t"][i]))
+        assert torch.equal(step.memo["acr/mask"], torch.tensor(arrays["out_mask_or_b_h2"][i]))
+        assert torch.equal(step.memo["acr/label"], torch.tensor(arrays["out_pl_h2"][i]).argmax(1))
+        assert_close(scheme.tau_now, 2.0 if arrays["out_tau"][i] < 0 else arrays["out_tau"][i], name=f"tau {i}")
+        assert_close(method.series()[f"{name}/offset"], arrays["out_adj_l1"][i])
+        assert_close(scheme.estimate, arrays["out_u_py"][i], name=f"estimate {i}")
+        for ours, theirs in {"labelled": "Lx", f"{name}/labelled": "Lx_b", "unlabelled": "Lu", f"{name}/unlabelled": "Lu_b"}.items():
+            assert_close(losses[ours], arrays[f"out_loss_{theirs}"][i], name=f"{theirs} {i}")
+        if name == "acr" and arrays["out_tau"][i] > 0:
+            assert_close(distances(scheme.estimate, scheme.anchors), arrays["out_count_KL"][i], name=f"distances {i}")
+    assert_gradients(net, arrays, "out_grad_last_")
+
+
+class TwoHeads(nn.Module):
+    """Recorded logits of both heads are the features, so that the gradient of the features is that of the logits."""
+
+    def __init__(self):
+        super().__init__()
+        self.heads = {"acr": lambda features: features[:, 10:]}
+
+    def forward(self, x):
+        self.features = x.clone().requires_grad_()
+        return Output(self.features, self.features[:, :10])
+
+
+def test_golden_training_loop_of_the_adello_code(golden):
+    arrays, info = golden("debiaspl_adello/acr_loop_K10_s0")
+    h = info["hyperparameters"]
+    problem = make_problem(h["lb_counts"], total_steps=45, steps_per_epoch=5)
+    method = set_up(f"fixmatch+abcla(start={5 * (h['est_epoch'] + 1) - 1}, counts=False)", problem)
+    scheme = method.chain[0]
+    scheme.estimates = True  # one strong view, as abcla, with the estimate of acr
+    net = TwoHeads()
+    for i in range(45):
+        a = {key: torch.tensor(arrays[f"s{i:02d}_{key}"]) for key in ("logits", "logits_aux", "tau", "u_py_after", "count_KL")}
+        labelled, weak, strong = torch.cat([a["logits"], a["logits_aux"]], 1).split((8, 24, 24))
+        batch = make_batch(labelled, arrays[f"y_lb_iter{i % 5}"], {"weak": weak, "strong": strong})
+        losses, _ = run_step(method, net, batch, i)
+        assert_close(scheme.tau_now, a["tau"], name=f"tau {i}")
+        assert_close(scheme.estimate, a["u_py_after"], name=f"estimate {i}")
+        assert_close(scheme.summed, a["count_KL"], name=f"distances {i}")
+        for ours, theirs in {"labelled": "Lx", "abcla/labelled": "Lx_b", "unlabelled": "Lu", "abcla/unlabelled": "Lu_b"}.items():
+            assert_close(losses[ours], arrays[f"s{i:02d}_{theirs}"], name=f"{theirs} {i}")
+        gradient = net.features.grad
+        assert_close(gradient[:, :10], arrays[f"s{i:02d}_grad_logits"], name=f"gradient {i}")
+        assert_close(gradient[:, 10:], arrays[f"s{i:02d}_grad_logits_aux"], name=f"gradient of the second head {i}")
+
+
+@pytest.fixture
+def problem():
+    return make_problem([90, 9, 1], total_steps=300, steps_per_epoch=10, feature_dim=4)
+
+
+def simulate(method, classes, steps):
+    """Train on confident predictions of `classes` only, with a network that never learns."""
+
+    class Fixed(TwoHeads):
+        def __init__(self):
+            super().__init__()
+            self.heads = {"acr": lambda features: features[:, 3:]}
+
+        def forward(self, x):
+            self.features = x.clone().requires_grad_()
+            return Output(self.features, self.features[:, :3])
+
+    logits = 20 * torch.eye(3)[classes]
+    images = torch.cat([logits, logits], 1)
+    batch = make_batch(images[:3], torch.tensor([0, 1, 2]), {"weak": images, "strong": images, "strong2": images})
+    for t in steps:
+        run_step(method, Fixed(), batch, t)
+    return method
+
+
+def test_the_adjustment_grows_with_the_distance_to_the_labelled_distribution(problem):
+    alike = simulate(set_up("fixmatch+acr", problem), [0] * 90 + [1] * 9 + [2], range(200)).chain[0]
+    reverse = simulate(set_up("fixmatch+acr", problem), [2] * 90 + [1] * 9 + [0], range(200)).chain[0]
+    assert_close(alike.estimate, problem.prior, atol=1e-3)
+    assert_close(reverse.estimate, problem.prior.flip(0), atol=1e-3)
+    assert alike.tau_now < 0.2 < 1 < reverse.tau_now < 2
+
+
+def test_a_skewed_prior_changes_labels_and_a_uniform_one_none(problem):
+    logits = torch.randn(400, 3)
+    features, t = torch.zeros(400, 4), torch.tensor(0)
+    plain = set_up("fixmatch", problem).relabel(logits, features, t).label
+    adjusted = set_up("fixmatch+acr", problem).relabel(logits, features, t).label
+    assert (adjusted == 2).sum() > 1.5 * (plain == 2).sum()
+    even = set_up("fixmatch+acr", make_problem([30, 30, 30], feature_dim=4))
+    assert torch.equal(even.relabel(logits, features, t).label, plain)
+
+
+def test_counts_and_presence_estimate_differently(problem):
+    counted = simulate(set_up("fixmatch+acr", problem), [0] * 90 + [1] * 9 + [2], range(60)).chain[0]
+    present = simulate(set_up("fixmatch+acr(counts=False)", problem), [0] * 90 + [1] * 9 + [2], range(60)).chain[0]
+    assert_close(counted.estimate, problem.prior, atol=1e-2)
+    assert_close(present.estimate, torch.full((3,), 1 / 3), atol=1e-2)
+
+
+def test_pure_functions():
+    prior = torch.tensor([0.2, 0.7, 0.1])
+    three = anchors(prior)
+    assert_close(three[2], torch.tensor([0.2, 0.1, 0.7]))  # by rank: the rarest class gets the largest frequency
+    assert_close(distances(prior, three)[0], 0.0)
+    kl = lambda p, q: sum(float(a * (a / b).log()) for a, b in zip(p, q, strict=True))  # noqa: E731
+    assert_close(distances(prior, three)[1], 0.5 * (kl(prior, three[1]) + kl(three[1], prior)), atol=1e-5)
+    assert distances(torch.tensor([1.0, 0.0, 0.0]), three).isfinite().all()
+    assert_close(strength(torch.zeros(3), 2.0), 2 / 3)
+    label, mask = torch.tensor([0, 0, 2, 2]), torch.tensor([1.0, 0.0, 0.0, 1.0])
+    assert torch.equal(presence(label, mask, 4), torch.tensor([0.0, 0.0, 1.0, 0.0]))
+
+
+def test_state_survives_saving(problem):
+    method = simulate(set_up("fixmatch+acr", problem), [0] * 9 + [2], range(40))
+    other = set_up("fixmatch+acr", problem)
+    other.load_state_dict(method.state_dict())
+    for key, value in method.series().items():
+        assert torch.equal(other.series()[key], value) and value.shape == (3,)
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ("fixmatch+acr(window=day)", "choose 'epoch' or 'step'"),
+        ("fixmatch+abcla(threshold=2)", r"abcla\(threshold=2\) must be in \(0, 1\]"),
+        ("fixmatch+acr(momentum=1)", r"momentum=1.* must be in \[0, 1\)"),
+        ("meanteacher+acr", "which meanteacher has not"),
+    ],
+)
+def test_impossible_options(method, message):
+    with pytest.raises(MethodError, match=message):
+        build_method(method)
