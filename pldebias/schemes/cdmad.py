@@ -20,9 +20,19 @@ def debias(logits: Tensor, bias: Tensor) -> Tensor:
 
 
 def bias_logits(network: nn.Module, image_shape: tuple[int, ...], like: Tensor, fill: float = 1.0) -> Tensor:
-    """Logits ``[K]`` of an image of one value `fill` in normalised space, without gradient, on the device and in the dtype of `like`."""
-    with torch.no_grad():
-        return network(torch.full((1, *image_shape), fill, device=like.device, dtype=like.dtype)).logits[0]
+    """Logits ``[K]`` of an image of one value `fill` in normalised space, without gradient, on the device and in the dtype of `like`.
+
+    The network runs in its present mode, but its running batch statistics, with which it will be tested, do not see the image.
+    """
+    tracking = [module for module in network.modules() if getattr(module, "track_running_stats", False)]
+    for module in tracking:
+        module.track_running_stats = False
+    try:
+        with torch.no_grad():
+            return network(torch.full((1, *image_shape), fill, device=like.device, dtype=like.dtype)).logits[0]
+    finally:
+        for module in tracking:
+            module.track_running_stats = True
 
 
 class CDMAD(Scheme):
