@@ -7,8 +7,10 @@ Sohn et al., FixMatch: Simplifying Semi-Supervised Learning with Consistency and
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from pldebias.learners.base import Learner
@@ -29,23 +31,67 @@ class FixMatch(Learner):
         Confidence a pseudo-label needs.
     lambda_u : float, default 1.0
         Weight of the unlabelled loss.
+    teacher : {"student", "ema"}, default "student"
+        Who labels the weak view: the student, in the same batch as all views, or the EMA teacher in evaluation mode (EMAN: Cai et al.,
+        CVPR 2021), while the student sees labelled and strong views only.
+    views : {1, 2}, default 1
+        With 2, each of two weak views and the mean of their logits labels both strong views; the loss is the mean over all six pairs
+        (DebiasPL's multi-view recipe). The mean's pseudo-label is the one that is logged.
     """
 
     name = "fixmatch"
     unlabelled_views = ("weak", "strong")
 
-    def __init__(self, threshold: float = 0.95, lambda_u: float = 1.0):
+    def __init__(self, threshold: float = 0.95, lambda_u: float = 1.0, teacher: str = "student", views: int = 1):
         super().__init__(threshold)
-        self.lambda_u = lambda_u
+        if teacher not in ("student", "ema"):
+            raise ValueError(f"fixmatch(teacher={teacher!r}) is not known; choose 'student' or 'ema'")
+        if views not in (1, 2):
+            raise ValueError(f"fixmatch(views={views}) must be 1 or 2: weak and strong views of each unlabelled image")
+        self.lambda_u, self.teacher, self.views = lambda_u, teacher, views
+        if views == 2:
+            self.unlabelled_views = ("weak", "weak2", "strong", "strong2")
 
     def losses(self, step: Step) -> dict[str, Tensor]:
         chain = step.chain
-        self.forward_views(step, "weak", tuple(view for view in self.unlabelled_views if view.startswith("strong")))
+        views = self._forward(step)
         self.prepare(step)
         chain.prepare(step)
-        self.pseudo_label(step)
+        steps = [*(replace(step, weak_features=f, weak_logits=z, memo=dict(step.memo)) for f, z in views), step]
+        for labelling in steps:  # `step` itself comes last: schemes that keep what they saw keep the mean view's
+            self.pseudo_label(labelling)
         self.observe(step)
         chain.observe(step)
-        target = chain.target(step.label, step)
-        unlabelled = masked_cross_entropy(chain.margin(step.strong_logits, step), target, step.mask * step.weight)
+        strong = chain.margin(step.strong_logits, step)
+        terms = [masked_cross_entropy(strong, chain.target(s.label, s), s.mask * s.weight) for s in steps]
+        unlabelled = sum(terms) / len(terms)
         return {"labelled": self.labelled_loss(step), "unlabelled": self.lambda_u * unlabelled, **chain.losses(step)}
+
+    def _forward(self, step: Step) -> list[tuple[Tensor, Tensor]]:
+        """Run the networks and leave the mean weak view in `step`; returns features and logits of each weak view if there are two."""
+        weak = ("weak", "weak2")[: self.views]
+        strong = tuple(view for view in self.unlabelled_views if view.startswith("strong"))
+        rows = len(step.index)
+        if self.teacher == "ema":
+            self.forward_views(step, strong=strong)
+            features, logits = self._teach(step, torch.cat([step.batch.unlabelled[view] for view in weak]))
+        else:
+            self.forward_views(step, strong=weak + strong)
+            cut = len(weak) * rows
+            features, step.strong_features = step.strong_features[:cut], step.strong_features[cut:]
+            logits, step.strong_logits = step.strong_logits[:cut], step.strong_logits[cut:]
+        features, logits = (x.detach().unflatten(0, (-1, rows)) for x in (features, logits))
+        if self.views == 1:
+            step.weak_features, step.weak_logits = features[0], logits[0]
+            return []
+        step.weak_features, step.weak_logits = features.mean(0), logits.mean(0)
+        return list(zip(features, logits, strict=True))
+
+    @torch.no_grad()
+    def _teach(self, step: Step, images: Tensor) -> tuple[Tensor, Tensor]:
+        teacher = step.models.teacher
+        mode = teacher.training
+        teacher.eval()
+        outputs = teacher(images)
+        teacher.train(mode)
+        return outputs
