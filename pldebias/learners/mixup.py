@@ -83,24 +83,23 @@ class Mixing(Consistency):
         self.T, self.alpha = T, alpha
 
     def forward_mixed(self, step: Step, views: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        """Mix labelled images and unlabelled views, and run the student over interleaved chunks of B rows.
+        """Mix labelled images and unlabelled views, and run the student over interleaved chunks.
+
+        Chunks have the B rows of the labelled batch, as published with mu=1, where that divides all rows; otherwise the next larger number
+        that does.
 
         Fills ``step.x_logits`` and ``step.strong_logits`` with the outputs of the mixed images, and returns their targets: of the labelled
         part ``[B, K]`` and of the unlabelled one ``[V*M, K]``.
         """
         y = step.batch.y
         images = torch.cat([*step.batch.labelled.values(), *views])
-        if len(images) % len(y):
-            raise ValueError(
-                f"{self.name} cuts its {len(images)} images a step into chunks of the labelled batch size, {len(y)}: use mu=1, or a mu "
-                f"that makes the unlabelled batch ({len(step.batch.index)} now) a multiple of it"
-            )
+        number = next(n for n in range(max(len(images) // len(y), 1), 0, -1) if len(images) % n == 0)
         labels = torch.nn.functional.one_hot(y, step.problem.num_classes).to(step.probs.dtype)
         targets = torch.cat([labels, *[step.probs] * len(views)])
         factor = mixing_factor(self.alpha, images.device, step.generator)
         other = permutation(len(images), images.device, step.generator)
         images, targets = (factor * x + (1 - factor) * x[other] for x in (images, targets))
-        chunks = interleave(images.unflatten(0, (-1, len(y))))
+        chunks = interleave(images.unflatten(0, (number, -1)))
         logits = interleave(torch.stack([step.models.student(chunk).logits for chunk in chunks])).flatten(0, 1)
         step.x_logits, step.strong_logits = logits.tensor_split((len(y),))
         return targets.tensor_split((len(y),))

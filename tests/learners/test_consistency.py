@@ -12,7 +12,6 @@ from pldebias.methods import MethodError, build_method
 from pldebias.nets import Output
 from tests.golden_net import GoldenNet, assert_close, assert_gradients, make_batch, make_problem, run_step, set_up
 
-IDENTITY = SimpleNamespace(student=lambda x: Output(x, x), teacher=lambda x: Output(x, x))
 CASES = ["pseudolabel", "meanteacher", "meanteacher_daso", "mixmatch", "mixmatch_daso", "remixmatch", "remixmatch_daso"]
 
 
@@ -107,23 +106,18 @@ def test_the_ramp_starts_at_zero_and_the_relabelling_of_a_cache_changes_no_state
     assert torch.equal(fresh.relabel(step.weak_logits, step.weak_features, step.t).probs, step.probs)
 
 
-def test_mixing_needs_whole_chunks():
-    method = set_up("mixmatch", make_problem([30, 20, 10]))
-    batch = make_batch(torch.randn(4, 3), torch.zeros(4, dtype=torch.int64), {"weak": torch.randn(5, 3), "weak2": torch.randn(5, 3)})
-    with pytest.raises(ValueError, match=r"14 images .* chunks of the labelled batch size, 4: use mu=1"):
-        method.losses(IDENTITY, batch, torch.tensor(0))
-
-
-@pytest.mark.parametrize("mu", [0.5, 2])
-def test_mixing_with_other_batch_ratios_keeps_rows_and_targets_together(mu, monkeypatch):
+@pytest.mark.parametrize(("mu", "sizes"), [(1, [6] * 3), (0.5, [6] * 2), (2, [6] * 5), (7 / 6, [10] * 2), (11 / 6, [7] * 4)])
+def test_mixing_with_other_batch_ratios_keeps_rows_and_targets_together(mu, sizes, monkeypatch):
     """With a mixing factor of one and an identity network, every row must come back in its place."""
     method = set_up("mixmatch", make_problem([30, 20, 10], total_steps=1))
     monkeypatch.setattr(mixup, "mixing_factor", lambda *_: torch.tensor(1.0))
     seen = []
     monkeypatch.setattr(method.learner, "labelled_loss", lambda step, targets: seen.append(targets) or step.x_logits.sum())
-    rows = int(6 * mu)
+    rows, seen_sizes = round(6 * mu), []
     batch = make_batch(torch.randn(6, 3), torch.tensor([0, 1, 2, 0, 1, 2]), {"weak": torch.randn(rows, 3), "weak2": torch.randn(rows, 3)})
-    losses, step = method.losses(IDENTITY, batch, torch.tensor(5))
+    student = lambda x: seen_sizes.append(len(x)) or Output(x, x)  # noqa: E731
+    losses, step = method.losses(SimpleNamespace(student=student, teacher=student), batch, torch.tensor(5))
+    assert seen_sizes[2:] == sizes
     assert torch.equal(step.x_logits, batch.labelled["weak"])
     assert torch.equal(step.strong_logits, torch.cat([batch.unlabelled["weak"], batch.unlabelled["weak2"]]))
     assert torch.equal(seen[0].argmax(1), batch.y)
