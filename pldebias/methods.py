@@ -136,6 +136,11 @@ class Method(nn.Module):
         return tuple(head for part in self.parts for head in part.heads.items())
 
     @property
+    def cosine(self) -> float | None:
+        """Scale of the cosine classifier that a scheme asks for, or None: a linear classifier."""
+        return next((scheme.cosine for scheme in self.chain if scheme.cosine is not None), None)
+
+    @property
     def needs(self) -> dict[str, Any]:
         """Data options that the schemes cannot do without."""
         return {name: value for scheme in self.chain for name, value in scheme.needs.items()}

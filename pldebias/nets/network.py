@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pldebias.nets.small import CNN, TinyResNet
@@ -29,6 +30,26 @@ def _linear(features: int, classes: int) -> nn.Linear:
     return layer
 
 
+class Cosine(nn.Module):
+    """Cosine classifier: ``scale`` times the cosine of features ``[N, D]`` to each class's weight, unit vectors at the start.
+
+    Parameters
+    ----------
+    features, classes : int
+        D and K.
+    scale : float, default 30.0
+        With logits within -1 and 1 no prediction would ever be confident.
+    """
+
+    def __init__(self, features: int, classes: int, scale: float = 30.0):
+        super().__init__()
+        self.weight = nn.Parameter(F.normalize(torch.empty(classes, features).uniform_(-1, 1), dim=1))
+        self.scale = scale
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.scale * F.linear(F.normalize(features, dim=1), F.normalize(self.weight, dim=1))
+
+
 class Network(nn.Module):
     """Backbone, linear classifier and named extra heads.
 
@@ -40,6 +61,8 @@ class Network(nn.Module):
         K.
     heads : sequence of (str, int or None)
         Names and widths (None: K) of further linear heads on the features (a balanced classifier, a rotation head).
+    cosine : float, optional
+        Scale of a cosine classifier in place of the linear one.
 
     Notes
     -----
@@ -49,11 +72,14 @@ class Network(nn.Module):
 
     bf16 = False
 
-    def __init__(self, backbone: nn.Module, num_classes: int, heads: Sequence[tuple[str, int | None]] = ()):
+    def __init__(
+        self, backbone: nn.Module, num_classes: int, heads: Sequence[tuple[str, int | None]] = (), cosine: float | None = None
+    ):
         super().__init__()
         self.backbone = backbone
         self.feature_dim: int = backbone.feature_dim
-        self.classifier = _linear(self.feature_dim, num_classes)
+        width = self.feature_dim
+        self.classifier = _linear(width, num_classes) if cosine is None else Cosine(width, num_classes, cosine)
         self.heads = nn.ModuleDict({name: _linear(self.feature_dim, width or num_classes) for name, width in heads})
 
     def forward(self, x: Tensor) -> Output:
@@ -86,8 +112,10 @@ NETWORKS: dict[str, Callable[[int], nn.Module]] = {
 """Backbones by name; each is called with the number of image channels."""
 
 
-def build_network(name: str, in_channels: int, num_classes: int, heads: Sequence[tuple[str, int | None]] = ()) -> Network:
-    """Build a network by its name in `NETWORKS`.
+def build_network(
+    name: str, in_channels: int, num_classes: int, heads: Sequence[tuple[str, int | None]] = (), cosine: float | None = None
+) -> Network:
+    """Build a network by its name in `NETWORKS`; further arguments as in `Network`.
 
     Raises
     ------
@@ -96,4 +124,4 @@ def build_network(name: str, in_channels: int, num_classes: int, heads: Sequence
     """
     if name not in NETWORKS:
         raise ValueError(f"network {name!r} is not known; choose one of {', '.join(NETWORKS)}")
-    return Network(NETWORKS[name](in_channels), num_classes, heads)
+    return Network(NETWORKS[name](in_channels), num_classes, heads, cosine)

@@ -11,6 +11,8 @@ from pldebias.schemes.darp import DARP
 from pldebias.schemes.daso import DASO
 from pldebias.schemes.debiaspl import DebiasPL
 from pldebias.schemes.la import LA
+from pldebias.schemes.ldam import LDAM
+from pldebias.schemes.reweight import DRW, ClassBalanced, Focal
 from pldebias.schemes.saw import SAW
 from pldebias.schemes.seval import SEVAL
 from pldebias.schemes.simpro import SimPro
@@ -24,7 +26,9 @@ __all__ = [
     "CDMAD",
     "DARP",
     "DASO",
+    "DRW",
     "LA",
+    "LDAM",
     "SAW",
     "SEVAL",
     "UDAL",
@@ -32,8 +36,10 @@ __all__ = [
     "CReST",
     "CReSTPlus",
     "Chain",
+    "ClassBalanced",
     "DebiasPL",
     "EpochEnd",
+    "Focal",
     "Models",
     "Problem",
     "Scheme",

@@ -81,7 +81,8 @@ class TrainingState:
         seed = config.seed + _GENERATION * self.generation
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            student = build_network(config.network, dataset.labelled.images.shape[1], len(dataset.class_names), self.method.heads)
+            channels, classes = dataset.labelled.images.shape[1], len(dataset.class_names)
+            student = build_network(config.network, channels, classes, self.method.heads, self.method.cosine)
         self.student = student.to(self.device, memory_format=torch.channels_last)
         self.student.bf16 = config.precision == "bf16"
         self.ema = EMA(self.student, config.ema, config.ema_mode)
