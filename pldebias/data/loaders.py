@@ -107,9 +107,21 @@ class IndexStream:
         self.position = state["position"]
 
 
-def balanced_weights(labels: Tensor) -> Tensor:
-    """Weights ``1 / n_y`` under which every class is drawn equally often, float64 ``[N]``."""
-    return 1.0 / torch.bincount(labels).double()[labels]
+def balanced_weights(labels: Tensor, beta: float = 1.0) -> Tensor:
+    """Sampling weight of each image by the size n of its class, float64 ``[N]``.
+
+    Parameters
+    ----------
+    labels : Tensor
+        Shape ``[N]``.
+    beta : float, default 1.0
+        1 gives ``1 / n``, under which every class is drawn equally often; below 1 it is ``(1 - beta) / (1 - beta^n)``, the inverse effective
+        number (Cui et al., CVPR 2019), which balances classes only as far as n is small against ``1 / (1 - beta)``.
+    """
+    if not 0 < beta <= 1:
+        raise DataError(f"balanced={beta} must be in (0, 1]: 1 draws every class equally often, smaller values less so")
+    counts = torch.bincount(labels).double()[labels]
+    return 1 / counts if beta == 1 else (1 - beta) / (1 - beta**counts)
 
 
 class ResidentLoader:
@@ -131,8 +143,8 @@ class ResidentLoader:
         Where images live and views are cut.
     seed : int, default 0
         Of sampling and, separately, augmentation.
-    balanced : bool, default False
-        Draw labelled images class-balanced, with replacement.
+    balanced : bool or float, default False
+        Draw labelled images class-balanced, with replacement; a number below 1 is the beta of `balanced_weights`.
     """
 
     def __init__(
@@ -146,7 +158,7 @@ class ResidentLoader:
         unlabelled_views: Sequence[str] = ("weak", "strong"),
         device: torch.device | str = "cpu",
         seed: int = 0,
-        balanced: bool = False,
+        balanced: bool | float = False,
     ):
         self.dataset, self.augment, self.device = dataset, augment, torch.device(device)
         self.batch_size, self.unlabelled_batch_size = batch_size, int(batch_size * mu)
@@ -156,7 +168,7 @@ class ResidentLoader:
         for view in (*self.labelled_views, *self.unlabelled_views):
             if base_view(view) not in VIEWS:
                 raise DataError(f"view {view!r}; allowed: {', '.join(VIEWS)}, or one of them with a number for a further draw")
-        weights = balanced_weights(dataset.labelled.labels) if balanced else None
+        weights = balanced_weights(dataset.labelled.labels, float(balanced)) if balanced else None
         self.labelled_stream = IndexStream(len(dataset.labelled), derive_seed(seed, "labelled"), self.index_device, weights)
         if self.unlabelled_batch_size and not len(dataset.unlabelled):
             raise DataError(f"the unlabelled set is empty, but mu={mu} asks for {self.unlabelled_batch_size} of its images: use mu=0")
