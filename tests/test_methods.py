@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch._subclasses import FakeTensorMode
 
 from pldebias.data import Batch
 from pldebias.methods import LEARNERS, SCHEMES, MethodError, build_method, parse, slug
@@ -220,6 +221,28 @@ def test_bfloat16_networks(row):
     for losses, step in run(method, models, batches):
         assert all(torch.isfinite(loss) for loss in losses.values())
         assert step.weak_logits is None or step.weak_logits.dtype == torch.float32
+
+
+@pytest.mark.parametrize("row", TABLE, ids=ids)
+def test_no_step_waits_for_the_device(row):
+    """On tensors without values, every look at a value (``.item()``, a branch, a boolean index) is an error."""
+    method, models, (batch, *_) = make(row)
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    for module in (m for root in (method, models.student, models.teacher) for m in root.modules()):
+        for name, value in module.named_parameters(recurse=False):
+            setattr(module, name, nn.Parameter(mode.from_tensor(value.detach()), value.requires_grad))
+        for name, value in module.named_buffers(recurse=False):
+            setattr(module, name, mode.from_tensor(value))
+    batch = Batch(
+        {view: mode.from_tensor(images) for view, images in batch.labelled.items()},
+        mode.from_tensor(batch.y),
+        mode.from_tensor(batch.labelled_index),
+        {view: mode.from_tensor(images) for view, images in batch.unlabelled.items()},
+        mode.from_tensor(batch.index),
+    )
+    with mode:
+        losses, _ = method.losses(models, batch, torch.tensor(3))
+        sum(losses.values()).backward()
 
 
 @pytest.mark.parametrize("row", TABLE, ids=ids)

@@ -28,7 +28,7 @@ def learning_status(counts: Tensor, unset: Tensor | float) -> Tensor:
     unset : Tensor or float
         Samples that never were confident; 0 leaves the warm-up out.
     """
-    return counts / torch.maximum(counts.max(), torch.as_tensor(unset, dtype=counts.dtype, device=counts.device)).clamp(min=1)
+    return counts / counts.max().clamp(min=unset).clamp(min=1)
 
 
 def flexible_threshold(threshold: float, beta: Tensor) -> Tensor:

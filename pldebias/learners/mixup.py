@@ -52,14 +52,13 @@ def interleave(chunks: Tensor) -> Tensor:
     chunks : Tensor
         Shape ``[n, B, ...]``; the B rows fall into n parts, the last ``B mod n`` of which have one row more.
     """
-    n, rows = chunks.shape[:2]
-    sizes = torch.full((n,), rows // n)
-    sizes[n - rows % n :] += 1
-    part = torch.arange(n).repeat_interleave(sizes)  # of each row
-    source = torch.arange(n)[:, None].repeat(1, rows)
-    source[part, torch.arange(rows)] = 0
-    source[0] = part
-    return chunks[source.to(chunks.device), torch.arange(rows, device=chunks.device)]
+    (n, rows), device = chunks.shape[:2], chunks.device
+    size, more = divmod(rows, n)
+    row, chunk = torch.arange(rows, device=device), torch.arange(n, device=device)[:, None]
+    short = size * (n - more)  # rows of the parts that have no row more
+    part = torch.where(row < short, row // max(size, 1), n - more + (row - short) // (size + 1))
+    source = torch.where(chunk == 0, part, torch.where(chunk == part, 0, chunk))
+    return chunks[source, row]
 
 
 class Mixing(Consistency):
