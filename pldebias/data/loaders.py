@@ -115,7 +115,7 @@ def balanced_weights(labels: Tensor, beta: float = 1.0) -> Tensor:
     labels : Tensor
         Shape ``[N]``.
     beta : float, default 1.0
-        1 gives ``1 / n``, under which every class is drawn equally often; below 1 it is ``(1 - beta) / (1 - beta^n)``, the inverse effective
+        1 gives ``1 / n``, under which every class is drawn equally often; below 1 it is ``(1 - beta) / (1 - beta^n)``, the effective
         number (Cui et al., CVPR 2019), which balances classes only as far as n is small against ``1 / (1 - beta)``.
     """
     if not 0 < beta <= 1:
