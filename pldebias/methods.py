@@ -34,7 +34,7 @@ class Part(NamedTuple):
     options: dict[str, Any]
 
     def __str__(self) -> str:
-        options = ", ".join(f"{k}={v if isinstance(v, str) else repr(v)}" for k, v in self.options.items())
+        options = ", ".join(f"{k}={v if str(v).isidentifier() else repr(v)}" for k, v in self.options.items())
         return f"{self.name}({options})" if options else self.name
 
 
@@ -120,10 +120,19 @@ class Method(nn.Module):
             learner.serve(scheme)
 
     def setup(self, problem: Problem) -> Method:
-        """Allocate the state of the learner and of every scheme."""
+        """Allocate the state of the learner and of every scheme.
+
+        Raises
+        ------
+        MethodError
+            If a part cannot work on this problem.
+        """
         self.problem = problem
         for part in self.parts:
-            part.setup(problem)
+            try:
+                part.setup(problem)
+            except ValueError as error:
+                raise MethodError(str(error)) from error
         return self
 
     @property
@@ -142,12 +151,13 @@ class Method(nn.Module):
 
     @property
     def needs(self) -> dict[str, Any]:
-        """Data options that the schemes cannot do without."""
-        return {name: value for scheme in self.chain for name, value in scheme.needs.items()}
+        """Settings that the learner and the schemes cannot do without."""
+        return {name: value for part in self.parts for name, value in part.needs.items()}
 
     @property
-    def trains_on_unlabelled(self) -> bool:
-        return bool(self.learner.unlabelled_views)
+    def predicts(self) -> bool:
+        """Whether the network learns to classify; pre-training does not."""
+        return "prediction" in self.learner.offers
 
     def losses(self, models: Models, batch: Any, t: Tensor, generator: torch.Generator | None = None) -> tuple[dict[str, Tensor], Step]:
         """Loss terms of one training step, and the record of what was pseudo-labelled."""

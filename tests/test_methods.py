@@ -68,6 +68,24 @@ TABLE = [
     Row("fixmatch+adsh(threshold=0.3)"),
     Row("fixmatch+cdmad(start=0)"),
     Row("fixmatch+simpro"),
+    Row("fixmatch(views=2,teacher=ema)+debiaspl(cld=0.3)"),
+    Row("fixmatch+debiaspl(cld=0.3,compat=official)"),
+    Row("fixmatch+seval"),
+    Row("fixmatch+seval+daso(weight=0,start=0,align_start=0)"),
+    Row("meanteacher(ramp=0)+seval"),
+    Row("mixmatch(ramp=0)+seval"),
+    Row("remixmatch(ramp=0)+seval"),
+    Row("fixmatch+adello(start=0)"),
+    Row("fixmatch+adello(ccr=all,temperature=2.0,start=0,exclude_labelled=True,target=oracle,alpha_by=epoch)"),
+    Row("fixmatch+udal"),
+    Row("fixmatch+darp(start=0.0,period=1)"),
+    Row("remixmatch(ramp=0)+darp(start=0.0,period=1)"),
+    Row("fixmatch+crest"),
+    Row("fixmatch+seval+crestplus"),
+    Row("supervised+cb", labels=False),
+    Row("supervised+cb(normalise=False)+focal", labels=False),
+    Row("supervised+ldam(cosine=False)+drw(start=0.0)", labels=False),
+    Row("fixmatch+ldam(cosine=False)"),
 ]
 
 
@@ -291,7 +309,8 @@ def test_method_strings_are_read():
     assert [part.name for part in parts] == ["fixmatch", "la", "daso"]
     assert parts[2].options == {"T": 0.3, "weight": None}
     assert parse("supervised(augment=strong)")[0].options == {"augment": "strong"}
-    assert build_method("fixmatch + la(tau=1)").spelling == "fixmatch+la(tau=1)"
+    for spelling in ("fixmatch+la(tau=1)", "supervised(augment=strong)", "selftraining(base='runs/a b/s0')", "fixmatch+daso(weight=None)"):
+        assert build_method(spelling.replace("+", " + ")).spelling == spelling
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,26 @@ from pldebias.learners.flexmatch import FlexMatch
 from pldebias.learners.freematch import FreeMatch
 from pldebias.learners.meanteacher import MeanTeacher
 from pldebias.learners.mixmatch import MixMatch
+from pldebias.learners.pretraining import MoCo, Rotation
 from pldebias.learners.pseudolabel import PseudoLabel
 from pldebias.learners.remixmatch import ReMixMatch
+from pldebias.learners.retraining import CRT, SelfTraining
 from pldebias.learners.supervised import Supervised
 from pldebias.learners.usadtm import USADTM
 
-__all__ = ["USADTM", "FixMatch", "FlexMatch", "FreeMatch", "Learner", "MeanTeacher", "MixMatch", "PseudoLabel", "ReMixMatch", "Supervised"]
+__all__ = [
+    "CRT",
+    "USADTM",
+    "FixMatch",
+    "FlexMatch",
+    "FreeMatch",
+    "Learner",
+    "MeanTeacher",
+    "MixMatch",
+    "MoCo",
+    "PseudoLabel",
+    "ReMixMatch",
+    "Rotation",
+    "SelfTraining",
+    "Supervised",
+]

@@ -32,6 +32,12 @@ class Learner(nn.Module):
     """The parts that schemes may change (`Scheme.acts_on`)."""
     heads: ClassVar[dict[str, int | None]] = {}
     """Extra linear heads, name -> width (None: K)."""
+    needs: ClassVar[dict[str, object]] = {}
+    """Settings that the learner cannot do without, by name."""
+    requires_init: ClassVar[bool] = False
+    """True for a second stage: it starts from the backbone of another run (``init``)."""
+    trains_backbone: ClassVar[bool] = True
+    """False for a learner that fits a new classifier on a backbone that stays as it is."""
 
     def __init__(self, threshold: float = 0.95):
         super().__init__()

@@ -39,6 +39,8 @@ class Problem:
     unlabelled_counts : Tensor or None
         True class counts of the unlabelled set, shape ``[K]``; None when the truth is unknown. Only for schemes that call
         themselves oracles.
+    fingerprint : str
+        Identity of data and split; empty when nobody said.
     """
 
     num_classes: int
@@ -48,6 +50,7 @@ class Problem:
     steps_per_epoch: int
     feature_dim: int
     unlabelled_counts: Tensor | None = None
+    fingerprint: str = ""
 
     @property
     def prior(self) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
@@ -113,25 +113,19 @@ def fit(state: TrainingState, recorder: Recorder, folder: Path, bar: tqdm) -> No
         method.end_epoch(
             EpochEnd(epoch, state.done, lambda split: score(network, loader, split), lambda *extra: requests.append(extra))  # noqa: B023
         )
-        test, measured = evaluate(network, method, loader)
-        swept = sweep(network, method, loader, state.t)
-        recorder.end_epoch(
-            iteration=state.done,
-            scalars={
-                **means,
-                **measured,
-                "images_per_second": config.steps_per_epoch * state.images_per_step / (trained - began),
-                "seconds": time.perf_counter() - began,
-            },
-            sweep=(swept["label"], swept["accepted"]),
-            test=test,
-            logits=swept["logits"] if epoch in keep else None,
-            features=swept["features"] if epoch in keep else None,
-            series=method.series(),
-            snapshot=method.snapshot() if epoch in keep else None,
-        )
+        scalars = {**means, "images_per_second": config.steps_per_epoch * state.images_per_step / (trained - began)}
+        record: dict[str, Any] = {"series": method.series()}
+        if method.predicts:
+            test, measured = evaluate(network, method, loader)
+            swept = sweep(network, method, loader, state.t)
+            scalars |= measured
+            record |= {"test": test, "sweep": (swept["label"], swept["accepted"])}
+            if epoch in keep:
+                record |= {"logits": swept["logits"], "features": swept["features"], "snapshot": method.snapshot()}
+        recorder.end_epoch(iteration=state.done, scalars={**scalars, "seconds": time.perf_counter() - began}, **record)
         if requests:
             state.new_generation(*requests.pop())
         recorder.flush()  # a checkpoint never runs ahead of the log
         checkpoints.save(folder, state.state_dict())
-        bar.set_postfix({"mask": f"{means.get('mask_rate', math.nan):.2f}", "bal.acc": f"{measured['balanced_accuracy']:.3f}"})
+        shown = {"mask": scalars.get("mask_rate"), "bal.acc": scalars.get("balanced_accuracy")}
+        bar.set_postfix({name: f"{value:.3f}" for name, value in shown.items() if value is not None})

@@ -52,6 +52,7 @@ class Config:
     stream: bool = False
     # network and optimiser
     network: str = "wrn28_2"
+    init: str | None = None  # folder of a run whose backbone this one starts from
     optimizer: str = "sgd"
     lr: float = 0.03
     momentum: float = 0.9

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from pldebias.data import Images, ResidentLoader, make_augment
+from pldebias.data import Images, ResidentLoader, StreamLoader, make_augment
 from pldebias.nets import build_network
 from pldebias.schemes import Models, Problem
+from pldebias.training import checkpoints
 from pldebias.training.ema import EMA
+from pldebias.training.presets import ConfigError
 
 if TYPE_CHECKING:
     from pldebias.data import Dataset
     from pldebias.methods import Method
+    from pldebias.nets import Network
     from pldebias.training.presets import Config
 
 _GENERATION = 1009  # seeds of a new generation's network and streams are this far apart
@@ -23,14 +27,34 @@ _GENERATION = 1009  # seeds of a new generation's network and streams are this f
 
 def make_optimizer(network: torch.nn.Module, config: Config) -> torch.optim.Optimizer:
     """The preset's optimiser; one fused kernel updates all parameters."""
-    decayed = [p for p in network.parameters() if config.decay_norm or p.ndim > 1]
-    bare = [p for p in network.parameters() if not config.decay_norm and p.ndim <= 1]
+    trained = [p for p in network.parameters() if p.requires_grad]
+    decayed = [p for p in trained if config.decay_norm or p.ndim > 1]
+    bare = [p for p in trained if not config.decay_norm and p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": config.weight_decay}]
     if bare:
         groups.append({"params": bare, "weight_decay": 0.0})
     if config.optimizer == "adam":
         return torch.optim.Adam(groups, config.lr, fused=True)
     return torch.optim.SGD(groups, config.lr, momentum=config.momentum, nesterov=config.nesterov, fused=True)
+
+
+def load_backbone(network: Network, run: Path) -> None:
+    """Start from the backbone that another run ended with (the network that it evaluated).
+
+    Raises
+    ------
+    ConfigError
+        There is no checkpoint at `run`, or its backbone is another one; nothing is loaded silently in part.
+    """
+    saved = checkpoints.load(run / "checkpoints")
+    if saved is None:
+        raise ConfigError(f"init={str(run)!r} holds no checkpoint; give the folder of a run that was trained here (…/s0)")
+    theirs = {name.removeprefix("backbone."): value for name, value in saved[saved["evaluated"]].items() if name.startswith("backbone.")}
+    ours = network.backbone.state_dict()
+    different = [name for name in {*ours, *theirs} if name not in ours or name not in theirs or ours[name].shape != theirs[name].shape]
+    if different:
+        raise ConfigError(f"init={str(run)!r} was trained with another network ({len(different)} tensors differ, such as {min(different)})")
+    network.backbone.load_state_dict(theirs)
 
 
 def _with_labelled(dataset: Dataset, index: Tensor, labels: Tensor) -> Dataset:
@@ -71,6 +95,7 @@ class TrainingState:
             steps_per_epoch=config.steps_per_epoch,
             feature_dim=self.student.feature_dim,
             unlabelled_counts=dataset.unlabelled_counts,
+            fingerprint=dataset.fingerprint,
         )
         method.setup(self.problem).to(device)
         self.generator = torch.Generator(device).manual_seed(config.seed + 30_011)  # draws inside methods
@@ -83,12 +108,15 @@ class TrainingState:
             torch.manual_seed(seed)
             channels, classes = dataset.labelled.images.shape[1], len(dataset.class_names)
             student = build_network(config.network, channels, classes, self.method.heads, self.method.cosine)
+        if config.init:
+            load_backbone(student, Path(config.init))
+        student.backbone.requires_grad_(learner.trains_backbone)
         self.student = student.to(self.device, memory_format=torch.channels_last)
         self.student.bf16 = config.precision == "bf16"
         self.ema = EMA(self.student, config.ema, config.ema_mode)
         self.models = Models(self.student, self.ema.teacher)
         self.optimizer = make_optimizer(self.student, config)
-        self.loader = ResidentLoader(
+        self.loader = (StreamLoader if config.stream else ResidentLoader)(
             dataset if self.extra is None else _with_labelled(dataset, *self.extra),
             self.augment,
             batch_size=config.batch_size,
@@ -121,6 +149,7 @@ class TrainingState:
     def state_dict(self) -> dict[str, Any]:
         return {
             "done": self.done,
+            "evaluated": "teacher" if self.config.evaluate == "ema" else "student",
             "generation": [self.generation, self.generation_start],
             "extra": self.extra,
             "student": self.student.state_dict(),

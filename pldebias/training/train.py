@@ -53,6 +53,8 @@ def configure(method: str, data: str = "glyphs-lt", seed: int = 0, **overrides: 
         if overrides.get(name) not in (None, value):
             raise ConfigError(f"{method} needs {name}={value!r}, but {name}={overrides[name]!r} was asked for; drop one of them")
         config = replace(config, **{name: value})
+    if built.learner.requires_init and not config.init:
+        raise ConfigError(f"{learner} goes on from a finished run: give its folder as init=, such as runs/{data}/fixmatch/s{seed}")
     parts = {part.name for part in parse(method)}
     return replace(config, method=built.spelling, options={k: v for k, v in config.options.items() if k in parts}), built
 

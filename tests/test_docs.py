@@ -1,0 +1,86 @@
+"""The documentation holds: its example runs, its floors are those of the imports."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from pldebias import methods
+from pldebias.nets import Network
+from pldebias.schemes import Models, Problem
+
+ROOT = Path(__file__).parent.parent
+FLOORS = {
+    "data": 1, "nets": 1, "schemes": 1, "runs": 1, "metrics": 1, "learners": 2, "methods": 3, "analysis": 4, "training": 4,
+    "widgets": 5, "plots": 5, "cli": 6, "doctor": 6,
+}  # fmt: skip
+SAME_FLOOR = {("runs", "metrics"), ("widgets", "plots"), ("cli", "doctor")}
+
+
+def room(path: Path) -> str:
+    return path.relative_to(ROOT / "pldebias").parts[0].removesuffix(".py")
+
+
+def imported_rooms(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "pldebias":
+            rest = node.module.split(".")[1:]
+            found |= {rest[0]} if rest else {alias.name for alias in node.names if alias.name in FLOORS}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("pldebias.")}
+    return found
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "pldebias").rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT / "pldebias")))
+def test_rooms_import_only_from_floors_below(path):
+    here = room(path)
+    if here == "__init__":
+        return
+    for there in imported_rooms(path) - {here}:
+        assert FLOORS[there] < FLOORS[here] or (here, there) in SAME_FLOOR, f"{here} (floor {FLOORS[here]}) imports {there}"
+
+
+def test_the_example_method_works(monkeypatch):
+    """Run the page's code block as it is printed, register the class, and train a step with it."""
+    code = re.search(r"```python\n(.*?)```", (ROOT / "docs/adding-a-method.md").read_text(), re.S).group(1)
+    space = {}
+    exec(code, space)
+    cautious = space["Cautious"]
+    monkeypatch.setitem(methods.SCHEMES, "cautious", cautious)
+    problem = Problem(3, torch.tensor([9, 3, 1]), 32, 100, 10, 4)
+    method = methods.build_method("fixmatch(threshold=0.5)+cautious(strength=1)").setup(problem)
+    method.chain[0].frequency.copy_(torch.tensor([0.8, 0.1, 0.1]))
+
+    class Encoder(torch.nn.Module):
+        feature_dim = 4
+
+        def forward(self, x):
+            return x
+
+    network = Network(Encoder(), 3)
+    network.classifier.weight.data = 3 * torch.eye(3, 4)
+
+    class Batch:
+        labelled, y, index = {"weak": torch.eye(3, 4)}, torch.arange(3), torch.arange(3)
+        unlabelled = {"weak": torch.eye(3, 4), "strong": torch.eye(3, 4)}  # noqa: RUF012
+
+    losses, step = method.losses(Models(network, network), Batch, torch.tensor(0))
+    assert torch.isfinite(sum(losses.values()))
+    assert step.label.tolist() == [0, 1, 2]
+    assert step.mask.tolist() == [0, 1, 1]  # the frequent class would need confidence 1
+    assert method.series()["cautious/frequency"].shape == (3,)
+
+
+def test_every_registered_part_is_documented():
+    text = (ROOT / "docs/methods.md").read_text()
+    missing = [name for name in (*methods.LEARNERS, *methods.SCHEMES) if f"`{name}`" not in text]
+    assert not missing
+
+
+def test_links_between_pages_lead_somewhere():
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
