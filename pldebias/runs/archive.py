@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -206,7 +205,3 @@ class Archive:
                     progress.dropped[epoch] = f"{name}/{chunk} is {state}"
         for epoch in progress.dropped:
             progress.done[epoch] = False
-
-    @cached_property
-    def local(self) -> bool:
-        return self.fs is None

@@ -36,14 +36,14 @@ class Run:
         Epochs that were recorded but are damaged on disk, with the reason; they are left out everywhere. Key -1: all of them.
     """
 
-    def __init__(self, address):
-        self._archive = Archive(address)
+    def __init__(self, address, check: bool = True):
+        self._archive, self._check = Archive(address), check
         self.path: str = self._archive.address.rstrip("/")
         self._load()
 
     def _load(self) -> None:
         self.attrs: dict = self._archive.attrs
-        self._progress = self._archive.progress()
+        self._progress = self._archive.progress(self._check)
         self.dropped = self._progress.dropped
         self._cubes: dict[str, np.ndarray] = {}
 

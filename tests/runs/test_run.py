@@ -103,6 +103,7 @@ def test_a_run_in_the_making(tmp_path, world):
         recorder.flush()
         assert len(run.confusion()) == 2
         assert run.refresh().epochs.tolist() == [0, 1, 2, 3] and run.snapshots.tolist() == [3]
+        assert len(run.confusion()) == 4
         np.testing.assert_array_equal(run.confusion()[:2], first)
         assert len(run.scalars) == 4 and run.scalars[:2].equals(table)
     assert not run.refresh().finished
@@ -198,6 +199,7 @@ def test_catalogue(tmp_path, world, recorded):
     assert "zarr.json is damaged" in table.problem["broken"] and "epoch 4: test/c.4.0.0 is missing" in table.problem["damaged/run"]
     assert table.problem[["glyphs/run", "glyphs/short", "new"]].isna().all()
     assert table["config.lr"]["glyphs/short"] == 0.1 and table["config.net.width"]["glyphs/short"] == 2
+    assert catalogue(root, check=False).epochs.tolist() == [0, 5, 5, 2, 0]  # takes the damaged run's word for it
     run = open_run(recorded)
     assert table["final.test_accuracy"]["glyphs/run"] == run.scalars["test_accuracy"].iloc[-1]
     assert table["median20.test_accuracy"]["glyphs/run"] == run.scalars["test_accuracy"].median()

@@ -1,0 +1,142 @@
+"""What recording costs a training, and how fast a run opens: ``python -m benchmarks.recording``.
+
+One thread. Times are medians, with the slowest in brackets. "Share of training" is the wall time that recording adds: the same work
+(a matrix product per step that keeps the processor busy) with a recorder and without, alternating, medians of the repeats.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pldebias.runs import Recorder, catalogue, open_run
+
+
+def clock(function, repeats: int) -> list[float]:
+    """Milliseconds of each call."""
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        function()
+        times.append(1000 * (time.perf_counter() - start))
+    return times
+
+
+def row(what: str, times: list[float], note: str = "") -> None:
+    print(f"| {what} | {statistics.median(times):.3f} ({max(times):.3f}) | {note} |")
+
+
+def outputs(n: int, k: int, d: int) -> dict:
+    logits = torch.randn(n, k).half().float()
+    return {"label": logits.argmax(1), "accepted": logits.amax(1) > 2, "logits": logits, "features": torch.randn(n, d)}
+
+
+def train(
+    path: Path | None, n: int, k: int, d: int, epochs: int, steps: int, step_ms: float, snapshots: set[int]
+) -> tuple[float, list[float]]:
+    """Seconds of a training that does nothing but keep the processor busy, and the milliseconds of every end_epoch."""
+    torch.manual_seed(0)
+    made, test = outputs(n, k, d), torch.randint(0, k, (2, 1000))
+    batch = [(torch.randint(0, n, (128,)), torch.randint(0, k, (128,)), torch.rand(128) > 0.5) for _ in range(steps)]
+    a = torch.randn(256, 256)
+    products = max(1, round(step_ms / statistics.median(clock(lambda: torch.mm(a, a), 50))))
+    recorder = None
+    if path is not None:
+        recorder = Recorder(
+            path, np.arange(n) % k, range(k, 0, -1), [f"class {i}" for i in range(k)], num_epochs=epochs, snapshots=snapshots
+        )
+    ends, start = [], time.perf_counter()
+    for epoch in range(epochs):
+        for step in batch:
+            for _ in range(products):
+                torch.mm(a, a)
+            if recorder is not None:
+                recorder.update(*step)
+        if recorder is not None:
+            begin = time.perf_counter()
+            outs = {"logits": made["logits"], "features": made["features"]} if epoch in snapshots else {}
+            recorder.end_epoch(
+                iteration=(epoch + 1) * steps,
+                scalars={f"scalar {i}": float(i) for i in range(15)},
+                sweep=(made["label"], made["accepted"]),
+                test=(test[0], test[1]),
+                series={f"scheme/{name}": torch.rand(k) for name in ("prior", "threshold")},
+                **outs,
+            )
+            recorder.flush()  # as training does, so that a checkpoint never runs ahead of the log
+            ends.append(1000 * (time.perf_counter() - begin))
+    if recorder is not None:
+        recorder.close()
+    return time.perf_counter() - start, ends
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=50)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        print("| what | ms: median (slowest) | note |\n|---|---|---|")
+        n, k, d = 6461, 10, 64
+        recorder = Recorder(root / "update", np.arange(n) % k, [1] * k, "abcdefghij")
+        step = torch.randint(0, n, (128,)), torch.randint(0, k, (128,)), torch.rand(128) > 0.5
+        row("update", clock(lambda: recorder.update(*step), 2000), "M = 128")
+        made = outputs(n, k, d)
+        flush = recorder.flush
+        ends = []
+        for _ in range(50):
+            ends += clock(lambda: recorder.end_epoch(sweep=(made["label"], made["accepted"])), 1)
+            time.sleep(0.02)  # an epoch lasts longer than writing it
+        row("end_epoch, calling thread", ends, f"N = {n}, K = {k}")
+        flush()
+        shots = {"logits": made["logits"], "features": made["features"]}
+        for what, more in (("end_epoch + flush", {}), ("the same with logits and features", shots)):
+            row(
+                what,
+                clock(lambda more=more: (recorder.end_epoch(sweep=(made["label"], made["accepted"]), **more), flush()), 30),
+                f"N = {n}, K = {k}, D = {d}",
+            )
+        recorder.close()
+
+        snapshots = set(np.linspace(0, arguments.epochs - 1, 10).astype(int).tolist())
+        bare, full, ends = [], [], []
+        for i in range(arguments.repeats):
+            options = {"n": n, "k": k, "d": d, "epochs": arguments.epochs, "steps": 40, "step_ms": 10.0, "snapshots": snapshots}
+            bare.append(train(None, **options)[0])
+            seconds, times = train(root / f"share{i}", **options)
+            full.append(seconds)
+            ends += times
+        row("end_epoch + flush in a training", ends, f"sum of one training {sum(ends) / arguments.repeats:.0f} ms")
+        added = 100 * sum(ends) / arguments.repeats / 1000 / statistics.median(full)
+        wall = 100 * (statistics.median(full) / statistics.median(bare) - 1)
+        print(f"| share of training | {added:.2f} % | {arguments.epochs} epochs of 40 steps of 10 ms; end_epoch + flush over wall time |")
+        both = f"{statistics.median(full):.2f} s over {statistics.median(bare):.2f} s"
+        print(f"| wall time with recorder over without | {wall:+.2f} % | {both} |")
+
+        n = 10_000
+        label = np.random.default_rng(0).integers(0, k, (2, n))
+        for name, classes in (("open10", 10), ("open100", 100)):
+            label = np.random.default_rng(0).integers(0, classes, (2, n))
+            with Recorder(root / name, label[1], [1] * classes, [str(i) for i in range(classes)], num_epochs=500) as recorder:
+                index = np.arange(n)
+                for e in range(500):
+                    recorder.update(index, label[0], label[0] < 5)
+                    recorder.end_epoch(sweep=(label[0], label[0] < 5), test=(label[1], label[0]), scalars={"loss": e, "test_accuracy": e})
+            size = sum(path.stat().st_size for path in (root / name).rglob("*") if path.is_file()) / 1e6
+            note = f"500 epochs x {n} samples, K = {classes}, {size:.1f} MB"
+            row("open_run + one matrix", clock(lambda name=name: open_run(root / name).confusion(epoch=250), 20), note)
+            row("open_run + all matrices of one kind", clock(lambda name=name: open_run(root / name).confusion(), 5), note)
+            row("open_run + history of all epochs", clock(lambda name=name: open_run(root / name).history(), 3), note)
+        runs = len(list(root.iterdir()))
+        row(f"catalogue of {runs} runs", clock(lambda: catalogue(root), 5), "two of 500 epochs")
+        row("the same without looking at chunks", clock(lambda: catalogue(root, check=False), 5), "check=False")
+
+
+if __name__ == "__main__":
+    main()
