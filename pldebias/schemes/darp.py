@@ -188,10 +188,12 @@ class DARP(Scheme):
         self.register_buffer("estimates", torch.zeros((), dtype=torch.int64))
         self.register_buffer("table", torch.full((rows, classes), 1 / classes))  # latest prediction of every sample
         self.register_buffer("refined", torch.full((rows, classes), 1 / classes))
+        self.register_buffer("ready", torch.tensor(self.compat == "official"))  # whether there is something refined to return
 
     def _refine(self) -> None:
         solver = "newton" if self.compat == "exact" else "secant"
         self.refined.copy_(refine(self.table, self.counts, self.alpha, self.rounds, solver))
+        self.ready.fill_(True)
 
     def blend(self, probs: Tensor, step: Step) -> Tensor:
         if step.batch is None:  # a sweep, or what-if: the whole set is at hand
@@ -200,7 +202,7 @@ class DARP(Scheme):
         self.table.index_copy_(0, step.index, probs.to(self.table.dtype))
         if self.compat == "official" and int(step.t) >= self.first and (int(step.t) + 1) % self.period == 0:
             self._refine()
-        return torch.where(step.t >= self.first, self.refined[step.index].to(probs.dtype), probs)
+        return torch.where(self.ready & (step.t >= self.first), self.refined[step.index].to(probs.dtype), probs)
 
     def after_step(self, done: int) -> None:
         if self.compat == "exact" and done >= self.first and (done - self.first) % self.period == 0:
