@@ -1,5 +1,11 @@
 """One contract for every method: a new one adds its row to `TABLE`."""
 
+import atexit
+import shutil
+import tempfile
+from functools import cache
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -8,6 +14,7 @@ from torch._subclasses import FakeTensorMode
 from pldebias.data import Batch
 from pldebias.methods import LEARNERS, SCHEMES, MethodError, build_method, parse, slug
 from pldebias.nets import Network
+from pldebias.runs import Recorder
 from pldebias.schemes import Models, Problem
 
 B, M, D, N = 12, 20, 16, 64
@@ -37,6 +44,10 @@ TABLE = [
     Row("supervised", labels=False),
     Row("supervised(augment=strong)", labels=False),
     Row("supervised+la", labels=False),
+    Row("crt", labels=False),
+    Row("rotation", labels=False),
+    Row("moco(queue=50)", labels=False),
+    Row("selftraining(base='BASE')", equivariant=False),  # BASE: a run recorded for the test, whose labels keep their names
     Row("fixmatch"),
     Row("usadtm(start=0,threshold=0.1)"),
     Row("fixmatch+la"),
@@ -100,12 +111,25 @@ class Encoder(nn.Module):
         return self.layer(x.flatten(1)).relu()
 
 
+@cache
+def base_run(classes):
+    """A finished run over N samples, whose pseudo-labels a second stage learns."""
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder)
+    path = Path(folder) / "base"
+    labels = torch.arange(N) % classes
+    with Recorder(path, labels, [1] * classes, [str(k) for k in range(classes)], num_epochs=1) as recorder:
+        recorder.end_epoch(sweep=(labels, torch.ones(N)))
+    return str(path)
+
+
 def make(row, classes=10, dtype=torch.float32):
     """A method, its networks and a few batches; everything follows from one seed."""
     torch.manual_seed(0)
     counts = torch.linspace(50, 5, classes).long()
     problem = Problem(classes, counts, N, 200, 10, D, torch.linspace(40, 4, classes).long())
-    method = build_method(row.method, {"fixmatch": {"threshold": 0.3 if classes == 10 else 2 / classes}}).setup(problem)
+    spelling = row.method.replace("BASE", base_run(classes))
+    method = build_method(spelling, {"fixmatch": {"threshold": 0.3 if classes == 10 else 2 / classes}}).setup(problem)
     student = Network(Encoder(), classes, method.heads).to(dtype)
     student.classifier.weight.data *= 5
     teacher = Network(Encoder(), classes, method.heads).to(dtype)
