@@ -109,9 +109,12 @@ def _split(spec: SplitSpec, source: Source, seed: int) -> dict[str, Images]:
     else:
         positions = longtail.split_usb(labels, n, m, validation=spec.validation, seed=seed)
     labelled, unlabelled, validation = (_take(source.images, source.labels, p) for p in positions)
+    for part in (labelled, unlabelled, validation):
+        part.index = part.index if source.positions is None else source.positions[part.index]
     if not shared:
         unlabelled = _own_unlabelled(spec, source, order, seed)
-    test = Images(source.test_images, source.test_labels, torch.arange(len(source.test_labels)))
+    test_index = torch.arange(len(source.test_labels)) if source.test_positions is None else source.test_positions
+    test = Images(source.test_images, source.test_labels, test_index)
     return {"labelled": labelled, "unlabelled": unlabelled, "validation": validation, "test": test}
 
 

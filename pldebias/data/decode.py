@@ -55,13 +55,17 @@ def decode(data: bytes, where: str, channels: int, size: int | None = None) -> T
 
 def _fast_jpeg(data: bytes, channels: int) -> Tensor | None:
     """torchvision's decoder: the pixels of Pillow in a third of the time; None where it cannot, so that Pillow tries (and reports)."""
-    from torchvision.io import ImageReadMode, decode_jpeg
-
-    mode = ImageReadMode.GRAY if channels == 1 else ImageReadMode.RGB
     try:
-        return decode_jpeg(torch.frombuffer(bytearray(data), dtype=torch.uint8), mode=mode)
-    except RuntimeError:
+        from torchvision.io import ImageReadMode, decode_jpeg
+    except ImportError:  # torchvision announces that its decoders will go
         return None
+    mode = ImageReadMode.GRAY if channels == 1 else ImageReadMode.RGB
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        try:
+            return decode_jpeg(torch.frombuffer(bytearray(data), dtype=torch.uint8), mode=mode)
+        except RuntimeError:
+            return None
 
 
 def probe(samples: Iterable[tuple[bytes, str]]) -> int:

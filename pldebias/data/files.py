@@ -29,6 +29,7 @@ class Part:
     images: Tensor | LazyImages
     labels: Tensor
     content: str
+    positions: Tensor | None = None  # in the list of files or rows; None where nothing was cut off
 
 
 def load_imagefolder(path: str, root: Path, image_size: int | None, progress: bool) -> tuple[dict[str, Part], tuple[str, ...]]:
@@ -252,6 +253,6 @@ def cut_test(part: Part, num_classes: int) -> tuple[Part, Part]:
 
     def take(index: Tensor) -> Part:
         images = part.images[index] if isinstance(part.images, Tensor) else part.images.select(index)
-        return Part(images, part.labels[index], part.content)
+        return Part(images, part.labels[index], part.content, index)
 
     return take(rest), take(chosen)

@@ -80,7 +80,7 @@ class IndexStream:
 
     def take(self, count: int) -> Tensor:
         """The next `count` positions, int64 ``[count]``."""
-        parts = []
+        parts = [self.chunk[:0]] if count == 0 else []
         while count:
             if self.position == self.n:
                 self._refill()
@@ -204,7 +204,7 @@ class ResidentLoader:
             ours, theirs = view in self.labelled_views, view in self.unlabelled_views and len(index) > 0
             # A view wanted of both is cut in one go.
             stack = torch.cat([images, others]) if ours and theirs else images if ours else others
-            out = self.augment(stack, base_view(view), self.generator)
+            out = self.augment(stack, base_view(view) if len(stack) else "identity", self.generator)
             if ours:
                 labelled[view] = out[: len(images)]
             if view in self.unlabelled_views:

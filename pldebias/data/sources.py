@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +87,8 @@ class Source:
         An unlabelled set of its own; labels -1 where unknown.
     content : str
         Changes when the images change; only for sources too large to hash.
+    positions, test_positions : Tensor or None
+        Where the images stand in the user's files, int64 ``[N]``, if that is not their order here.
     """
 
     images: Tensor
@@ -99,7 +101,9 @@ class Source:
     order: tuple[int, ...]
     extra_images: Tensor | None = None
     extra_labels: Tensor | None = None
-    content: str = field(default="")
+    content: str = ""
+    positions: Tensor | None = None
+    test_positions: Tensor | None = None
 
 
 def data_root(root: str | os.PathLike | None) -> Path:
@@ -177,10 +181,22 @@ def _load_files(kind: str, path: str, root: Path, image_size: int | None, progre
     if len(set(shapes.values())) > 1:
         raise DataError(f"{kind}:{path}: images of different shapes ({shapes}): give image_size, and store all as grey or all as RGB")
     train, test, extra = parts["train"], parts["test"], parts.get("unlabelled")
+    mean, std = _measure(train.images)
     return Source(
-        train.images, train.labels, test.images, test.labels, names, *_measure(train.images), tuple(range(len(names))),
-        extra and extra.images, extra and extra.labels, "".join(p.content for p in parts.values()),
-    )  # fmt: skip
+        images=train.images,
+        labels=train.labels,
+        test_images=test.images,
+        test_labels=test.labels,
+        class_names=names,
+        mean=mean,
+        std=std,
+        order=tuple(range(len(names))),
+        extra_images=extra and extra.images,
+        extra_labels=extra and extra.labels,
+        content="".join(p.content for p in parts.values()),
+        positions=train.positions,
+        test_positions=test.positions,
+    )
 
 
 def _measure(images, sample: int = 4096) -> tuple[tuple[float, ...], tuple[float, ...]]:
