@@ -187,6 +187,10 @@ class ResidentLoader:
             raise DataError("these images are too many for memory and stay on disk: use StreamLoader, which takes the same arguments")
         self.labelled = self.dataset.labelled.images.to(self.device)
         self.unlabelled = self.dataset.unlabelled.images.to(self.device)
+        self._resident = {
+            "labelled": (self.labelled, self.labels),
+            "unlabelled": (self.unlabelled, self.dataset.unlabelled.labels.to(self.device)),
+        }  # other sets join when they are first asked for
 
     def next(self) -> Batch:
         """The next batch; the stream never ends."""
@@ -221,11 +225,11 @@ class ResidentLoader:
         batch : int, default 1024
             Images at a time.
         """
-        part = self.part(split)
-        for start in range(0, len(part), batch):
-            positions = torch.arange(start, min(start + batch, len(part)))
-            images = part.images[positions].to(self.device, non_blocking=True)
-            yield self.augment(images, "identity"), part.labels[positions].to(self.device, non_blocking=True)
+        if split not in self._resident:
+            part = self.part(split)
+            self._resident[split] = part.images.to(self.device), part.labels.to(self.device)
+        for images, labels in zip(*(t.split(batch) for t in self._resident[split]), strict=True):
+            yield self.augment(images, "identity"), labels
 
     def part(self, split: str) -> Images:
         """The images of a split, or a `DataError` that names the splits there are."""

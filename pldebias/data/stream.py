@@ -28,6 +28,16 @@ class _Reader(TorchDataset):
         return self.labelled[i], i, self.unlabelled[j], j
 
 
+class _Images(TorchDataset):
+    """One item is the uint8 images at the requested positions."""
+
+    def __init__(self, images):
+        self.images = images
+
+    def __getitem__(self, positions: Tensor) -> Tensor:
+        return self.images[positions]
+
+
 class _Requests:
     """The endless sequence of positions, ahead of what has been consumed."""
 
@@ -76,12 +86,14 @@ class StreamLoader(ResidentLoader):
     def _start(self) -> Iterator:
         sizes = (self.batch_size, self.unlabelled_batch_size)
         ahead = _Requests(self.labelled_stream.fork(), self.unlabelled_stream.fork(), sizes)
+        return iter(self._loader(_Reader(self.labelled, self.unlabelled), ahead))
+
+    def _loader(self, reader: TorchDataset, sampler) -> DataLoader:
         options = {"prefetch_factor": self.prefetch, "worker_init_fn": _one_thread} if self.workers else {}
-        loader = DataLoader(
-            _Reader(self.labelled, self.unlabelled), sampler=ahead, batch_size=None, num_workers=self.workers,
+        return DataLoader(
+            reader, sampler=sampler, batch_size=None, num_workers=self.workers,
             pin_memory=self.device.type == "cuda", generator=torch.Generator(), **options,
         )  # fmt: skip
-        return iter(loader)
 
     def next(self) -> Batch:
         """The next batch; waits for a worker if none is ready."""
@@ -93,6 +105,14 @@ class StreamLoader(ResidentLoader):
         self.unlabelled_stream.take(self.unlabelled_batch_size)
         images, i, others, j = (t.to(self.device, non_blocking=True) for t in (images, i, others, j))
         return self._views(images, i, others, j)
+
+    def clean(self, split: str, batch: int = 1024) -> Iterator[tuple[Tensor, Tensor]]:
+        """As `ResidentLoader.clean`, read by workers of its own."""
+        part = self.part(split)
+        chunks = torch.arange(len(part)).split(batch)
+        for positions, images in zip(chunks, self._loader(_Images(part.images), chunks), strict=True):
+            labels = part.labels[positions].to(self.device, non_blocking=True)
+            yield self.augment(images.to(self.device, non_blocking=True), "identity"), labels
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue with the very batch that would have come next when `state_dict` was taken."""

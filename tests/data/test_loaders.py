@@ -128,8 +128,10 @@ def test_stream_equals_resident_and_resumes(dataset, policy, workers):
 
 
 @pytest.mark.parametrize("split", ["labelled", "unlabelled", "test", "holdout"])
-def test_clean_passes(dataset, policy, split):
-    loader = ResidentLoader(dataset, policy, batch_size=8, mu=2)
+@pytest.mark.parametrize("workers", [None, 0, 2])
+def test_clean_passes(dataset, policy, split, workers):
+    kwargs = {"batch_size": 8, "mu": 2}
+    loader = ResidentLoader(dataset, policy, **kwargs) if workers is None else StreamLoader(dataset, policy, workers=workers, **kwargs)
     part = getattr(dataset, split)
     before = loader.state_dict()
     images, labels = (torch.cat(x) for x in zip(*loader.clean(split, batch=37), strict=True))

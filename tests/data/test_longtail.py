@@ -47,6 +47,7 @@ def test_published_totals(n1, gamma, k, total):
     assert sum(class_counts(n1, gamma, k)) == total
 
 
+@settings(deadline=None)
 @given(st.integers(1, 10000), st.floats(1, 1000), st.integers(1, 200))
 def test_class_counts_fall_from_head_to_tail(head, gamma, k):
     counts = class_counts(head, gamma, k)
@@ -112,7 +113,7 @@ def test_usb_split(golden, dataset):
         assert np.array_equal(np.concatenate([labelled, unlabelled]) if include else unlabelled, arrays[f"{key}_ulb_idx"]), key
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.integers(2, 6), st.integers(1, 20), st.integers(0, 20), st.integers(0, 5), st.booleans(), st.integers(0, 2**31), st.booleans())
 def test_splits_are_disjoint_and_as_planned(k, n1, m1, validation, reverse, seed, usb):
     rng = np.random.RandomState(seed)
