@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def learning_status(counts: Tensor, unset: Tensor | float) -> Tensor:
-    """How well each class is learned, beta: its count over the largest one, that of the unset samples included (eq. 6, 11).
+    """How well each class is learned, beta: its count over the largest one, that of the unset samples included.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def learning_status(counts: Tensor, unset: Tensor | float) -> Tensor:
 
 
 def flexible_threshold(threshold: float, beta: Tensor) -> Tensor:
-    """Thresholds ``threshold * beta / (2 - beta)`` (convex mapping, eq. 12), shape as `beta`."""
+    """Thresholds ``threshold * beta / (2 - beta)`` (convex mapping), shape as `beta`."""
     return threshold * beta / (2 - beta)
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def adaptive_threshold(confidence: Tensor, class_mean: Tensor) -> Tensor:
-    """Self-adaptive thresholds ``confidence * class_mean / max(class_mean)`` (eq. 8); scalar and ``[K]`` to ``[K]``."""
+    """Self-adaptive thresholds ``confidence * class_mean / max(class_mean)``; scalar and ``[K]`` to ``[K]``."""
     return confidence * class_mean / class_mean.max()
 
 
@@ -30,7 +30,7 @@ def _balance(probs: Tensor, histogram: Tensor) -> Tensor:
 
 
 def fairness(strong: Tensor, mask: Tensor, class_mean: Tensor, histogram: Tensor) -> Tensor:
-    """Self-adaptive fairness loss ``sum_k a_k log b_k`` (eq. 12).
+    """Self-adaptive fairness loss ``sum_k a_k log b_k``.
 
     a is the running mean prediction over its running histogram, b the same of the accepted strong views of this batch, both normalised.
 

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 def sharpen(probs: Tensor, T: float) -> Tensor:
-    """Sharpened probabilities ``p^(1/T)``, rows normalised (eq. 7); ``[N, K]`` to ``[N, K]``."""
+    """Sharpened probabilities ``p^(1/T)``, rows normalised; ``[N, K]`` to ``[N, K]``."""
     powers = probs ** (1 / T)
     return powers / powers.sum(1, keepdim=True)
 
 
 def mixing_factor(alpha: float, device: torch.device, generator: torch.Generator | None = None) -> Tensor:
-    """A draw of ``max(x, 1 - x)`` with x from Beta(alpha, alpha) (eq. 8, 9), a scalar on the device.
+    """A draw of ``max(x, 1 - x)`` with x from Beta(alpha, alpha), a scalar on the device.
 
     Exact for every alpha > 0, without rejection and without waiting for the device: Ulrich's formula gives Beta(alpha + 1, alpha + 1)
     from two uniforms, and a Gamma(alpha) variate is a Gamma(alpha + 1) variate times ``u^(1/alpha)``.

@@ -35,7 +35,7 @@ def turn(images: Tensor, turns: Tensor) -> Tensor:
 
 
 def contrastive_loss(query: Tensor, key: Tensor, queue: Tensor, temperature: float) -> Tensor:
-    """InfoNCE of queries against their own key and a queue of others (He et al., eq. 1).
+    """InfoNCE of queries against their own key and a queue of others (He et al.).
 
     Parameters
     ----------

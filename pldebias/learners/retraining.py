@@ -44,7 +44,7 @@ class SelfTraining(Learner):
     """Train on labelled images and on the pseudo-labels that a finished run gives to the unlabelled ones.
 
     The labels are those of the base run's last sweep: hard, of all samples whatever their confidence, made once. The paper's loss weighs
-    them by omega (eq. 1); the official code joins both sets in one stream of batches, which is omega = 1 for equal shares.
+    them by omega; the official code joins both sets in one stream of batches, which is omega = 1 for equal shares.
 
     Parameters
     ----------

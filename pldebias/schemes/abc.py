@@ -19,7 +19,7 @@ from pldebias.schemes.base import Problem, Scheme, Step
 
 
 def keep_rates(counts: Tensor) -> Tensor:
-    """Probability of keeping a sample of each class, smallest count over its own (eq. 2); shape ``[K]``.
+    """Probability of keeping a sample of each class, smallest count over its own; shape ``[K]``.
 
     A class without a sample counts as the smallest one that has some.
     """
@@ -29,7 +29,7 @@ def keep_rates(counts: Tensor) -> Tensor:
 
 
 def gradual_rates(rates: Tensor, progress: Tensor | float) -> Tensor:
-    """Keeping probability of unlabelled samples, from 1 at `progress` 0 to `rates` at 1 (eq. 5); shape ``[K]``."""
+    """Keeping probability of unlabelled samples, from 1 at `progress` 0 to `rates` at 1; shape ``[K]``."""
     return 1 - progress * (1 - rates)
 
 

@@ -15,7 +15,7 @@ from pldebias.schemes.base import Problem, Scheme, Step
 
 
 def debias(logits: Tensor, bias: Tensor) -> Tensor:
-    """Debiased logits, ``logits - bias`` (eq. 4); ``[N, K]``, ``[K]`` to ``[N, K]``."""
+    """Debiased logits, ``logits - bias``; ``[N, K]``, ``[K]`` to ``[N, K]``."""
     return logits - bias
 
 

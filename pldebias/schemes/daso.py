@@ -17,7 +17,7 @@ from pldebias.schemes.queue import FeatureQueue, cosine
 
 
 def semantic_probs(features: Tensor, prototypes: Tensor, temperature: float) -> Tensor:
-    """Semantic pseudo-label, ``softmax(cos(features, prototypes) / temperature)`` (eq. 2).
+    """Semantic pseudo-label, ``softmax(cos(features, prototypes) / temperature)``.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def semantic_probs(features: Tensor, prototypes: Tensor, temperature: float) -> 
 
 
 def blend_weights(class_dist: Tensor, T: float) -> Tensor:
-    """Weight of the semantic pseudo-label for each linearly predicted class (eq. 4): ``m^(1/T)``, scaled to a maximum of 1.
+    """Weight of the semantic pseudo-label for each linearly predicted class: ``m^(1/T)``, scaled to a maximum of 1.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def blend_weights(class_dist: Tensor, T: float) -> Tensor:
 
 
 def blend(probs: Tensor, semantic: Tensor, class_dist: Tensor, T: float) -> Tensor:
-    """Blended pseudo-label ``(1 - v_k) p + v_k q`` with ``k = argmax p`` (eq. 3); shapes ``[N, K]``, ``[N, K]``, ``[K]``."""
+    """Blended pseudo-label ``(1 - v_k) p + v_k q`` with ``k = argmax p``; shapes ``[N, K]``, ``[N, K]``, ``[K]``."""
     weight = blend_weights(class_dist, T)[probs.argmax(1)][:, None]
     return (1 - weight) * probs + weight * semantic
 

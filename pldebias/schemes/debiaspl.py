@@ -17,7 +17,7 @@ from pldebias.schemes.la import adjust, posthoc
 
 
 def update_prior(prior: Tensor, probs: Tensor, momentum: float) -> Tensor:
-    """Running mean of the predictions, ``momentum * prior + (1 - momentum) * mean(probs)`` (eq. 4).
+    """Running mean of the predictions, ``momentum * prior + (1 - momentum) * mean(probs)``.
 
     Parameters
     ----------
@@ -32,12 +32,12 @@ def update_prior(prior: Tensor, probs: Tensor, momentum: float) -> Tensor:
 
 
 def debias(logits: Tensor, prior: Tensor, tau: float) -> Tensor:
-    """Counterfactually debiased logits, ``logits - tau * log(prior)`` (eq. 3); ``[N, K]``, ``[K]`` to ``[N, K]``."""
+    """Counterfactually debiased logits, ``logits - tau * log(prior)``; ``[N, K]``, ``[K]`` to ``[N, K]``."""
     return posthoc(logits, prior, tau)
 
 
 def margin(logits: Tensor, prior: Tensor, tau: float) -> Tensor:
-    """Logits of the adaptive-margin loss, ``logits + tau * log(prior)`` (eq. 5); ``[N, K]``, ``[K]`` to ``[N, K]``."""
+    """Logits of the adaptive-margin loss, ``logits + tau * log(prior)``; ``[N, K]``, ``[K]`` to ``[N, K]``."""
     return adjust(logits, prior, tau)
 
 

@@ -16,7 +16,7 @@ from pldebias.schemes.debiaspl import update_prior
 
 
 def effective_weights(counts: Tensor, beta: float | None = None) -> Tensor:
-    """Class weights ``(1 - beta) / (1 - beta^n_k)``, scaled to the sum K (Cui et al., eq. 2).
+    """Class weights ``(1 - beta) / (1 - beta^n_k)``, scaled to the sum K (Cui et al.).
 
     Parameters
     ----------
