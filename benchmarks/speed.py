@@ -1,0 +1,245 @@
+"""The package's training step, iteration and evaluation against the conventional loop of `benchmarks.conventional`.
+
+    python -m benchmarks.speed [--network wrn28_2] [--batch 64] [--mu 2] [--precision fp32 bf16] [--device cpu] [--threads 1] [--rounds 5]
+
+Both do the same mathematics on random pictures of CIFAR's size; contenders take turns in every round, and the figures are medians over
+the rounds with the smallest and the largest behind them. The ratio is taken round by round. The conventional loop is float32 in the
+default layout with torch's default settings (on CUDA these let convolutions use TF32); ours is channels last and as precise as
+``--precision`` says, by default bfloat16 where the processor has it.
+
+On a CPU, `--clock cpu` measures processor time: use it where others compete for the machine. The conventional iteration cuts its images
+in the training process there (``--workers 0``), since workers would only take the step's own cores; on CUDA it has eight workers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+from collections.abc import Callable
+from itertools import islice
+from typing import Any
+
+import torch
+
+from benchmarks import conventional
+from benchmarks.augment import MEAN, STD, photographs
+from benchmarks.timing import CLOCKS, alternate, counting, machine, native_bf16, print_machine, spread, table
+from pldebias.data import Batch, Dataset, Images, SplitSpec
+from pldebias.methods import build_method
+from pldebias.nets import build_network
+from pldebias.training.evaluate import score
+from pldebias.training.loop import train_step
+from pldebias.training.presets import PRECISIONS, resolve
+from pldebias.training.state import TrainingState
+from pldebias.training.train import machine as training_machine
+
+CLASSES = 10
+EMA_UPDATES = 20  # a turn: one is too short for a clock
+
+
+def pictures(labelled: int, unlabelled: int, test: int) -> Dataset:
+    """Random pictures of 32 x 32 pixels with random labels."""
+    generator, parts = torch.Generator().manual_seed(1), []
+    for n in (labelled, unlabelled, test):
+        parts.append(Images(photographs(n), torch.randint(0, CLASSES, (n,), generator=generator), torch.arange(n)))
+    counts = [torch.bincount(part.labels, minlength=CLASSES) for part in parts]
+    names = tuple(f"class {k}" for k in range(CLASSES))
+    return Dataset(SplitSpec(), 0, *parts, None, None, names, MEAN, STD, "random pictures", *counts[:2])
+
+
+class Fixed:
+    """In a loader's place: the same batch every time, so that a step is measured without its data pipeline."""
+
+    def __init__(self, batch: Batch):
+        self.batch = batch
+
+    def next(self) -> Batch:
+        return self.batch
+
+
+class Ours:
+    """The package's own training of FixMatch, ready to step."""
+
+    def __init__(self, options: argparse.Namespace, data: Dataset, precision: str):
+        config = resolve("fixmatch", "cifar10-lt", network=options.network, batch_size=options.batch, mu=options.mu, precision=precision)
+        self.state = TrainingState(config, build_method("fixmatch"), data, torch.device(options.device))
+        self.loader = self.state.loader
+        self.batch = self.loader.next()
+
+    def steps(self, count: int, pipeline: bool) -> None:
+        """`count` optimiser steps, on new batches of the data pipeline or on the same one."""
+        self.state.loader = self.loader if pipeline else Fixed(self.batch)
+        with training_machine(self.state.config, self.state.device):
+            for _ in range(count):
+                train_step(self.state)
+
+    def evaluate(self) -> None:
+        """One pass of the teacher over the test images."""
+        with training_machine(self.state.config, self.state.device):
+            score(self.state.ema.teacher, self.loader, "test")
+
+
+class Theirs:
+    """The conventional training of FixMatch, ready to step."""
+
+    def __init__(self, options: argparse.Namespace, data: Dataset, batch: Batch):
+        self.device, self.workers = torch.device(options.device), options.workers
+        self.trainer = conventional.Trainer(build_network(options.network, 3, CLASSES).to(self.device))
+        x, weak, strong = (t.contiguous() for t in (batch.labelled["weak"], batch.unlabelled["weak"], batch.unlabelled["strong"]))
+        self.batch = conventional.Views(x, batch.y, weak, strong)
+        views = conventional.views()
+
+        def part(images: Images, *names: str) -> conventional.Pictures:
+            array = images.images.permute(0, 2, 3, 1).contiguous().numpy()
+            return conventional.Pictures(array, images.labels.numpy(), *(views[name] for name in names))
+
+        self.labelled, self.unlabelled = part(data.labelled, "weak"), part(data.unlabelled, "weak", "strong")
+        self.test = torch.utils.data.DataLoader(part(data.test, "identity"), 64, num_workers=self.workers)
+        self.sizes = options.batch, int(options.batch * options.mu)
+
+    def steps(self, count: int) -> None:
+        for _ in range(count):
+            self.trainer.step(self.batch)
+
+    def start_pipeline(self, count: int) -> None:
+        """New workers, whose queues are emptied: what they had time to prepare before the clock starts is not free."""
+        ahead = 2 * self.workers
+        loaders = (
+            conventional.loader(part, size, count + ahead, self.workers)
+            for part, size in zip((self.labelled, self.unlabelled), self.sizes, strict=True)
+        )
+        self.stream = conventional.batches(*loaders, self.device)
+        for _ in islice(self.stream, ahead):
+            pass
+
+    def iterations(self, count: int) -> None:
+        for batch in islice(self.stream, count):
+            self.trainer.step(batch)
+
+    def evaluate(self) -> None:
+        self.trainer.evaluate(self.test, CLASSES, self.device)
+
+
+def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Every comparison: seconds of the conventional loop and of ours per unit of work, and their ratios, one value a round."""
+    device, count = torch.device(options.device), options.steps
+    data = pictures(max(512, options.batch), max(1024, int(options.batch * options.mu)), options.images)
+    ours = {precision: Ours(options, data, precision) for precision in options.precision}
+    theirs = Theirs(options, data, next(iter(ours.values())).batch)
+    comparisons = {
+        "step": (lambda: theirs.steps(count), {p: lambda o=o: o.steps(count, False) for p, o in ours.items()}, count, "step"),
+        "iteration with data pipeline": (
+            lambda: theirs.iterations(count),
+            {p: lambda o=o: o.steps(count, True) for p, o in ours.items()},
+            count,
+            "step",
+        ),
+        "EMA update": (
+            lambda: [theirs.trainer.ema.update() for _ in range(EMA_UPDATES)],
+            {"any": lambda: [next(iter(ours.values())).state.ema.update() for _ in range(EMA_UPDATES)]},
+            EMA_UPDATES,
+            "update",
+        ),
+        "evaluation": (theirs.evaluate, {p: o.evaluate for p, o in ours.items()}, options.images, "image"),
+    }
+    results = []
+    for what, (base, contenders, units, unit) in comparisons.items():
+        before: dict[str, Callable] = {"": lambda: theirs.start_pipeline(count)} if "pipeline" in what else {}
+        times = alternate({"": base, **contenders}, options.rounds, device, options.clock, before=before)
+        for precision in contenders:
+            pair = [[value / units for value in times[name]] for name in ("", precision)]
+            ratios = [a / b for a, b in zip(*pair, strict=True)]
+            results.append({"what": what, "precision": precision, "unit": unit, "conventional": pair[0], "ours": pair[1], "ratio": ratios})
+    return results
+
+
+def count_operations(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Operations and host synchronisations of one warm step, which do not depend on the batch size: a small one is used."""
+    small = argparse.Namespace(**{**vars(options), "batch": 4, "mu": 2.0, "workers": 0})
+    data = pictures(8, 16, 64)
+    ours = Ours(small, data, options.precision[-1])
+    theirs = Theirs(small, data, ours.batch)
+    tested = list(theirs.test)
+    # The strategy of CUDA; the one of the CPU asks for counts, which costs nothing there.
+    ours.state.augment.strategy = "masked"
+    blocks: dict[str, Callable[[], Any]] = {
+        "conventional, step": lambda: theirs.steps(1),
+        "conventional, of which EMA": theirs.trainer.ema.update,
+        "conventional, evaluation of 64 images": lambda: theirs.trainer.evaluate(tested, CLASSES, theirs.device),
+        "ours, step": lambda: ours.steps(1, False),
+        "ours, of which EMA": ours.state.ema.update,
+        "ours, step with data pipeline": lambda: ours.steps(1, True),
+        "ours, evaluation of 64 images": ours.evaluate,
+    }
+    rows = []
+    for name, run in blocks.items():
+        run()  # momentum buffers and constants are made once
+        with counting() as counts:
+            run()
+        rows.append({"what": name, "operations": counts.operations.total(), "host waits": dict(counts.syncs)})
+    return rows
+
+
+def _time(values: list[float]) -> str:
+    low, middle, high = (1000 * value for value in spread(values))
+    digits = 0 if middle >= 100 else 1 if middle >= 10 else 3
+    return f"{middle:.{digits}f} ({low:.{digits}f} .. {high:.{digits}f})"
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Options, with the defaults that depend on the machine."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--network", default="wrn28_2", help="a backbone of pldebias.nets")
+    parser.add_argument("--batch", type=int, default=64, help="labelled images a step")
+    parser.add_argument("--mu", type=float, default=2.0, help="unlabelled images per labelled one, each in two views")
+    parser.add_argument("--precision", nargs="+", choices=PRECISIONS, help="of ours; default: bf16 where the device has it, else fp32")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--threads", type=int, help="CPU threads of the training process; default: torch's")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, help="steps a turn; default: 1 on a CPU, 50 on CUDA")
+    parser.add_argument("--images", type=int, help="test images of the evaluation; default: 512 on a CPU, 10000 on CUDA")
+    parser.add_argument("--workers", type=int, help="DataLoader workers of the conventional loop; default: 0 on a CPU, at most 8 on CUDA")
+    parser.add_argument("--clock", choices=sorted(CLOCKS), default="wall")
+    parser.add_argument("--json", action="store_true", help="print JSON for a program to read")
+    options = parser.parse_args(arguments)
+    cuda = torch.device(options.device).type == "cuda"
+    options.precision = options.precision or ["bf16" if cuda or native_bf16() else "fp32"]
+    options.steps = options.steps or (50 if cuda else 1)
+    options.images = options.images or (10_000 if cuda else 512)
+    options.workers = options.workers if options.workers is not None else min(8, os.cpu_count() or 1) if cuda else 0
+    if options.clock == "cpu" and (cuda or options.workers):
+        parser.error("--clock cpu sees neither a GPU's work nor that of workers: it goes with --device cpu --workers 0")
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    return options
+
+
+def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
+    """Print the tables; returns the rows of the first."""
+    options = parse(arguments)
+    about = machine(options.device)
+    results, counts = measure(options), count_operations(options)
+    about["load afterwards"] = machine(options.device)["load"]
+    if options.json:
+        print(json.dumps({"machine": about, "options": vars(options), "times": results, "operations": counts}))
+        return results
+    rows = int(options.batch * options.mu)
+    print(f"FixMatch, {options.network}, {options.batch} + 2 x {rows} images of 32 x 32, {options.rounds} rounds, {options.clock} time")
+    print_machine(about)
+    lines = []
+    for r in results:
+        low, middle, high = spread(r["ratio"])
+        rate = f"{1 / statistics.median(r['conventional']):.3g} / {1 / statistics.median(r['ours']):.3g}"
+        name = f"{r['what']}, {r['precision']}" if r["precision"] != "any" else r["what"]
+        lines.append([name, _time(r["conventional"]), _time(r["ours"]), rate, f"{middle:.2f} ({low:.2f} .. {high:.2f})"])
+    print(table(["per step, update or image", "conventional, ms", "ours, ms", "per second", "times faster"], lines))
+    print()
+    waits = [[r["what"], str(r["operations"]), ", ".join(f"{n} {name}" for name, n in r["host waits"].items()) or "0"] for r in counts]
+    print(table(["dispatched operations, without views", "operations", "host waits"], waits))
+    return results
+
+
+if __name__ == "__main__":
+    main()

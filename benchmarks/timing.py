@@ -1,0 +1,250 @@
+"""What the benchmarks share: taking turns, medians with spread, what the machine is, and what a step asks of its device."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import statistics
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+WAITS = frozenset(
+    {
+        *("_local_scalar_dense", "item", "is_nonzero", "equal", "allclose", "_is_all_true", "_is_any_true"),
+        *("nonzero", "nonzero_numpy", "argwhere", "masked_select", "_unique", "_unique2", "unique_dim", "unique_consecutive"),
+        *("bincount", "histc"),
+    }
+)
+"""ATen operations whose result, or its shape, the host has to wait for (`bincount` and `histc` on CUDA alone)."""
+
+COPIES = frozenset({"tolist", "numpy", "cpu", "__array__", "tensor", "as_tensor", "from_numpy"})
+"""Functions and methods of torch that copy from the device, or Python values and arrays to it, and wait until that is done."""
+
+
+class HostSync(RuntimeError):
+    """Something asked for a tensor's value where nothing may wait for the device."""
+
+
+def waits(function: torch._ops.OpOverload, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None) -> str | None:
+    """Name of the operation if the host waits for the device in it, else None.
+
+    Selecting by a mask of booleans waits too, because the number of selected rows is a value; writing one value through a mask does
+    not, because torch turns it into a masked fill.
+    """
+    name = function._schema.name.removeprefix("aten::")
+    if name in WAITS:
+        return name
+    if name == "repeat_interleave" and isinstance(args[0], torch.Tensor) and (kwargs or {}).get("output_size") is None:
+        return "repeat_interleave by a tensor"
+    if name.startswith("index") and len(args) > 1 and isinstance(args[1], list | tuple):
+        masked = any(isinstance(i, torch.Tensor) and i.dtype in (torch.bool, torch.uint8) for i in args[1])
+        fills = name.startswith(("index_put", "_index_put")) and args[2].numel() == 1
+        return f"{name} by a mask" if masked and not fills else None
+    if name in ("_to_copy", "copy_") and _leaves_device(name, args, kwargs or {}):
+        return f"{name} to the host"
+    return None
+
+
+def _leaves_device(name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> bool:
+    """Whether values go from an accelerator to the host, and the host waits for them."""
+    source = args[0] if name == "_to_copy" else args[1]
+    target = kwargs.get("device", source.device) if name == "_to_copy" else args[0].device
+    return source.device.type != "cpu" and torch.device(target).type == "cpu" and not kwargs.get("non_blocking", False)
+
+
+class _Calls(TorchFunctionMode):
+    """What dispatched operations alone do not tell: copies between host and device, which a CPU has no need of, and `one_hot`.
+
+    `one_hot` with a given number of classes reads the largest label on a CPU, and there alone, to check it.
+    """
+
+    def __init__(self, counts: Counts | None):
+        self.counts, self.inside = counts, 0
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        name = getattr(function, "__name__", "")
+        if name in COPIES and not (name == "as_tensor" and isinstance(args[0], torch.Tensor)):
+            self.notice(f"{name}()")
+        checks = name == "one_hot" and (len(args) > 1 or kwargs.get("num_classes", -1) >= 0)
+        self.inside += checks
+        try:
+            return function(*args, **kwargs)
+        finally:
+            self.inside -= checks
+
+    def notice(self, waiting: str) -> None:
+        if self.counts is None:
+            raise HostSync(f"the host waits for the device here: {waiting}")
+        self.counts.syncs[waiting] += 1
+
+
+class _Watch(TorchDispatchMode):
+    def __init__(self, calls: _Calls):
+        super().__init__()
+        self.calls = calls
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if self.calls.counts is not None:
+            self.calls.counts.add(function)
+        waiting = None if self.calls.inside else waits(function, args, kwargs)
+        if waiting:
+            self.calls.notice(waiting)
+        return function(*args, **(kwargs or {}))
+
+
+class Counts:
+    """What a block of code dispatched: operations, mere views apart, and by name the waits of the host for its device."""
+
+    def __init__(self):
+        self.operations, self.views, self.syncs = Counter(), Counter(), Counter()
+
+    def add(self, function: torch._ops.OpOverload) -> None:
+        if function.namespace != "profiler":  # the optimiser's marks for profilers
+            (self.views if function.is_view else self.operations)[str(function)] += 1
+
+    def __repr__(self) -> str:
+        return f"Counts({self.operations.total()} operations, {self.views.total()} views, {self.syncs.total()} syncs)"
+
+
+@contextmanager
+def counting() -> Iterator[Counts]:
+    """Count what the block dispatches, backward passes included."""
+    counts = Counts()
+    with _Calls(counts) as calls, _Watch(calls):
+        yield counts
+
+
+@contextmanager
+def no_host_sync() -> Iterator[None]:
+    """Raise `HostSync` at the first thing in the block that would make the host wait for its device; works on a CPU too."""
+    with _Calls(None) as calls, _Watch(calls):
+        yield
+
+
+def synchronise(device: torch.device | str) -> None:
+    """Wait until a CUDA device has done what it was given; nothing on a CPU."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def alternate(
+    contenders: dict[str, Callable[[], Any]],
+    rounds: int,
+    device: torch.device | str = "cpu",
+    clock: str = "wall",
+    warmup: int = 1,
+    before: dict[str, Callable[[], Any]] | None = None,
+) -> dict[str, list[float]]:
+    """Seconds of every contender, one value a round; they take turns, so that a busy machine slows all of them.
+
+    Parameters
+    ----------
+    contenders : dict
+        Name to function.
+    rounds : int
+        Rounds that count.
+    device : device, default "cpu"
+        Waited for before and after each turn.
+    clock : {"wall", "cpu"}, default "wall"
+        ``cpu`` counts processor time of this process, in all its threads: the steadier clock of a machine that others use too, and
+        of use for work on the CPU alone.
+    warmup : int, default 1
+        Rounds before those that count.
+    before : dict, optional
+        What to prepare for a contender's turn while the clock stands.
+    """
+    if clock not in CLOCKS:
+        raise ValueError(f"clock={clock!r} is not known; choose one of {', '.join(CLOCKS)}")
+    read = CLOCKS[clock]
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(warmup + rounds):
+        for name, run in contenders.items():
+            if before and name in before:
+                before[name]()
+            synchronise(device)
+            start = read()
+            run()
+            synchronise(device)
+            times[name].append(read() - start)
+    return {name: values[warmup:] for name, values in times.items()}
+
+
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+
+
+def spread(values: Sequence[float]) -> tuple[float, float, float]:
+    """Smallest, median and largest value; a handful of rounds has no better spread."""
+    return min(values), statistics.median(values), max(values)
+
+
+def native_bf16() -> bool:
+    """Whether this CPU multiplies bfloat16 itself (AVX512-BF16, AMX, or ARM's BF16); emulated, it is slower than float32."""
+    try:
+        flags = set(Path("/proc/cpuinfo").read_text().split())
+    except OSError:
+        return bool(torch.cpu._is_avx512_bf16_supported())
+    return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
+
+
+def processor() -> str:
+    """Model of the CPU."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or platform.machine()
+
+
+def load() -> str:
+    """Runnable processes, averaged over the last 1, 5 and 15 minutes: above the number of cores, others compete with the measurement."""
+    return " ".join(f"{value:.2f}" for value in os.getloadavg()) if hasattr(os, "getloadavg") else "unknown"
+
+
+def machine(device: torch.device | str = "cpu") -> dict[str, Any]:
+    """When, where and with which versions something is measured."""
+    import torchvision
+    from PIL import __version__ as pillow
+
+    versions = {"python": platform.python_version(), "torch": torch.__version__, "torchvision": torchvision.__version__, "Pillow": pillow}
+    about: dict[str, Any] = {
+        "date": datetime.date.today().isoformat(),
+        "cpu": f"{processor()}, {os.cpu_count()} cores, native bfloat16: {'yes' if native_bf16() else 'no'}",
+        "threads": torch.get_num_threads(),
+        "load": load(),
+        "versions": ", ".join(f"{name} {number}" for name, number in versions.items()),
+    }
+    if torch.device(device).type == "cuda":
+        about["gpu"] = torch.cuda.get_device_name(device)
+    return about
+
+
+def print_machine(about: dict[str, Any]) -> None:
+    for name, value in about.items():
+        print(f"{name}: {value}")
+    print()
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Markdown, aligned so that it reads as text too; the first column to the left, all others to the right."""
+    widths = [max(len(row[i]) for row in (columns, *rows)) for i in range(len(columns))]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = [cells[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True))]
+        return f"| {' | '.join(padded)} |"
+
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    return "\n".join([line(columns), line(rule), *map(line, rows)])

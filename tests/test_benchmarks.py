@@ -1,0 +1,291 @@
+"""No step waits for its device, the conventional loop does the same mathematics, and every benchmark runs."""
+
+import inspect
+import json
+import sys
+from dataclasses import fields
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # benchmarks/ is part of the repository and not of the installed package
+
+from benchmarks import accuracy, conventional, demo, imports, speed, timing
+from pldebias.data import ResidentLoader, SplitSpec, build, make_augment
+from pldebias.methods import LEARNERS, SCHEMES, build_method, parse
+from pldebias.nets import build_network
+from pldebias.training import resolve, train
+from pldebias.training.loop import train_step
+from pldebias.training.state import TrainingState
+from pldebias.training.train import configure
+
+CPU = torch.device("cpu")
+
+
+# -- nothing in a step waits for the device ---------------------------------------------------------------------------------
+
+
+@cache
+def dataset(spec: SplitSpec):
+    return build(spec, 0)
+
+
+SMALL = {"m1": 100, "batch_size": 8, "steps": 100, "steps_per_epoch": 100}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> str:
+    """Folder of a finished run, for second stages."""
+    settings = {**SMALL, "steps": 2, "steps_per_epoch": 1}
+    return str(train("fixmatch", "glyphs-lt", 0, out=tmp_path_factory.mktemp("runs"), progress=False, **settings).path)
+
+
+def started(method: str, finished: str) -> TrainingState:
+    """A training on the glyphs that has done two steps; a second stage starts from the run `finished`."""
+    learner = LEARNERS[parse(method)[0].name]
+    if "base" in inspect.signature(learner).parameters:
+        method = f"{method}(base={finished!r})"
+    config, built = configure(method, "glyphs-lt", **SMALL, init=finished if learner.requires_init else None)
+    state = TrainingState(config, built, dataset(SplitSpec(**{f.name: getattr(config, f.name) for f in fields(SplitSpec)})), CPU)
+    for _ in range(2):
+        train_step(state)
+    return state
+
+
+METHODS = [
+    *LEARNERS,
+    *(f"fixmatch+{name}" for name in SCHEMES),
+    *("fixmatch+la+daso", "supervised(augment=strong)", "supervised+la", "remixmatch+daso"),
+]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_no_step_waits_for_the_device(method, finished, monkeypatch):
+    state = started(method, finished)
+    monkeypatch.setattr(state.method, "after_step", lambda done: None)  # the one place of a step where the host may wait
+    with timing.no_host_sync():
+        for _ in range(2):
+            train_step(state)
+
+
+@pytest.mark.parametrize("policy", ["daso", "usb", "imagenet", "glyphs", "digits"])
+def test_no_batch_waits_for_the_device(policy):
+    data = speed.pictures(16, 32, 10)
+    augment = make_augment(policy, data.mean, data.std, 32)
+    augment.strategy = "masked"  # that of CUDA; on a CPU asking for counts costs nothing, and is the faster way
+    loader = ResidentLoader(data, augment, batch_size=8, mu=2, unlabelled_views=("weak", "strong", "strong2"))
+    loader.next()
+    with timing.no_host_sync():
+        for _ in range(3):  # beyond the end of a permutation
+            loader.next()
+
+
+X, MASK = torch.arange(4.0), torch.tensor([True, False, True, True])
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        X[0].item,
+        X.tolist,
+        lambda: bool(X.sum() > 0),
+        lambda: float(X.mean()),
+        lambda: X[MASK],
+        lambda: X.nonzero(),
+        lambda: torch.where(MASK),
+        lambda: X.masked_select(MASK),
+        lambda: torch.equal(X, X),
+        lambda: X.unique(),
+        lambda: X.long().bincount(),
+        lambda: X.clone().index_put_((MASK,), torch.ones(3)),
+        lambda: torch.nn.functional.one_hot(X.long()),
+        lambda: X.repeat_interleave(X.long()),
+        X.cpu,
+        X.numpy,
+        lambda: torch.tensor([1.0, 2.0]),
+    ],
+)
+def test_what_waits_is_noticed(wait):
+    with pytest.raises(timing.HostSync, match="the host waits"), timing.no_host_sync():
+        wait()
+
+
+def test_backward_passes_are_watched():
+    x = torch.ones(3, requires_grad=True)
+    y = (2 * x).sum()
+    y.register_hook(lambda gradient: print(gradient.item()))
+    with pytest.raises(timing.HostSync, match="_local_scalar_dense"), timing.no_host_sync():
+        y.backward()
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda: torch.nn.functional.one_hot(X.long(), 4),
+        lambda: X[X.long()],
+        lambda: torch.where(MASK, X, 0.0),
+        lambda: X.clone().masked_fill_(MASK, 1.0),
+        lambda: X.clone().__setitem__(MASK, 1.0),
+        lambda: X.repeat_interleave(X.long(), output_size=6),
+        lambda: X.sort(),
+    ],
+)
+def test_what_does_not_wait_is_let_through(work):
+    with timing.no_host_sync():
+        work()
+
+
+# -- the conventional loop does the same mathematics --------------------------------------------------------------------------
+
+
+def both(network: str):
+    """Our training and a conventional one with equal weights, and one batch for both, of which half the pseudo-labels are accepted."""
+    data = speed.pictures(32, 64, 20)
+    config = resolve("fixmatch", "cifar10-lt", network=network, batch_size=8, mu=2.0, precision="fp32")
+    torch.manual_seed(0)
+    theirs = conventional.Trainer(build_network(network, 3, 10))
+    loader = TrainingState(config, build_method("fixmatch"), data, CPU).loader
+    batch = loader.next()
+    views = conventional.Views(batch.labelled["weak"], batch.y, batch.unlabelled["weak"], batch.unlabelled["strong"])
+    with torch.no_grad():
+        weak = theirs.network(torch.cat([views.x, views.weak, views.strong])).logits[8:24]
+    confidence = weak.softmax(1).amax(1).sort().values
+    theirs.threshold = confidence[7:9].mean().item()
+    ours = TrainingState(config, build_method(f"fixmatch(threshold={theirs.threshold})"), data, CPU)
+    ours.loader = speed.Fixed(batch)
+    for model in (ours.student, ours.ema.teacher, theirs.ema.teacher):
+        model.load_state_dict(theirs.network.state_dict())
+    return ours, theirs, views
+
+
+@pytest.mark.parametrize("network", ["wrn28_2", "tiny_resnet"])
+def test_same_losses_and_gradients(network):
+    ours, theirs, views = both(network)
+    losses, step = ours.method.losses(ours.models, ours.loader.next(), ours.t, ours.generator)
+    labelled, unlabelled, mask = theirs.losses(views)
+    assert mask.mean() == 0.5
+    assert torch.equal(step.mask, mask)
+    torch.testing.assert_close(losses["labelled"], labelled, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(losses["unlabelled"], unlabelled, rtol=1e-5, atol=1e-6)
+    sum(losses.values()).backward()
+    (labelled + unlabelled).backward()
+    for (name, a), b in zip(ours.student.named_parameters(), theirs.network.parameters(), strict=True):
+        assert (a.grad - b.grad).norm() <= 1e-4 * b.grad.norm(), name
+
+
+def test_same_weights_teacher_and_meters_after_two_steps():
+    ours, theirs, views = both("tiny_resnet")
+    start = [p.clone() for p in theirs.network.parameters()]
+    for i in range(2):
+        losses, step = train_step(ours)
+        theirs.step(views)
+        assert theirs.meters["labelled"][i] == pytest.approx(losses["labelled"].item(), rel=1e-4)
+        assert theirs.meters["unlabelled"][i] == pytest.approx(losses["unlabelled"].item(), rel=1e-4)
+        assert theirs.meters["mask"][i] == step.mask.mean()
+    for a, b in ((ours.student, theirs.network), (ours.ema.teacher, theirs.ema.teacher)):
+        for (name, mine), his in zip(a.state_dict().items(), b.state_dict().values(), strict=True):
+            if mine.is_floating_point():  # our teacher does not count batches
+                torch.testing.assert_close(mine, his, rtol=1e-4, atol=1e-5, msg=name)
+    assert not any(torch.equal(a, b) for a, b in zip(start, theirs.network.parameters(), strict=True))
+
+
+def test_conventional_pipeline_and_evaluation():
+    data = speed.pictures(1, 1, 50).test
+    views = conventional.views()
+    arrays = data.images.permute(0, 2, 3, 1).numpy(), data.labels.numpy()
+    pictures = conventional.Pictures(*arrays, views["identity"], views["weak"], views["strong"])
+    identity, weak, strong, _ = next(iter(conventional.loader(pictures, 16, steps=1, workers=0)))
+    assert identity.shape == weak.shape == strong.shape == (16, 3, 32, 32) and not torch.equal(weak, strong)
+    batch = torch.utils.data.DataLoader(conventional.Pictures(*arrays, views["identity"]), 20)
+    ours = make_augment("daso", speed.MEAN, speed.STD, 32)(data.images, "identity")
+    assert torch.equal(torch.cat([images for images, _ in batch]), ours)  # the same pixels reach both networks
+
+    trainer = conventional.Trainer(build_network("tiny_resnet", 3, 10))
+    accuracy_of_all, of_class = trainer.evaluate(batch, 10, CPU)
+    with torch.no_grad():
+        right = trainer.ema.teacher.eval()(ours).logits.argmax(1) == data.labels
+    assert accuracy_of_all == pytest.approx(right.float().mean().item())
+    assert of_class[3] == pytest.approx(right[data.labels == 3].float().mean().item())
+
+
+# -- the commands ---------------------------------------------------------------------------------------------------------------
+
+
+def test_turns_are_timed_apart():
+    seen = []
+    contenders = {"a": lambda: seen.append("a"), "b": lambda: seen.append("b")}
+    times = timing.alternate(contenders, rounds=2, clock="cpu", before={"b": lambda: seen.append("before b")})
+    assert seen == ["a", "before b", "b"] * 3 and [len(v) for v in times.values()] == [2, 2]
+    with pytest.raises(ValueError, match="clock='sun' is not known; choose one of wall, cpu"):
+        timing.alternate(contenders, 1, clock="sun")
+
+
+def test_speed_prints_ratios_and_counts(capsys):
+    command = ["--network", "tiny_resnet", "--batch", "4", "--images", "32", "--rounds", "1", "--precision", "fp32", "--device", "cpu"]
+    speed.main(command)
+    printed = capsys.readouterr().out
+    assert "times faster" in printed and "| step, fp32 " in printed
+    speed.main([*command, "--json"])
+    report = json.loads(capsys.readouterr().out)
+    waits = {row["what"]: sum(row["host waits"].values()) for row in report["operations"]}
+    assert waits["ours, step with data pipeline"] == waits["ours, evaluation of 64 images"] == 0
+    assert waits["conventional, step"] == 4 and waits["conventional, evaluation of 64 images"] > 20
+    operations = {row["what"]: row["operations"] for row in report["operations"]}
+    assert operations["ours, of which EMA"] == 1 and operations["ours, step"] < operations["conventional, step"]
+    assert [row["what"] for row in report["times"]] == ["step", "iteration with data pipeline", "EMA update", "evaluation"]
+
+
+def test_processor_time_is_refused_where_it_misses_work(capsys):
+    with pytest.raises(SystemExit):
+        speed.parse(["--clock", "cpu", "--device", "cpu", "--workers", "2"])
+    assert "sees neither" in capsys.readouterr().err
+
+
+def test_import_is_quick(capsys, monkeypatch):
+    monkeypatch.setattr(imports, "CONTENDERS", {"import pldebias": "import pldebias"})
+    assert imports.main(["--rounds", "2"])["import pldebias"] < 0.5
+    assert "none |" in capsys.readouterr().out
+
+
+def test_accuracy_lists_every_learner_and_scheme():
+    named = {part.name for method in accuracy.METHODS for half in method.split(" after ") for part in parse(half)}
+    assert named == {*LEARNERS, *SCHEMES}
+    for method in accuracy.METHODS:
+        for half in method.split(" after "):
+            build_method(half)
+
+
+def test_accuracy_trains_once_and_compares_by_seed(tmp_path, capsys):
+    command = ["--seeds", "0", "--methods", "selftraining after supervised", "--jobs", "1", "--out", str(tmp_path), "--quiet"]
+    command += ["--set", "steps=4", "steps_per_epoch=2", "m1=60", "batch_size=8"]
+    assert accuracy.main(command) == 0
+    printed = capsys.readouterr().out
+    rows = [line for line in printed.splitlines() if line.startswith("| ")]
+    assert [row.split("|")[1].strip() for row in rows[2:]] == [*accuracy.REFERENCES, "selftraining after supervised"]
+    assert rows[4].split("|")[-2].strip() == "–" and "of 1" in rows[2]  # fixmatch is what the others are compared to
+    made = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("zarr.json")}
+    assert accuracy.main(command) == 0
+    assert capsys.readouterr().out == printed
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("zarr.json")} == made
+
+
+def test_accuracy_cells():
+    assert accuracy.cell([1.0, 3.0, float("nan")], 1) == "2.0 ± 1.4"
+    assert accuracy.cell([0.25], 2, "+") == "+0.25" and accuracy.cell([float("nan")], 1) == "–"
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="memory is read from Linux's /proc")
+def test_demo_runs_the_recipe_and_sees_its_memory(tmp_path, monkeypatch):
+    for name in demo.READ:
+        (tmp_path / name).touch()
+    hungry = "import time; held = bytearray(200 << 20); time.sleep(1)"
+    (tmp_path / "Makefile").write_text(f'demo: $(VENV)/.ready\n\t$(VENV)/bin/python -c "{hungry}"\n\t@echo 1 runs under $(DATA)\n')
+    monkeypatch.setattr(demo, "ROOT", tmp_path)
+    seconds, memory, printed = demo.run(tmp_path / "copy", "DATA=here")
+    assert seconds > 1 and "1 runs under here" in printed
+    assert 200 < memory.largest < 400 and 200 < memory.together < 500
+    (tmp_path / "Makefile").write_text("demo:\n\t@echo broken; exit 3\n")
+    with pytest.raises(RuntimeError, match="ended with code 2"):
+        demo.run(tmp_path / "again")
