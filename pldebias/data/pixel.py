@@ -25,6 +25,10 @@ class DasoAugment(Augment):
     fill: ClassVar[tuple[int, int, int]] = (127, 127, 127)
     strategy: str | None = None  # of RandAugment; None chooses by device
 
+    def __init__(self, mean, std, image_size: int):
+        super().__init__(mean, std, image_size)
+        self._paints: dict[tuple[torch.device, int], Tensor] = {}
+
     def view(self, images: Tensor, strong: bool, generator: torch.Generator) -> Tensor:
         x = self.geometry(images, generator)
         if strong:
@@ -65,10 +69,6 @@ class DasoAugment(Augment):
             grey = ops.luminance(colour)[:, None].to(torch.uint8)
             self._paints[key] = (colour if images.shape[1] == 3 else grey).to(images.device)
         return self._paints[key]
-
-    def __init__(self, mean, std, image_size: int):
-        super().__init__(mean, std, image_size)
-        self._paints: dict[tuple[torch.device, int], Tensor] = {}
 
 
 class UsbAugment(DasoAugment):
