@@ -71,7 +71,8 @@ class ABC(Scheme):
 
     @torch.no_grad()
     def observe(self, step: Step) -> None:
-        probs = step.models.student.heads["abc"](step.weak_features).softmax(1)
+        logits = step.models.student.heads["abc"](step.weak_features)
+        probs = step.chain.refine_head(logits, self.name, step).softmax(1)
         step.memo["abc/probs"] = step.chain.blend(probs, step) if self.with_blending else probs
         epoch = step.t // step.problem.steps_per_epoch
         self.present.copy_(gradual_rates(self.rates, epoch / self.epochs))
@@ -82,7 +83,8 @@ class ABC(Scheme):
         kept = bernoulli(self.rates[y], step.generator)
         labelled = (kept * F.cross_entropy(head(step.x_features), y, reduction="none")).mean()
         confidence, label = target.max(1)
-        kept = (confidence >= self.confidence_threshold) * bernoulli(self.present[label], step.generator)
+        threshold = step.chain.threshold_head(torch.full_like(confidence, self.confidence_threshold), label, self.name, step)
+        kept = (confidence >= threshold) * bernoulli(self.present[label], step.generator)
         views = len(step.strong_features) // len(target)
         consistency = F.cross_entropy(head(step.strong_features), target.repeat(views, 1), reduction="none")
         return {"labelled": labelled, "unlabelled": views * (kept.repeat(views) * consistency).mean()}

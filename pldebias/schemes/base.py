@@ -104,6 +104,7 @@ class EpochEnd:
 
     `score(split)` runs the EMA teacher in evaluation mode over ``"holdout"``, ``"labelled"`` or ``"unlabelled"`` (clean view)
     and returns ``(logits [N, K], features [N, D], labels [N])``; labels are -1 where unknown.
+    `network` is the network that `score` runs, for its extra heads.
     `new_generation(index, labels)` starts over with a fresh network whose labelled set is the original one and these rows of the
     unlabelled set under these labels.
     """
@@ -112,6 +113,7 @@ class EpochEnd:
     step: int  # optimiser steps done
     score: Callable[[str], tuple[Tensor, Tensor, Tensor]]
     new_generation: Callable[[Tensor, Tensor], None]
+    network: nn.Module | None = None
 
 
 class Scheme(nn.Module):
@@ -163,12 +165,20 @@ class Scheme(nn.Module):
         """Weak-view logits ``[M, K]`` that become the pseudo-label."""
         return logits
 
+    def refine_head(self, logits: Tensor, head: str, step: Step) -> Tensor:
+        """Weak-view logits ``[M, K]`` of an extra head that makes pseudo-labels of its own."""
+        return logits
+
     def blend(self, probs: Tensor, step: Step) -> Tensor:
         """Pseudo-label probabilities ``[M, K]``, rows summing to one."""
         return probs
 
     def threshold(self, threshold: Tensor, step: Step) -> Tensor:
         """Confidence threshold of every row ``[M]``, given ``step.label``."""
+        return threshold
+
+    def threshold_head(self, threshold: Tensor, label: Tensor, head: str, step: Step) -> Tensor:
+        """Confidence threshold of every row ``[M]`` of an extra head that makes pseudo-labels of its own, `label` ``[M]``."""
         return threshold
 
     def accept(self, mask: Tensor, step: Step) -> Tensor:
@@ -233,11 +243,17 @@ class Chain(nn.ModuleList):
     def refine(self, logits: Tensor, step: Step) -> Tensor:
         return self._fold("refine", logits, step)
 
+    def refine_head(self, logits: Tensor, head: str, step: Step) -> Tensor:
+        return self._fold("refine_head", logits, head, step)
+
     def blend(self, probs: Tensor, step: Step) -> Tensor:
         return self._fold("blend", probs, step)
 
     def threshold(self, threshold: Tensor, step: Step) -> Tensor:
         return self._fold("threshold", threshold, step)
+
+    def threshold_head(self, threshold: Tensor, label: Tensor, head: str, step: Step) -> Tensor:
+        return self._fold("threshold_head", threshold, label, head, step)
 
     def accept(self, mask: Tensor, step: Step) -> Tensor:
         return self._fold("accept", mask, step)

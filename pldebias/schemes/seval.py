@@ -53,8 +53,36 @@ def load_curve(path: str | Path) -> tuple[Tensor, Tensor]:
     return offsets, thresholds
 
 
+class Curriculum(nn.Module):
+    """What is learned for one classifier: averaged offsets and thresholds, and the newest offsets.
+
+    Parameters
+    ----------
+    classes : int
+        K.
+    start : float
+        Every threshold before anything is learned.
+    """
+
+    def __init__(self, classes: int, start: float):
+        super().__init__()
+        self.start = start
+        self.register_buffer("offsets", torch.ones(classes))
+        self.register_buffer("newest", torch.ones(classes))
+        self.register_buffer("thresholds", torch.full((classes,), start))
+
+    def restart(self) -> None:
+        """Forget everything."""
+        self.offsets.fill_(1)
+        self.newest.fill_(1)
+        self.thresholds.fill_(self.start)
+
+
 class SEVAL(Scheme):
     """Learned offsets and thresholds.
+
+    The published combination with DASO uses its alignment loss alone: ``fixmatch+seval+daso(weight=0)``; that with ABC learns for both
+    classifiers: ``fixmatch+abc(views=1)+seval(head=abc)``.
 
     Parameters
     ----------
@@ -78,6 +106,8 @@ class SEVAL(Scheme):
         Threshold of every class before the first epoch ends.
     least : int, default 10
         Hold-out samples that a group needs; others accept everything and take the smallest offset.
+    head : str, optional
+        Extra head that makes pseudo-labels and predicts, such as ``abc``, which gets offsets and thresholds of its own.
     compat : {"exact", "official"}, default "exact"
         ``official`` searches by Nelder-Mead as the released code does.
     """
@@ -96,6 +126,7 @@ class SEVAL(Scheme):
         posthoc: bool = True,
         start: float = 0.95,
         least: int = 10,
+        head: str | None = None,
         compat: str = "exact",
     ):
         super().__init__()
@@ -112,7 +143,9 @@ class SEVAL(Scheme):
             if not 0 <= value < 1:
                 raise ValueError(f"seval({option}={value}) must be in [0, 1): 0 keeps the newest estimate alone")
         self.mode, self.curve, self.precision, self.decay, self.threshold_decay = mode, curve, target, decay, threshold_decay
-        self.group_count, self.offset_group_count, self.first, self.least = groups, offset_groups, start, least
+        if head is not None and mode == "load":
+            raise ValueError("seval(mode=load) replays one classifier's curriculum; leave out head, or estimate")
+        self.group_count, self.offset_group_count, self.first, self.least, self.head = groups, offset_groups, start, least, head
         self.posthoc, self.solvers = posthoc, ("lbfgs", "scan") if compat == "exact" else ("nelder-mead", "nelder-mead")
         self.acts_on = frozenset({"pseudo_label"} | ({"prediction"} if posthoc else set()))
 
@@ -126,9 +159,8 @@ class SEVAL(Scheme):
         groups = self.group_count or min(classes, max(5, classes // 10))
         self.groups = rank_groups(problem.labelled_counts, groups)
         self.offset_groups = rank_groups(problem.labelled_counts, self.offset_group_count or classes)
-        self.register_buffer("offsets", torch.ones(classes))
-        self.register_buffer("newest", torch.ones(classes))
-        self.register_buffer("thresholds", torch.full((classes,), self.first))
+        self.learned = Curriculum(classes, self.first)
+        self.learned_head = None if self.head is None else Curriculum(classes, self.first)
         if self.curve is not None:
             self.rows = load_curve(self.curve)
             epochs = problem.total_steps // problem.steps_per_epoch
@@ -140,42 +172,58 @@ class SEVAL(Scheme):
                 )
 
     def refine(self, logits: Tensor, step: Step) -> Tensor:
-        return refine(logits, self.offsets)
+        return refine(logits, self.learned.offsets)
+
+    def refine_head(self, logits: Tensor, head: str, step: Step) -> Tensor:
+        return refine(logits, self.learned_head.offsets) if head == self.head else logits
 
     def threshold(self, threshold: Tensor, step: Step) -> Tensor:
-        return self.thresholds[step.label]
+        return self.learned.thresholds[step.label]
+
+    def threshold_head(self, threshold: Tensor, label: Tensor, head: str, step: Step) -> Tensor:
+        return self.learned_head.thresholds[label] if head == self.head else threshold
 
     def predict(self, logits: Tensor, features: Tensor, network: nn.Module) -> Tensor:
-        return refine(logits, self.newest) if self.posthoc else logits
+        predicting = self.learned_head or self.learned
+        return refine(logits, predicting.newest) if self.posthoc else logits
 
     def end_epoch(self, end: EpochEnd) -> None:
         if self.mode == "load":
-            self._replay(*(rows[end.epoch].to(self.offsets.device) for rows in self.rows))
-        else:
-            logits, _, labels = end.score("holdout" if self.mode == "estimate" else "validation")
-            self.learn(logits, labels)
+            self._replay(*(rows[end.epoch].to(self.learned.offsets.device) for rows in self.rows))
+            return
+        logits, features, labels = end.score("holdout" if self.mode == "estimate" else "validation")
+        self.learn(self.learned, logits, labels)
+        if self.head is not None:
+            if self.head not in end.network.heads:
+                raise ValueError(f"seval(head={self.head!r}): no scheme of this method brings that head; it has {list(end.network.heads)}")
+            with torch.no_grad():
+                self.learn(self.learned_head, end.network.heads[self.head](features), labels)
 
     def restart(self) -> None:
-        for offsets in (self.offsets, self.newest):
-            offsets.fill_(1)
-        self.thresholds.fill_(self.first)
+        self.learned.restart()
+        if self.learned_head is not None:
+            self.learned_head.restart()
 
     def _replay(self, offsets: Tensor, thresholds: Tensor) -> None:
-        self.newest.copy_(((offsets - self.decay * self.offsets) / (1 - self.decay)).clamp(min=1e-3))  # undo the averaging
-        self.offsets.copy_(offsets)
-        self.thresholds.copy_(thresholds)
+        learned = self.learned
+        learned.newest.copy_(((offsets - self.decay * learned.offsets) / (1 - self.decay)).clamp(min=1e-3))  # undo the averaging
+        learned.offsets.copy_(offsets)
+        learned.thresholds.copy_(thresholds)
 
-    def learn(self, logits: Tensor, labels: Tensor) -> None:
-        """One update from hold-out logits ``[N, K]`` and labels ``[N]``."""
+    def learn(self, learned: Curriculum, logits: Tensor, labels: Tensor) -> None:
+        """One update of a curriculum from hold-out logits ``[N, K]`` and labels ``[N]``."""
         by_offsets, by_thresholds = self.solvers
-        self.newest.copy_(learn_offsets(logits, labels, self.offset_groups, by_offsets))
-        self.offsets.lerp_(self.newest, 1 - self.decay)
-        refined = refine(logits, self.offsets)
+        learned.newest.copy_(learn_offsets(logits, labels, self.offset_groups, by_offsets))
+        learned.offsets.lerp_(learned.newest, 1 - self.decay)
+        refined = refine(logits, learned.offsets)
         found = learn_thresholds(refined, labels, self.precision, self.groups, self.prior, self.least, by_thresholds)
-        self.thresholds.lerp_(found, 1 - self.threshold_decay)
+        learned.thresholds.lerp_(found, 1 - self.threshold_decay)
         rare = rare_classes(refined, labels, self.groups, self.prior, self.least)
-        for offsets in (self.offsets, self.newest):
+        for offsets in (learned.offsets, learned.newest):
             offsets.copy_(torch.where(rare, offsets.min(), offsets))
 
     def series(self) -> dict[str, Tensor]:
-        return {"offsets": self.offsets, "thresholds": self.thresholds}
+        series = {"offsets": self.learned.offsets, "thresholds": self.learned.thresholds}
+        if self.learned_head is not None:
+            series |= {"head_offsets": self.learned_head.offsets, "head_thresholds": self.learned_head.thresholds}
+        return series

@@ -111,7 +111,7 @@ def fit(state: TrainingState, recorder: Recorder, folder: Path, bar: tqdm) -> No
         trained = time.perf_counter()
         network, loader = state.evaluated, state.loader
         method.end_epoch(
-            EpochEnd(epoch, state.done, lambda split: score(network, loader, split), lambda *extra: requests.append(extra))  # noqa: B023
+            EpochEnd(epoch, state.done, lambda split: score(network, loader, split), lambda *extra: requests.append(extra), network)  # noqa: B023
         )
         scalars = {**means, "images_per_second": config.steps_per_epoch * state.images_per_step / (trained - began)}
         record: dict[str, Any] = {"series": method.series()}

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from golden_net import assert_close
 
 from pldebias.data.errors import DataError
 from pldebias.data.loaders import balanced_weights
+from tests.golden_net import assert_close
 
 
 def test_weights_are_the_official_ones(golden):

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from golden_net import Passthrough, assert_close, make_batch, make_problem, run_step, set_up
 
 from pldebias.methods import MethodError, build_method
 from pldebias.schemes.adello import alpha, imbalance_temperature, log_ratio, smooth
+from tests.golden_net import Passthrough, assert_close, make_batch, make_problem, run_step, set_up
 
 COUNTS = [1500, 899, 539, 323, 193, 116, 69, 41, 25, 15]
 

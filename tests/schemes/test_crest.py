@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from golden_net import GoldenNet, assert_close, assert_gradients, make_batch, make_problem, run_step, set_up
 
 from pldebias.methods import MethodError, build_method
 from pldebias.schemes import EpochEnd
 from pldebias.schemes.crest import align, sampling_rates, select, temperature
+from tests.golden_net import GoldenNet, assert_close, assert_gradients, make_batch, make_problem, run_step, set_up
 
 COUNTS = torch.tensor([1500, 899, 539, 323, 193, 116, 69, 41, 25, 15])
 
@@ -85,8 +85,8 @@ def test_step_with_seval_is_the_official_one(golden):
     net = GoldenNet(arrays)
     method = set_up("fixmatch+seval+crestplus(generations=2)", make_problem(arrays["in_label_counts"], total_steps=500_000))
     seval, crest = method.chain
-    seval.offsets.copy_(torch.tensor(arrays["in_pi"]))
-    seval.thresholds.copy_(torch.tensor(arrays["in_thres"]))
+    seval.learned.offsets.copy_(torch.tensor(arrays["in_pi"]))
+    seval.learned.thresholds.copy_(torch.tensor(arrays["in_thres"]))
     crest.generation.fill_(1)
     x, y, weak, strong = (arrays[f"in_{k}"][0] for k in ("xl", "labels", "xu0", "xu1"))
     losses, step = run_step(method, net, make_batch(x, y, {"weak": weak, "strong": strong}), 300_000)
@@ -130,7 +130,7 @@ def test_generations():
 
 def test_a_new_generation_forgets_what_seval_learned():
     method = set_up("fixmatch+seval+crest", make_problem(COUNTS))
-    seval = method.chain[0]
+    seval = method.chain[0].learned
     for state in (seval.offsets, seval.newest, seval.thresholds):
         state.fill_(0.5)
     method.restart()

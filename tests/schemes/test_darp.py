@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from golden_net import Passthrough, assert_close, make_batch, make_problem, run_step, set_up
 
 from pldebias.methods import MethodError, build_method
 from pldebias.schemes import Chain, EpochEnd, Step
 from pldebias.schemes.darp import estimate_counts, refine, select
+from tests.golden_net import Passthrough, assert_close, make_batch, make_problem, run_step, set_up
 
 COUNTS = torch.tensor([500, 299, 179, 107, 64, 38, 23, 13, 8, 5])
 

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from golden_net import Passthrough, assert_close, make_batch, make_problem, run_step, set_up
 from torch import nn
 
 from pldebias.methods import MethodError, build_method
 from pldebias.nets import Output
 from pldebias.schemes.debiaspl import debias, group_discrimination, margin, update_prior
 from pldebias.training.ema import EMA
+from tests.golden_net import Passthrough, assert_close, make_batch, make_problem, run_step, set_up
 
 COUNTS = [500, 299, 179, 107, 64, 38, 23, 13, 8, 5]
 

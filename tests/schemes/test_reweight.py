@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from golden_net import Passthrough, assert_close, make_batch, make_problem, run_step, set_up
 
 from pldebias.methods import MethodError, build_method
 from pldebias.nets import Cosine, build_network
 from pldebias.schemes.ldam import enforce, margins
 from pldebias.schemes.reweight import focal
 from pldebias.schemes.saw import effective_weights
+from tests.golden_net import Passthrough, assert_close, make_batch, make_problem, run_step, set_up
 
 COUNTS = [1500, 899, 539, 323, 193, 116, 69, 41, 25, 15]
 

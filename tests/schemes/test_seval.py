@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from golden_net import GoldenNet, assert_close, assert_gradients, make_batch, make_problem, run_step, set_up
 
 from pldebias.methods import MethodError, build_method
-from pldebias.schemes import EpochEnd
+from pldebias.schemes import EpochEnd, abc
 from pldebias.schemes.curriculum import balanced_nll, rank_groups, rare_classes
 from pldebias.schemes.seval import learn_offsets, learn_thresholds, load_curve, refine, save_curve
+from tests.golden_net import GoldenNet, assert_close, assert_gradients, make_batch, make_problem, run_step, set_up
 
 COUNTS = torch.tensor([500, 299, 179, 107, 64, 38, 23, 13, 8, 5])
 
@@ -16,7 +16,7 @@ COUNTS = torch.tensor([500, 299, 179, 107, 64, 38, 23, 13, 8, 5])
 def step_from(arrays, spelling, defaults=None):
     net = GoldenNet(arrays)
     method = set_up(spelling, make_problem(torch.tensor(arrays["in_label_counts"])), defaults)
-    seval = method.chain[0]
+    seval = method.chain[0].learned
     seval.offsets.copy_(torch.tensor(arrays["in_pi"]))
     seval.thresholds.copy_(torch.tensor(arrays["in_thres"]))
     return net, method
@@ -43,6 +43,44 @@ def test_step_is_the_official_one(golden, name):
     if name == "daso":
         assert_close(losses["daso/align"], arrays["out_loss_assign"], rtol=1e-4)
     assert_gradients(net, arrays, "out_grad_last_")
+
+
+def test_step_with_abc_is_the_official_one(golden, monkeypatch):
+    arrays, _ = golden("daso_seval/seval_step_abc_K10_s0")
+    method = set_up("fixmatch+abc(views=1)+seval(head=abc)", make_problem(arrays["in_label_counts"]))
+    seval = method.chain[1]
+    for learned, suffix in ((seval.learned, ""), (seval.learned_head, "_abc")):
+        learned.offsets.copy_(torch.tensor(arrays[f"in_pi{suffix}"]))
+        learned.thresholds.copy_(torch.tensor(arrays[f"in_thres{suffix}"]))
+    draws = [torch.tensor(arrays["out_abc_l_mask"]), torch.tensor(arrays["out_abc_ul_mask"])]
+    monkeypatch.setattr(abc, "bernoulli", lambda rates, generator: draws.pop(0))
+    net = GoldenNet(arrays, heads=("abc",))
+    losses, step = run_step(method, net, batch_from(arrays), 123_456)
+    assert_close(step.probs, arrays["out_p"])
+    assert_close(step.mask, arrays["out_mask"])
+    assert_close(step.memo["abc/probs"], arrays["out_p_abc"])
+    assert_close(losses["labelled"], arrays["out_loss_cls"])
+    assert_close(losses["unlabelled"], arrays["out_loss_cons"])
+    assert_close(losses["abc/labelled"] + losses["abc/unlabelled"], arrays["out_loss_abc"])
+    assert_gradients(net, arrays, "out_grad_last_")
+
+
+def test_a_second_classifier_learns_its_own_curriculum():
+    method = set_up("fixmatch+abc+seval(head=abc, decay=0, threshold_decay=0)", make_problem(COUNTS, feature_dim=10))
+    seval = method.chain[1]
+    network = torch.nn.Module()
+    network.heads = torch.nn.ModuleDict({"abc": torch.nn.Linear(10, 10)})
+    logits, labels = holdout()
+    method.end_epoch(EpochEnd(0, 500, lambda split: (logits, logits, labels), None, network))
+    expected = learn_offsets(network.heads["abc"](logits), labels, seval.offset_groups)
+    assert len(rare_classes(logits, labels, seval.groups).nonzero()) == 0
+    assert_close(seval.learned_head.offsets, expected, atol=1e-4)
+    assert not torch.allclose(seval.learned.offsets, seval.learned_head.offsets)
+    assert_close(method.predict(logits, logits, network), refine(network.heads["abc"](logits), seval.learned_head.newest))
+    assert len(method.series()) == 6
+    network.heads = torch.nn.ModuleDict()
+    with pytest.raises(ValueError, match="no scheme of this method brings that head"):
+        method.end_epoch(EpochEnd(1, 1000, lambda split: (logits, logits, labels), None, network))
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -91,9 +129,9 @@ def test_two_updates(golden, name):
     options = dict(decay=h["pi_decay"], threshold_decay=h["th_decay"], target=h["th_target"], groups=h["th_groups"], compat="official")
     counts = (torch.tensor(arrays["in_p_data"]) * 1e6).long()
     method = set_up("fixmatch+seval", make_problem(counts), {"seval": {**options, "mode": "estimate" if h["estim"] else "direct"}})
-    seval = method.chain[0]
+    seval = method.chain[0].learned
     for i in range(2):
-        seval.learn(torch.tensor(arrays["in_logits"][i]), torch.tensor(arrays["in_labels"][i]))
+        method.chain[0].learn(seval, torch.tensor(arrays["in_logits"][i]), torch.tensor(arrays["in_labels"][i]))
         np.testing.assert_allclose(seval.newest, arrays["out_pi_cur"][i], rtol=1e-3)
         np.testing.assert_allclose(seval.offsets, arrays["out_pi"][i], rtol=1e-3)
         np.testing.assert_allclose(seval.thresholds, arrays["out_thr"][i], atol=1e-2)
@@ -103,7 +141,7 @@ def test_replay_recovers_the_newest_offsets(golden, tmp_path):
     arrays, _ = golden("daso_seval/seval_load_deema")
     save_curve(tmp_path / "curve.npz", arrays["in_pi_ema"], np.full((4, 10), 0.5))
     method = set_up(f"fixmatch+seval(mode=load, curve='{tmp_path / 'curve.npz'}')", make_problem(COUNTS, total_steps=4, steps_per_epoch=1))
-    seval = method.chain[0]
+    seval = method.chain[0].learned
     np.testing.assert_array_equal(seval.thresholds, np.full(10, 0.95, np.float32))
     for epoch in range(4):
         method.end_epoch(EpochEnd(epoch, epoch + 1, score=None, new_generation=None))
@@ -190,7 +228,7 @@ def test_end_of_epoch_learns_on_the_holdout():
     copy.load_state_dict(method.state_dict())
     assert torch.equal(copy.series()["seval/thresholds"], series["seval/thresholds"])
     logits = torch.randn(5, 10)
-    assert torch.equal(method.predict(logits, logits, None), refine(logits, method.chain[0].newest))
+    assert torch.equal(method.predict(logits, logits, None), refine(logits, method.chain[0].learned.newest))
     plain = set_up("fixmatch+seval(posthoc=False)", make_problem(COUNTS))
     assert torch.equal(plain.predict(logits, logits, None), logits)
 
@@ -201,6 +239,7 @@ def test_end_of_epoch_learns_on_the_holdout():
         ("fixmatch+seval(mode=offline)", "estimate"),
         ("fixmatch+seval(mode=load)", "curve"),
         ("fixmatch+seval(curve='x.npz')", "curve"),
+        ("fixmatch+abc+seval(head=abc, mode=load, curve='x.npz')", "one classifier"),
         ("fixmatch+seval(target=1.5)", r"\(0, 1\]"),
         ("fixmatch+seval(decay=1.0)", r"\[0, 1\)"),
         ("fixmatch+seval(compat=loose)", "official"),
