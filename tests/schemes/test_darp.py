@@ -48,6 +48,16 @@ def test_life_cycle(golden, name):
     assert_close(refine(darp.table, target), arrays["out_refined"], atol=1e-4)
 
 
+def test_targets_of_the_official_training_step(golden):
+    arrays, _ = golden("daso_seval/darp_train_fix_K10_s0")
+    logits = torch.tensor(arrays["in_u0"] @ arrays["in_W"].T + arrays["in_b"])
+    table = torch.tensor(arrays["in_memory"]).float()
+    table[torch.tensor(arrays["in_idx_u"])] = logits.softmax(1)
+    refined = refine(table, torch.tensor(arrays["in_target"]))[torch.tensor(arrays["in_idx_u"])]
+    np.testing.assert_array_equal(refined.argmax(1), arrays["out_targets_u"].argmax(1))
+    np.testing.assert_array_equal((refined.amax(1) >= 0.95).repeat(2), arrays["out_mask"] > 0)
+
+
 @pytest.mark.parametrize("name", ["darp_estim_K10_s0", "darp_official_estim_K10_s0", "darp_official_estim_K10_s1"])
 def test_estimate(golden, name):
     arrays, _ = golden(f"daso_seval/{name}")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from pldebias.learners import mixup
 from pldebias.methods import MethodError, build_method
 from pldebias.schemes import EpochEnd, abc
 from pldebias.schemes.curriculum import balanced_nll, rank_groups, rare_classes
@@ -63,6 +64,29 @@ def test_step_with_abc_is_the_official_one(golden, monkeypatch):
     assert_close(losses["unlabelled"], arrays["out_loss_cons"])
     assert_close(losses["abc/labelled"] + losses["abc/unlabelled"], arrays["out_loss_abc"])
     assert_gradients(net, arrays, "out_grad_last_")
+
+
+@pytest.mark.parametrize("learner", ["meanteacher", "mixmatch"])
+def test_steps_of_other_learners_are_the_official_ones(golden, monkeypatch, learner):
+    arrays, meta = golden(f"daso_seval/seval_{'mt' if learner == 'meanteacher' else 'mm'}_K10_s0")
+    problem = make_problem(arrays["in_label_counts"], total_steps=meta["hyperparameters"]["max_iter"])
+    method = set_up(f"{learner}+seval", problem)
+    method.chain[0].learned.offsets.copy_(torch.tensor(arrays["in_pi"]))
+    if learner == "mixmatch":  # the draws that were recorded
+        factor = float(arrays["out_lam"])
+        monkeypatch.setattr(mixup, "mixing_factor", lambda *_: torch.tensor(max(factor, 1 - factor)))
+        monkeypatch.setattr(mixup, "permutation", lambda *_: torch.tensor(arrays["out_rand_idx"]))
+    student, teacher = GoldenNet(arrays), GoldenNet(arrays, "in_ema_")
+    x, y, first, second = (arrays[f"in_{k}"][0] for k in ("xl", "labels", "xu0", "xu1"))
+    batch = make_batch(x, y, dict(zip(method.learner.unlabelled_views, (first, second), strict=True)))
+    losses, step = run_step(method, student, batch, meta["hyperparameters"]["iter"], teacher)
+    assert_close(losses["labelled"], arrays["out_loss_cls"])
+    assert_close(losses["unlabelled"], arrays["out_loss_cons"])
+    if learner == "mixmatch":
+        assert_close(step.probs, arrays["out_ul_targets"])
+    else:
+        assert_close(step.probs, torch.tensor(arrays["out_pred_teacher_refined"]).softmax(1))
+    assert_gradients(student, arrays, "out_grad_last_")
 
 
 def test_a_second_classifier_learns_its_own_curriculum():
