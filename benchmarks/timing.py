@@ -240,7 +240,7 @@ def print_machine(about: dict[str, Any]) -> None:
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Markdown, aligned so that it reads as text too; the first column to the left, all others to the right."""
-    widths = [max(len(row[i]) for row in (columns, *rows)) for i in range(len(columns))]
+    widths = [max(3, *(len(row[i]) for row in (columns, *rows))) for i in range(len(columns))]
 
     def line(cells: Sequence[str]) -> str:
         padded = [cells[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True))]
