@@ -1,7 +1,7 @@
 """Data: sources, long-tailed splits, batched augmentation and loaders. Images are uint8 tensors ``[N, C, H, W]`` throughout."""
 
 from pldebias.data.augment import Augment, make_augment
-from pldebias.data.dataset import build
+from pldebias.data.dataset import build, with_labelled
 from pldebias.data.errors import DataError
 from pldebias.data.loaders import Batch, ResidentLoader
 from pldebias.data.longtail import class_counts
@@ -23,4 +23,5 @@ __all__ = [
     "class_counts",
     "load_source",
     "make_augment",
+    "with_labelled",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -61,6 +62,12 @@ def check_spec(spec: SplitSpec) -> tuple[str, Known]:
         raise DataError(f"holdout={spec.holdout!r}: give 0 (none), a fraction below 1 of every class, or a whole number per class")
     if spec.validation < 0 or spec.validation != int(spec.validation):
         raise DataError(f"validation={spec.validation!r}: give a whole number of images, 0 for none")
+    if not 0 <= spec.relevance <= 1:
+        raise DataError(f"relevance={spec.relevance!r}: give the share of unlabelled images that belong to the classes, in [0, 1]")
+    if spec.relevance < 1 and spec.distractors is None and kind != "glyphs":
+        raise DataError(f"relevance={spec.relevance!r} needs distractors, a source of other images, such as distractors='cifar100'")
+    if spec.distractors is not None:
+        parse_source(spec.distractors)
     if known.own_unlabelled and (spec.m1 is not None or spec.gamma_u != 1 or spec.reverse_unlabelled):
         raise DataError(
             f"{kind} has an unlabelled set of its own whose labels nobody knows; m1, gamma_u and reverse_unlabelled cannot shape it: leave "
@@ -187,6 +194,8 @@ def _assemble(spec: SplitSpec, seed: int, source: Source, parts: dict[str, Image
     count = len(source.class_names)
     if spec.holdout:
         _cut_holdout(spec, source, parts)
+    if spec.relevance < 1:
+        parts["unlabelled"] = _mix_distractors(spec, parts["unlabelled"], count, seed)
     if spec.include_labelled:
         parts["unlabelled"] = _join(spec, parts["labelled"], parts["unlabelled"])
     unlabelled = parts["unlabelled"]
@@ -212,12 +221,41 @@ def _assemble(spec: SplitSpec, seed: int, source: Source, parts: dict[str, Image
     )
 
 
+def _mix_distractors(spec: SplitSpec, unlabelled: Images, count: int, seed: int) -> Images:
+    """Keep the relevant share of every class, and fill the set up to its size with images of something else, label -1."""
+    labels = unlabelled.labels.numpy()
+    kept = np.sort(np.concatenate([np.flatnonzero(labels == c)[: round(spec.relevance * (labels == c).sum())] for c in range(-1, count)]))
+    relevant, wanted = _subset(unlabelled, kept), len(labels) - len(kept)
+    if spec.distractors is None:
+        generator = torch.Generator().manual_seed(20000 + seed)
+        ids = torch.randint(0, len(glyphs.DISTRACTORS), (wanted,), generator=generator)
+        other = Images(glyphs.render(ids, generator, unlabelled.images.shape[-1], glyphs.DISTRACTORS), ids, torch.arange(wanted))
+    else:
+        size = unlabelled.images.shape[-1]
+        source = load_source(spec.distractors, root=spec.root, image_size=size, protocol=spec.protocol)
+        if source.images.shape[1:] != unlabelled.images.shape[1:] or len(source.images) < wanted:
+            raise DataError(
+                f"distractors={spec.distractors!r} has {len(source.images)} images of shape {tuple(source.images.shape[1:])}; "
+                f"{wanted} of shape {tuple(unlabelled.images.shape[1:])} are needed: raise relevance, or choose another source"
+            )
+        other = _take(source.images, source.labels, np.random.RandomState(seed).permutation(len(source.images))[:wanted])
+    other.labels = torch.full_like(other.labels, -1)
+    return _join(spec, relevant, other)
+
+
+def with_labelled(dataset: Dataset, index: Tensor, labels: Tensor) -> Dataset:
+    """The data set with rows `index` of its unlabelled set added, under `labels`, to the labelled one; counts stay the original ones."""
+    more = _subset(dataset.unlabelled, index.numpy())
+    more.labels = labels
+    return replace(dataset, labelled=_join(dataset.spec, dataset.labelled, more))
+
+
 def _join(spec: SplitSpec, first: Images, second: Images) -> Images:
     labels, index = torch.cat([first.labels, second.labels]), torch.cat([first.index, second.index])
     if isinstance(first.images, Tensor) and isinstance(second.images, Tensor):
         return Images(torch.cat([first.images, second.images]), labels, index)
     if getattr(first.images, "reader", 0) is not getattr(second.images, "reader", 1):
-        raise DataError(f"include_labelled: {spec.source} is too large to copy its labelled images to its own unlabelled set; leave it out")
+        raise DataError(f"{spec.source} is too large to hold, and two of its parts lie in different files: they cannot be joined")
     return Images(LazyImages(first.images.reader, torch.cat([first.images.rows, second.images.rows])), labels, index)
 
 

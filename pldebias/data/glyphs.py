@@ -21,6 +21,7 @@ from torch import Tensor
 from pldebias.data.errors import DataError
 
 CHARACTERS = tuple("BSECOGFP85")
+DISTRACTORS = tuple("AHKMNRTVXZ")  # no class: the irrelevant share of an unlabelled set
 FONTS = tuple(
     [
         "DejaVuSans",
@@ -58,13 +59,13 @@ BACKGROUND, CONTRAST_LOW, CONTRAST_HIGH = 0.25, 0.5, 0.9
 
 
 @functools.cache
-def bank() -> Tensor:
+def bank(characters: tuple[str, ...] = CHARACTERS) -> Tensor:
     """All glyphs as masks in [0, 1], float32 ``[10, 21, 64, 64]``, bounding boxes centred, capitals 32 pixels high."""
     import matplotlib
     from PIL import Image, ImageDraw, ImageFont
 
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
-    masks = np.zeros((len(CHARACTERS), len(FONTS), CANVAS, CANVAS), np.uint8)
+    masks = np.zeros((len(characters), len(FONTS), CANVAS, CANVAS), np.uint8)
     for j, name in enumerate(FONTS):
         path = folder / f"{name}.ttf"
         if not path.exists():
@@ -72,7 +73,7 @@ def bank() -> Tensor:
         trial = 44
         box = ImageFont.truetype(str(path), trial).getbbox("H")
         font = ImageFont.truetype(str(path), round(trial * CAP_HEIGHT / (box[3] - box[1])))
-        for i, character in enumerate(CHARACTERS):
+        for i, character in enumerate(characters):
             x0, y0, x1, y1 = font.getbbox(character)
             canvas = Image.new("L", (CANVAS, CANVAS))
             ImageDraw.Draw(canvas).text((CANVAS / 2 - (x0 + x1) / 2, CANVAS / 2 - (y0 + y1) / 2), character, font=font, fill=255)
@@ -80,17 +81,21 @@ def bank() -> Tensor:
     return torch.from_numpy(masks).float() / 255
 
 
-def render(labels: Tensor | Sequence[int], generator: torch.Generator, size: int = 16) -> Tensor:
+def render(
+    labels: Tensor | Sequence[int], generator: torch.Generator, size: int = 16, characters: tuple[str, ...] = CHARACTERS
+) -> Tensor:
     """Draw one image per label.
 
     Parameters
     ----------
     labels : Tensor or sequence of int
-        Class ids 0..9 (positions in `CHARACTERS`), shape ``[N]``.
+        Class ids 0..9 (positions in `characters`), shape ``[N]``.
     generator : torch.Generator
         The only source of randomness.
     size : int, default 16
         Height and width in pixels, 8 to 64.
+    characters : tuple of str, default `CHARACTERS`
+        What the class ids stand for.
 
     Returns
     -------
@@ -100,12 +105,12 @@ def render(labels: Tensor | Sequence[int], generator: torch.Generator, size: int
     if not 8 <= size <= CANVAS:
         raise DataError(f"glyphs are drawn at 8 to {CANVAS} pixels; got image_size={size}")
     labels = torch.as_tensor(labels, dtype=torch.int64)
-    parts = [_render_chunk(labels[i : i + CHUNK], generator, size) for i in range(0, len(labels), CHUNK)]
+    parts = [_render_chunk(labels[i : i + CHUNK], generator, size, bank(characters)) for i in range(0, len(labels), CHUNK)]
     return torch.cat(parts) if parts else torch.zeros((0, 1, size, size), dtype=torch.uint8)
 
 
-def _render_chunk(labels: Tensor, generator: torch.Generator, size: int) -> Tensor:
-    n, masks = len(labels), bank()
+def _render_chunk(labels: Tensor, generator: torch.Generator, size: int, masks: Tensor) -> Tensor:
+    n = len(labels)
 
     def uniform(low: float = 0.0, high: float = 1.0) -> Tensor:
         return low + (high - low) * torch.rand(n, 1, 1, 1, generator=generator)
@@ -124,7 +129,7 @@ def _render_chunk(labels: Tensor, generator: torch.Generator, size: int) -> Tens
     background, contrast = uniform(0, BACKGROUND), uniform(CONTRAST_LOW, CONTRAST_HIGH)
 
     # Clutter: a dimmer fragment of any glyph, pushed to a border.
-    other = torch.randint(0, len(CHARACTERS), (n,), generator=generator)
+    other = torch.randint(0, len(masks), (n,), generator=generator)
     fonts, angle = face(), uniform(0, 2 * math.pi).flatten()
     theta = torch.eye(2, 3).repeat(n, 1, 1)
     theta[:, :, 2] = CLUTTER_OFFSET * torch.stack([angle.cos(), angle.sin()], 1)

@@ -39,6 +39,11 @@ class SplitSpec:
         Put the labelled images into the unlabelled set too, in front.
     unknown_labels : bool, default False
         Forget the labels of the unlabelled set (all -1).
+    relevance : float, default 1
+        Share of the unlabelled images that belong to the classes, in [0, 1]; the others show something else and count as unknown
+        (Yang & Xu, Rethinking the Value of Labels, NeurIPS 2020).
+    distractors : str or None, default None
+        Source of the others; None is other characters for glyphs, and must be given elsewhere (``"cifar100"`` for ``"cifar10"``, say).
     image_size : int or None, default None
         Height and width that images are stored at; None is the source's own.
     root : str or None, default None
@@ -57,6 +62,8 @@ class SplitSpec:
     holdout: float = 0
     include_labelled: bool = False
     unknown_labels: bool = False
+    relevance: float = 1
+    distractors: str | None = None
     image_size: int | None = None
     root: str | None = None
 

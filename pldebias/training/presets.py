@@ -42,10 +42,13 @@ class Config:
     holdout: float = 0
     include_labelled: bool = False
     unknown_labels: bool = False
-    image_size: int | None = None
+    relevance: float = 1.0  # share of the unlabelled images that belong to the classes
+    distractors: str | None = None  # source of the others
+    image_size: int | None = None  # size that images are stored at; None is the source's own
     root: str | None = None
     # views and batches
     augment: str = "daso"
+    view_size: int | None = None  # size of the views, if another than that of the stored images
     batch_size: int = 64
     mu: float = 2.0
     balanced: bool = False
@@ -166,7 +169,7 @@ PRESETS: dict[str, Config] = {
         gamma_u=10.0,
         options={"daso": {"T": 0.3}},
     ),
-    "stl10-lt": replace(  # [daso] all 100,000 unlabelled images, whose classes nobody knows; 96 pixels read at 32
+    "stl10-lt": replace(  # [daso] all 100,000 unlabelled images, whose classes nobody knows; 96 pixels, augmented there and seen at 32
         Config(),
         data="stl10-lt",
         source="stl10",
@@ -175,7 +178,7 @@ PRESETS: dict[str, Config] = {
         gamma_l=10.0,
         gamma_u=1.0,
         validation=500,
-        image_size=32,
+        view_size=32,
         options={"daso": {"T": 0.3}},
     ),
     "svhn-lt": replace(Config(), data="svhn-lt", source="svhn", n1=500, m1=4000, validation=0),

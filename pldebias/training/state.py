@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from pldebias.data import Images, ResidentLoader, StreamLoader, make_augment
+from pldebias.data import ResidentLoader, StreamLoader, make_augment, with_labelled
 from pldebias.nets import build_network
 from pldebias.schemes import Models, Problem
 from pldebias.training import checkpoints
@@ -57,17 +56,6 @@ def load_backbone(network: Network, run: Path) -> None:
     network.backbone.load_state_dict(theirs)
 
 
-def _with_labelled(dataset: Dataset, index: Tensor, labels: Tensor) -> Dataset:
-    """The data set with rows `index` of its unlabelled set added, under `labels`, to the labelled one."""
-    labelled, unlabelled = dataset.labelled, dataset.unlabelled
-    more = Images(
-        torch.cat([labelled.images, unlabelled.images[index]]),
-        torch.cat([labelled.labels, labels]),
-        torch.cat([labelled.index, unlabelled.index[index]]),
-    )
-    return replace(dataset, labelled=more)
-
-
 class TrainingState:
     """Networks, optimiser, data stream and counters of one training; saved and restored as a whole.
 
@@ -82,7 +70,7 @@ class TrainingState:
 
     def __init__(self, config: Config, method: Method, dataset: Dataset, device: torch.device):
         self.config, self.method, self.dataset, self.device = config, method, dataset, device
-        self.augment = make_augment(config.augment, dataset.mean, dataset.std, dataset.labelled.images.shape[-1])
+        self.augment = make_augment(config.augment, dataset.mean, dataset.std, config.view_size or dataset.image_shape[-1])
         self.done = 0  # optimiser steps
         self.generation, self.generation_start = 0, 0
         self.extra: tuple[Tensor, Tensor] | None = None  # unlabelled rows, and their labels, that joined the labelled set
@@ -117,7 +105,7 @@ class TrainingState:
         self.models = Models(self.student, self.ema.teacher)
         self.optimizer = make_optimizer(self.student, config)
         self.loader = (StreamLoader if config.stream else ResidentLoader)(
-            dataset if self.extra is None else _with_labelled(dataset, *self.extra),
+            dataset if self.extra is None else with_labelled(dataset, *self.extra),
             self.augment,
             batch_size=config.batch_size,
             mu=config.mu,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from pldebias.data import DataError, SplitSpec, build, class_counts, digits, glyphs
+from pldebias.data import DataError, SplitSpec, build, class_counts, digits, glyphs, with_labelled
 
 DIGITS = SplitSpec("digits", 60, 64, 20, 20)
 GLYPHS = SplitSpec("glyphs", n1=20, m1=50, gamma_l=5, gamma_u=25)
@@ -199,3 +199,46 @@ def test_impossible_counts_of_known_sources_are_refused_before_a_download(spec, 
 def test_unknown_fields_of_a_spec():
     with pytest.raises(DataError, match="no field 'gamma'; allowed: class_order"):
         SplitSpec.from_dict({"gamma": 3})
+
+
+def test_distractors_fill_the_unlabelled_set_up():
+    whole = build(SplitSpec(n1=20, m1=100, gamma_l=5, gamma_u=5), 0)
+    mixed = build(SplitSpec(n1=20, m1=100, gamma_l=5, gamma_u=5, relevance=0.5), 0)
+    assert len(mixed.unlabelled) == len(whole.unlabelled)
+    assert mixed.unlabelled_counts is None
+    known = mixed.unlabelled.labels[mixed.unlabelled.labels >= 0]
+    counts = torch.bincount(known, minlength=10)
+    assert counts.tolist() == [round(0.5 * n) for n in whole.unlabelled_counts.tolist()]
+    assert torch.equal(mixed.unlabelled.images[: counts.sum()], whole.unlabelled.images[whole_rows(whole, counts)])
+    assert torch.equal(mixed.labelled.images, whole.labelled.images)
+    assert mixed.fingerprint != whole.fingerprint
+    assert len(set(build(SplitSpec(n1=20, m1=100, relevance=0), 0).unlabelled.labels.tolist())) == 1
+
+
+def whole_rows(dataset, counts):
+    """Rows of the first `counts` images of every class, in their order in the set."""
+    labels = dataset.unlabelled.labels
+    rank = torch.stack([(labels == c).cumsum(0) for c in range(len(counts))], 1)[torch.arange(len(labels)), labels]
+    return torch.nonzero(rank <= counts[labels])[:, 0]
+
+
+def test_distractors_of_another_source():
+    spec = SplitSpec("digits", n1=20, m1=40, gamma_l=2, relevance=0.8, distractors="digits")
+    assert (build(spec, 0).unlabelled.labels < 0).sum() == 80
+    for wrong, message in (
+        ({"relevance": 1.5}, r"in \[0, 1\]"),
+        ({"distractors": None}, "needs distractors"),
+        ({"distractors": "cifar11"}, "did you mean 'cifar10'"),
+    ):
+        with pytest.raises(DataError, match=message):
+            build(dataclasses.replace(spec, **wrong), 0)
+
+
+def test_more_labelled_rows_keep_their_new_labels():
+    dataset = build(SplitSpec(n1=20, m1=50, gamma_l=5), 0)
+    rows, labels = torch.tensor([3, 7]), torch.tensor([9, 1])
+    more = with_labelled(dataset, rows, labels)
+    assert more.labelled.labels[-2:].tolist() == [9, 1]
+    assert torch.equal(more.labelled.images[-2:], dataset.unlabelled.images[rows])
+    assert torch.equal(more.labelled_counts, dataset.labelled_counts)
+    assert len(dataset.labelled) == len(more.labelled) - 2
