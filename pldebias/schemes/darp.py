@@ -137,8 +137,8 @@ class DARP(Scheme):
     ----------
     target : {"labelled", "oracle", "estimate"} or tuple of K numbers, default "labelled"
         Class distribution of the unlabelled set: the labelled one (official default), the true one (DASO's tables where both
-        imbalances agree), an estimate, or given frequencies. ``estimate`` keeps ten labelled images per class aside and averages the
-        estimates that the evaluated network gives before `start`; if none could be trusted, the labelled frequencies serve.
+        imbalances agree), an estimate, or given frequencies. ``estimate`` keeps labelled images aside and averages the estimates that
+        the evaluated network gives before `start`; if none could be trusted, the labelled frequencies serve.
     alpha : float, default 2.0
         Samples kept per class, as a multiple of the target.
     rounds : int, default 10
@@ -147,6 +147,8 @@ class DARP(Scheme):
         Part of the training before the first refinement; until then pseudo-labels stay as they are.
     period : int, default 10
         Steps between two refinements; between them the last refined labels serve.
+    holdout : int, default 10
+        Labelled images per class that ``target="estimate"`` keeps aside.
     compat : {"exact", "official"}, default "exact"
         ``exact`` refines between steps, first at `start`. ``official`` refines within every step whose number is a multiple of
         `period`, by the secant search, and gives uniform labels until the first one; the device waits in those steps.
@@ -161,6 +163,7 @@ class DARP(Scheme):
         rounds: int = 10,
         start: float = 0.4,
         period: int = 10,
+        holdout: int = 10,
         compat: str = "exact",
     ):
         super().__init__()
@@ -170,13 +173,15 @@ class DARP(Scheme):
             raise ValueError(f"darp(compat={compat!r}) is not known; choose 'exact' or 'official'")
         if not 0 <= start < 1:
             raise ValueError(f"darp(start={start}) must be in [0, 1): the part of the training before the first refinement")
-        if alpha <= 0 or rounds < 1 or period < 1:
-            raise ValueError(f"darp(alpha={alpha}, rounds={rounds}, period={period}) must be positive")
+        for option, value in {"alpha": alpha, "rounds": rounds, "period": period, "holdout": holdout}.items():
+            if value <= 0:
+                raise ValueError(f"darp({option}={value}) must be positive")
         self.goal, self.alpha, self.rounds, self.part, self.period, self.compat = target, alpha, rounds, start, period, compat
+        self.holdout = holdout
 
     @property
     def needs(self) -> dict[str, Any]:
-        return {"holdout": 10} if self.goal == "estimate" else {}
+        return {"holdout": self.holdout} if self.goal == "estimate" else {}
 
     def setup(self, problem: Problem) -> None:
         rows, classes = problem.num_unlabelled, problem.num_classes

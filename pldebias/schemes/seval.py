@@ -89,7 +89,7 @@ class SEVAL(Scheme):
     mode : {"estimate", "load", "direct"}, default "estimate"
         ``estimate`` keeps half of the labelled images as a hold-out and learns on it after every epoch; ``load`` trains on all of
         them and replays the `curve` of an earlier ``estimate`` run, which is the paper's protocol; ``direct`` learns on the
-        validation images, which are additional labels.
+        validation images, which are additional labels (train with ``validation=5000`` or as many as there may be).
     curve : str, optional
         File or run directory with the curriculum to load, one row per epoch.
     target : float, default 0.75
