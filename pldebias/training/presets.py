@@ -51,7 +51,7 @@ class Config:
     view_size: int | None = None  # size of the views, if another than that of the stored images
     batch_size: int = 64
     mu: float = 2.0
-    balanced: bool = False
+    balanced: bool | float = False  # class-balanced labelled batches; a number below 1 is the effective-number beta
     stream: bool = False
     # network and optimiser
     network: str = "wrn28_2"
@@ -129,12 +129,20 @@ _GLYPHS = Config(  # [glyphs] procedural confusable characters, protocol B of th
     snapshots=8,
     threads=1,
     options={
-        "fixmatch": {"threshold": 0.9},
-        "supervised": {"threshold": 0.9},
+        **{key: {"threshold": 0.9} for key in ("fixmatch", "supervised", "pseudolabel", "flexmatch", "abc", "acr", "abcla", "adsh", "crt")},
+        # The papers' time constants are of 250,000 steps; these are of 1,000.
         "usadtm": {"start": 100},
         # Young features are alike after pooling: the paper's temperature 0.05 makes blends too soft to be accepted.
         "daso": {"T_proto": 0.02, "queue": 64, "start": 100, "align_start": 300, "window": 20},
         "debiaspl": {"tau": 1.0, "momentum": 0.99},
+        "freematch": {"momentum": 0.99},
+        "saw": {"momentum": 0.99},
+        "adello": {"start": 300, "momentum": 0.99},
+        "udal": {"momentum": 0.99},
+        "seval": {"decay": 0.9, "threshold_decay": 0.9, "least": 3},
+        "crest": {"generations": 2},
+        "crestplus": {"generations": 2},
+        "moco": {"queue": 1024},
     },
 )
 
@@ -152,8 +160,7 @@ PRESETS: dict[str, Config] = {
         network="cnn_digits",
         options={
             **_GLYPHS.options,
-            "fixmatch": {"threshold": 0.8},
-            "supervised": {"threshold": 0.8},
+            **{key: {"threshold": 0.8} for key in ("fixmatch", "supervised")},
             "daso": {"queue": 64, "start": 100, "align": 0.2, "window": 20},
         },
     ),
@@ -189,8 +196,8 @@ PRESETS: dict[str, Config] = {
     ),
     "cifar10-lt-cpu": replace(  # a network of 78 thousand parameters that shows the head bias within a minute of CPU time
         Config(), data="cifar10-lt-cpu", network="tiny_resnet", batch_size=32, lr=0.05, ema=0.995, steps=4000, steps_per_epoch=100,
-        options={"fixmatch": {"threshold": 0.8}, "supervised": {"threshold": 0.8}, "daso": {"start": 500, "T_proto": 0.02},
-                 "debiaspl": {"tau": 1.0, "momentum": 0.99}},
+        options={**_GLYPHS.options, **{key: {"threshold": 0.8} for key in ("fixmatch", "supervised")},
+                 "daso": {"start": 500, "T_proto": 0.02}, "adello": {"start": 1200, "momentum": 0.99}, "usadtm": {"start": 400}},
     ),
 }  # fmt: skip
 

@@ -29,6 +29,7 @@ from pldebias.training.state import TrainingState
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pldebias.data import Dataset
     from pldebias.methods import Method
 
 MACHINE = ("device", "threads", "root", "stream")
@@ -57,6 +58,11 @@ def configure(method: str, data: str = "glyphs-lt", seed: int = 0, **overrides: 
         raise ConfigError(f"{learner} goes on from a finished run: give its folder as init=, such as runs/{data}/fixmatch/s{seed}")
     parts = {part.name for part in parse(method)}
     return replace(config, method=built.spelling, options={k: v for k, v in config.options.items() if k in parts}), built
+
+
+def make_dataset(config: Config, progress: bool = False) -> Dataset:
+    """The data set that a configuration describes."""
+    return build(SplitSpec(**{f.name: getattr(config, f.name) for f in fields(SplitSpec)}), config.seed, progress=progress)
 
 
 def pick_device(name: str, precision: str) -> tuple[torch.device, str]:
@@ -174,7 +180,7 @@ def train(
     config = replace(config, precision=precision)
     if overwrite and (folder / "zarr.json").exists():
         shutil.rmtree(folder)
-    dataset = build(SplitSpec(**{f.name: getattr(config, f.name) for f in fields(SplitSpec)}), seed, progress=progress)
+    dataset = make_dataset(config, progress)
     attributes = _attributes(config, device, dataset.fingerprint)
     if _finished(folder, attributes):
         return open_run(folder)
