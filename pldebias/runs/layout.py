@@ -14,8 +14,8 @@ import numpy as np
 FORMAT = 1
 """Version of the layout; readers refuse a newer one."""
 BLOCK = 256
-"""Epochs per chunk of the small tables that are rewritten every epoch."""
-COLUMNS = 64
+"""Most epochs per chunk of the small tables to which every epoch adds a row."""
+COLUMNS = 32
 """Columns per chunk of those tables."""
 MATRICES = ("visits", "sweep", "test")
 SNAPSHOTS = ("logits", "semantic", "features")

@@ -44,7 +44,7 @@ class Recorder:
     attrs : dict, optional
         What else to keep: ``config``, ``method``, ``data``, ``seed``, ``fingerprint`` ... (as JSON can hold it).
     device : torch.device, optional
-        Where to count. Default: the device of the first labels.
+        Where labels will be made. Default: the device of the first labels.
     num_features : int, optional
         Width D of the features; default: that of the first features.
     snapshots : sequence of int
@@ -202,14 +202,15 @@ class Recorder:
         index : int tensor or array, shape ``[M]``
             Position of each row in the unlabelled set.
         label : int tensor or array, shape ``[M]``
-            Pseudo-labels in 0..K-1. On a CUDA device they are not checked, since that would wait for it.
+            Pseudo-labels in 0..K-1. On the CPU they are checked when they are counted, at the latest in `end_epoch`; on a CUDA
+            device they are not, since that would wait for it.
         accepted : tensor or array, shape ``[M]``
             Whether the loss used the row: bool, or a mask of 0 and 1.
 
         Notes
         -----
-        Five small operations on the device of `label`, none of which waits for it; they can be captured in a CUDA graph after one
-        call outside it.
+        On a CUDA device: five small operations, none of which waits; they can be captured in a CUDA graph after one call outside it.
+        On the CPU: a copy of the rows, counted later.
         """
         self._check()
         self._counter.update(index, label, accepted)
@@ -260,8 +261,6 @@ class Recorder:
         chunks: dict[str, Tensor] = {}
         states: dict[str, Tensor] = {}
         outputs: dict[str, Tensor] = {}
-        if self._counter.used:
-            chunks["visits"] = hand.keep(self._counter.counts)
         if sweep is not None:
             label, accepted = (torch.as_tensor(part) for part in sweep)
             self._shape("sweep labels", label, (n,))
@@ -284,6 +283,8 @@ class Recorder:
             values = torch.as_tensor(values)
             outputs[_name("snapshot_state", name)] = hand.keep(values, torch.float32 if values.dtype == torch.bfloat16 else None)
         plain = {str(name): float(value) for name, value in (scalars or {}).items()}
+        if self._counter.used:
+            chunks["visits"] = self._counter.take(hand.keep)
         hand.seal()
         epoch, unknown, stale = self.epoch, self._has_unknown, self._stale
 
@@ -305,7 +306,6 @@ class Recorder:
             )
 
         self._writer.put(write)
-        self._counter.reset()
         self._stale = False
         self.epoch += 1
         self._end = self.epoch

@@ -240,12 +240,14 @@ def test_update_does_not_keep_the_callers_memory(tmp_path, world):
     """Training overwrites its tensors while the writer is still busy."""
     with world.start(tmp_path / "run", num_epochs=1) as recorder:
         label, logits = torch.zeros(world.N, dtype=torch.int16), torch.zeros(world.N, world.K, dtype=torch.float16)
+        recorder.update(torch.arange(world.N), label, label == 0)
         recorder._writer.put(lambda store: time.sleep(0.1))
         state = torch.zeros(world.K)
         recorder.end_epoch(sweep=(label, label == 0), logits=logits, series={"a/b": state}, snapshot={"a/b": state})
         for tensor in (label, logits, state):
             tensor.fill_(1)
     run = open_run(tmp_path / "run")
+    assert run.confusion("visits", "accepted", 0)[:, 0].sum() == world.N
     assert not run.history(0)[0].any() and not run.logits(0).any() and not run.state("a/b").any() and not run.snapshot_state("a/b").any()
 
 
@@ -312,8 +314,10 @@ def test_constructor_says_what_is_wrong(tmp_path, world, options, message):
 def test_calls_say_what_is_wrong(tmp_path, world):
     with world.start(tmp_path / "run", num_epochs=2, num_features=world.D) as recorder:
         for call, message in (
-            (lambda: recorder.update([0], [9], [True]), "labels must lie in 0..3; got 9..9"),
             (lambda: recorder.update([0, 1], [1], [True]), r"one shape \[M\]; got \[2\], \[1\], \[1\]"),
+            (lambda: (recorder.update([0], [9], [True]), recorder.end_epoch()), "labels must lie in 0..3; got 9..9"),
+            (lambda: (recorder.update([60], [1], [True]), recorder.end_epoch()), "index must lie in 0..59; got 60..60"),
+            (lambda: (recorder.update([-1], [1], [True]), recorder.end_epoch()), "index must lie in 0..59; got -1..-1"),
             (lambda: recorder.end_epoch(sweep=([0], [True])), r"sweep labels must have shape \[60\]; got \[1\]"),
             (lambda: recorder.end_epoch(logits=np.zeros((3, 4))), r"logits must have shape \[60, 4\]"),
             (lambda: recorder.end_epoch(features=np.zeros((60, 9))), r"features must have shape \[60, 6\]"),
@@ -325,6 +329,7 @@ def test_calls_say_what_is_wrong(tmp_path, world):
             with pytest.raises(ValueError, match=message):
                 call()
         assert recorder.epoch == 0 and "next epoch 0 of 2" in repr(recorder)
+        recorder.rewind(0)
         world.record(recorder, range(2))
     np.testing.assert_array_equal(open_run(tmp_path / "run").confusion("visits", epoch=0), visits_of(world, 0)[0][:-1])
     with pytest.raises(ValueError, match=r"is closed"):
