@@ -353,6 +353,33 @@ def test_shape_of_state_may_not_change(tmp_path, world):
     assert len(open_run(tmp_path / "run").epochs) == 1
 
 
+def test_both_ways_of_counting_agree(world):
+    """The operations that count on a CUDA device, run here on the CPU, against those that count on the CPU."""
+    from pldebias.runs.counts import Counter, matrices
+
+    counter = Counter(world.truth(unknown=True), world.K)
+    for e in range(3):
+        label, accepted = (torch.as_tensor(part) for part in world.epoch(e).values["sweep"])
+        true = torch.as_tensor(np.where(world.truth(unknown=True) < 0, world.K, world.truth(unknown=True)))
+        for mask in (accepted, accepted.float(), accepted.to(torch.uint8)):
+            np.testing.assert_array_equal(counter._on_device(true, label, mask), counter.sweep(label, accepted))
+        arrays = matrices("sweep", counter.sweep(label, accepted).numpy(), world.K, unknown=True)
+        assert sum(arrays[name].sum() for name in ("sweep", "sweep_unknown")) == world.N
+
+
+def test_rows_that_wait_are_counted_before_they_are_many(world, monkeypatch):
+    from pldebias.runs import counts
+
+    monkeypatch.setattr(counts, "ROWS", 20)
+    counter = counts.Counter(world.truth(), world.K)
+    for index, label, accepted in world.epoch(0).steps * 3:
+        counter.update(index, label, accepted)
+        assert counter._rows <= 20
+    found = counter.take(None).numpy().reshape(2, world.K + 1, world.K).sum(0)
+    np.testing.assert_array_equal(found, 3 * visits_of(world, 0)[0])
+    assert not counter.used and not counter.take(None).any()
+
+
 @pytest.mark.gpu
 def test_counts_on_the_device_without_waiting(tmp_path, world):
     if not torch.cuda.is_available():

@@ -214,7 +214,7 @@ def test_catalogue_without_runs(tmp_path):
 
 
 def test_opening_is_quick(tmp_path):
-    """The limit is 100 ms for 500 epochs of 10,000 samples; the test allows for a busy machine and takes the best of three."""
+    """The limit is 100 ms for 500 epochs of 10,000 samples; processor time, so that a busy machine does not matter, best of three."""
     from pldebias.runs import Recorder
 
     r = np.random.default_rng(0)
@@ -224,7 +224,7 @@ def test_opening_is_quick(tmp_path):
             recorder.end_epoch(sweep=(label, label < 5), test=(label, label), scalars={"e": e})
     times = []
     for _ in range(3):
-        start = time.perf_counter()
+        start = time.process_time()
         assert open_run(tmp_path / "run").confusion(epoch=250).sum() == 10_000
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     assert min(times) < 0.1
