@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 
 import torch
@@ -88,29 +87,3 @@ class Augment:
             pair = (torch.tensor(v, dtype=torch.float32).view(1, -1, 1, 1).to(device) for v in (self.mean, self.std))
             self._constants[device] = tuple(pair)
         return self._constants[device]
-
-
-def make_augment(policy: str, mean: Sequence[float], std: Sequence[float], image_size: int) -> Augment:
-    """The policy called `policy`.
-
-    Parameters
-    ----------
-    policy : {"daso", "usb", "imagenet", "glyphs", "digits"}
-        Whose recipe; see the classes in `pldebias.data.pixel` and `pldebias.data.warp`.
-    mean, std, image_size
-        As for `Augment`.
-
-    Raises
-    ------
-    DataError
-        For an unknown name.
-    """
-    from pldebias.data.pixel import DasoAugment, ImagenetAugment, UsbAugment
-    from pldebias.data.warp import DigitsAugment, GlyphsAugment
-
-    policies = {c.policy: c for c in (DasoAugment, UsbAugment, ImagenetAugment, GlyphsAugment, DigitsAugment)}
-    if policy not in policies:
-        close = difflib.get_close_matches(str(policy), policies, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise DataError(f"unknown augmentation {policy!r}{hint} Allowed: {', '.join(policies)}")
-    return policies[policy](mean, std, image_size)
