@@ -1,0 +1,159 @@
+"""Named numbers of a run, for tables and figures: each says what it is called, which way is better and how it is computed."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from pldebias import metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pldebias.runs import Run
+
+__all__ = ["GROUPS", "Measure", "expand", "measure", "names", "statistic"]
+
+GROUPS = ("head", "medium", "tail")
+
+
+class Measure(NamedTuple):
+    """A number that every epoch of a run has.
+
+    Attributes
+    ----------
+    name : str
+    family, label : str
+        Heading and sub-heading, such as "test recall" and "tail".
+    scale : float
+        100 where the value is a share that is told in percent.
+    best : int
+        1 if more is better, -1 if less is better, 0 if neither.
+    kind : str
+        Matrices it is taken from; empty for a logged scalar.
+    at : callable
+        ``at(run, epochs, groups)`` gives the values at `epochs`, shape ``[E]``, NaN where undefined.
+    """
+
+    name: str
+    family: str
+    label: str
+    scale: float
+    best: int
+    kind: str
+    at: Callable[[Run, np.ndarray, metrics.Groups], np.ndarray]
+
+
+def _matrix(name: str, family: str, label: str, kind: str, formula, scale: float = 100.0, best: int = 1) -> Measure:
+    return Measure(name, family, label, scale, best, kind, lambda run, epochs, groups: formula(run.confusion(kind, epoch=epochs), groups))
+
+
+def _bias(name: str, index: str, label: str, scale: float) -> Measure:
+    return _matrix(name, "pseudo-label bias", label, "sweep", lambda c, g: getattr(metrics.bias_indices(c, g), index), scale, -1)
+
+
+def _groups(prefix: str, family: str, kind: str, formula, *options) -> list[Measure]:
+    return [_matrix(f"{prefix}_{name}", family, name, kind, formula(i), *options) for i, name in enumerate(GROUPS)]
+
+
+def _of_group(score: str, number: int):
+    return lambda confusion, groups: getattr(metrics.group(confusion, groups), score)[..., number]
+
+
+def _ratio_of_group(number: int):
+    def ratio(confusion, groups):
+        members = groups[number]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return confusion[..., members].sum((-2, -1)) / np.where((n := confusion[..., members, :].sum((-2, -1))) > 0, n, np.nan)
+
+    return ratio
+
+
+def _acceptance(run: Run, epochs: np.ndarray, groups: metrics.Groups) -> np.ndarray:
+    every, some = (run.confusion("sweep", split, epoch=epochs).sum((-2, -1)) for split in ("all", "accepted"))
+    return np.divide(some, every, out=np.full(every.shape, np.nan), where=every > 0)
+
+
+_FIXED = {
+    found.name: found
+    for found in (
+        _matrix("accuracy", "test", "accuracy", "test", lambda c, g: metrics.accuracy(c)),
+        _matrix("balanced_accuracy", "test", "bal. accuracy", "test", lambda c, g: metrics.balanced_accuracy(c)),
+        _matrix("g_mean", "test", "g-mean", "test", lambda c, g: metrics.g_mean(c)),
+        *_groups("recall", "test recall", "test", partial(_of_group, "recall")),
+        *_groups("precision", "test precision", "test", partial(_of_group, "precision")),
+        _matrix("pl_accuracy", "pseudo-labels", "accuracy", "sweep", lambda c, g: metrics.accuracy(c)),
+        *_groups("pl_recall", "pseudo-label recall", "sweep", partial(_of_group, "recall")),
+        *_groups("pl_precision", "pseudo-label precision", "sweep", partial(_of_group, "precision")),
+        *_groups("pl_ratio", "labels given / true", "sweep", _ratio_of_group, 1.0, 0),
+        _bias("pl_kl", "kl", "KL (nats)", 1.0),
+        _bias("pl_tv", "tv", "TV", 100.0),
+        _bias("tail_to_head", "tail_to_head", "tail to head", 100.0),
+        Measure("acceptance", "pseudo-labels", "accepted", 100.0, 0, "sweep", _acceptance),
+    )
+}
+_FAMILIES = ("recall", "precision", "pl_recall", "pl_precision", "pl_ratio")
+_LESS = ("ece", "mce", "loss", "error")
+
+
+def names() -> tuple[str, ...]:
+    """Everything `measure` knows beside the logged scalars; a family such as ``recall`` stands for its three groups."""
+    return (*_FIXED, *_FAMILIES)
+
+
+def expand(values) -> list[str]:
+    """Families replaced by their head, medium and tail; order kept, doubles dropped."""
+    values = [values] if isinstance(values, str) else list(values)
+    single = [[f"{value}_{group}" for group in GROUPS] if value in _FAMILIES else [value] for value in values]
+    return list(dict.fromkeys(name for found in single for name in found))
+
+
+def measure(name: str, run: Run) -> Measure:
+    """The measure called `name`: one of `names`, else a scalar that `run` logged.
+
+    A share logged as a scalar (accuracy, ECE, g-mean, mask rate) is told in percent, any other scalar as it is.
+
+    Raises
+    ------
+    ValueError
+        Neither; the message lists both.
+    """
+    if name in _FIXED and (_FIXED[name].kind in run.kinds or name not in run.scalars):
+        return _FIXED[name]
+    if name not in run.scalars:
+        logged = ", ".join(run.scalars) or "none"
+        raise ValueError(f"no measure {name!r}; there are {', '.join(names())}, and the scalars of {run.name}: {logged}")
+    share = name.startswith(("test_accuracy", "balanced_accuracy", "g_mean", "ece", "mce", "mask_rate"))
+    best = -1 if name.startswith(_LESS) else 1 if "accuracy" in name or name == "g_mean" else 0
+    label = {"balanced_accuracy_la": "bal. accuracy, post-hoc LA", "ece": "ECE", "mce": "MCE"}.get(name, name.replace("_", " "))
+    return Measure(
+        name, "logged", label, 100.0 if share else 1.0, best, "", lambda run, epochs, _: run.scalars[name].loc[epochs].to_numpy()
+    )
+
+
+def statistic(found: Measure, run: Run, groups: metrics.Groups, which: str = "last") -> float:
+    """One number of a run, in the measure's scale.
+
+    Parameters
+    ----------
+    found : Measure
+    run : Run
+    groups : Groups
+    which : {"last", "median20"}
+        The last epoch, or the median of the last 20, as DASO, SEVAL and the work after them report test accuracy.
+
+    Returns
+    -------
+    float
+        NaN where undefined at every epoch asked for, or where the run never recorded what the measure is made of.
+    """
+    if which not in ("last", "median20"):
+        raise ValueError(f"statistic must be 'last' or 'median20'; got {which!r}")
+    recorded = found.kind in run.kinds if found.kind else found.name in run.scalars
+    if not recorded:
+        return float("nan")
+    epochs = (run.logged(found.kind) if found.kind else run.epochs)[-20 if which == "median20" else -1 :]
+    last, median = metrics.last_and_median(found.at(run, epochs, groups))
+    return float(found.scale * (median if which == "median20" else last))

@@ -1,0 +1,237 @@
+"""From what a user has at hand (a run, runs of several seeds, a catalogue) to labelled lists of runs that may be compared."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pldebias import metrics
+from pldebias.runs import Run, RunError, find_runs, open_run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["DATA_SETTINGS", "Incomparable", "check_classes", "check_data", "check_seeds", "flat_config", "select", "value_of", "varying"]
+
+DATA_SETTINGS = (
+    *("data", "source", "n1", "m1", "gamma_l", "gamma_u", "reverse_unlabelled", "class_order", "protocol", "validation", "holdout"),
+    *("include_labelled", "unknown_labels", "relevance", "distractors", "image_size"),
+)
+"""Settings that decide which images are in which set; runs that differ in one of them saw different data."""
+_MACHINE = ("seed", "method", "root", "stream", "device", "threads", "precision", "snapshots")
+
+
+class Incomparable(RunError, ValueError):
+    """Runs that cannot be compared; the message says which differ, in what, and what to do."""
+
+
+def flat_config(run: Run) -> dict[str, object]:
+    """All settings of a run under dotted names, without those of seed and machine; ``data`` included."""
+    flat: dict[str, object] = {}
+    pending: list[tuple[str, Mapping]] = [("", run.config)]
+    while pending:
+        prefix, level = pending.pop()
+        for key, value in level.items():
+            if isinstance(value, Mapping):
+                pending.append((f"{prefix}{key}.", value))
+            else:
+                flat[f"{prefix}{key}"] = tuple(value) if isinstance(value, list) else value
+    if run.data is not None:
+        flat["data"] = run.data
+    return {key: value for key, value in flat.items() if key not in _MACHINE}
+
+
+def value_of(run: Run, field: str) -> object:
+    """``method``, ``data``, ``seed`` or a setting of a run.
+
+    Raises
+    ------
+    Incomparable
+        The run was not told this setting.
+    """
+    if field in ("method", "data", "seed", "name", "path"):
+        return getattr(run, field)
+    flat = flat_config(run)
+    if field not in flat:
+        told = ", ".join(sorted(flat)) or "none (its recorder was given no config)"
+        raise Incomparable(f"{run.name} has no setting {field!r}; it has {told}")
+    return flat[field]
+
+
+def varying(runs: Iterable[Run]) -> dict[str, list[object]]:
+    """Settings that differ between runs, with their values in the order of `runs`; None where a run was not told."""
+    configs = [flat_config(run) for run in runs]
+    names = dict.fromkeys(name for config in configs for name in config)
+    columns = {name: [config.get(name) for config in configs] for name in names}
+    return {name: values for name, values in columns.items() if any(value != values[0] for value in values)}
+
+
+def _open(item) -> list[Run]:
+    if isinstance(item, Run):
+        return [item]
+    if isinstance(item, (str, os.PathLike)):
+        if "://" not in str(item) and os.path.isdir(item) and not os.path.exists(os.path.join(item, "zarr.json")):
+            found = find_runs(item)
+            if not found:
+                raise RunError(f"no runs under {item}; give the folder of a run, or one that holds runs")
+            return [open_run(path) for path in found]
+        return [open_run(item)]
+    if hasattr(item, "columns") and hasattr(item, "iterrows"):
+        if "path" not in item.columns:
+            raise Incomparable("a selection of runs needs the column 'path'; take rows of pld.catalogue(...)")
+        if "problem" in item.columns and item["problem"].notna().any():
+            bad = item[item["problem"].notna()]
+            raise Incomparable(
+                f"{len(bad)} of the selected runs cannot be read whole: {bad['path'].iloc[0]} ({bad['problem'].iloc[0]}). "
+                "Repair or leave them out knowingly: runs[runs.problem.isna()]"
+            )
+        return [open_run(path) for path in item["path"]]
+    if isinstance(item, Mapping):
+        raise Incomparable("a dict of runs has one level: {'FixMatch': [runs of several seeds], ...}")
+    try:
+        items = list(item)
+    except TypeError:
+        given = type(item).__name__
+        raise Incomparable(f"runs are given as a Run, a path, a list, a dict of them or rows of pld.catalogue(...); got {given}") from None
+    return [run for one in items for run in _open(one)]
+
+
+def _name(run: Run, differing: list[str]) -> str:
+    flat = flat_config(run)
+    told = ", ".join(f"{name}={flat[name]:g}" if isinstance(flat.get(name), float) else f"{name}={flat.get(name)}" for name in differing)
+    return f"{run.method or run.name} ({told})" if told else run.method or run.name
+
+
+def select(runs) -> dict[str, list[Run]]:
+    """Labelled lists of runs, a list holding the seeds of one thing.
+
+    Parameters
+    ----------
+    runs : Run, path, sequence, dict or DataFrame
+        A run; the address of one; a folder of runs; a list of these; rows of `pldebias.catalogue`; or a dict from labels to any of
+        these. Without labels, runs of one method and equal settings are the seeds of one entry, called by the method's name and, where
+        a method was run with several settings, by those that differ.
+
+    Returns
+    -------
+    dict of str to list of Run
+
+    Raises
+    ------
+    Incomparable
+        Nothing was selected, a run has no finished epoch, or a list under one label mixes things that are not seeds of one another.
+    """
+    if isinstance(runs, Mapping):
+        chosen = {str(label): _open(item) for label, item in runs.items()}
+    else:
+        chosen, opened = {}, _open(runs)
+        methods: dict[object, list[Run]] = {}
+        for run in opened:
+            methods.setdefault(run.method or run.name, []).append(run)
+        for same in methods.values():
+            differing = sorted(name for name in varying(same) if not (name == "data" and len({value_of(r, "data") for r in same}) == 1))
+            # `data` is a preset's name; where it differs, the settings behind it differ for that reason.
+            differing = ["data"] if "data" in differing else differing
+            for run in same:
+                chosen.setdefault(_name(run, differing), []).append(run)
+    if not chosen or not all(chosen.values()):
+        empty = [label for label, found in chosen.items() if not found]
+        raise Incomparable(f"no runs were selected{' for ' + ', '.join(map(repr, empty)) if empty else ''}; nothing to show")
+    for label, found in chosen.items():
+        if pending := [run.name for run in found if not len(run.epochs)]:
+            raise Incomparable(f"{', '.join(pending)} ({label}) has no finished epoch yet; wait for its first, or leave it out")
+        check_seeds(label, found)
+    return chosen
+
+
+def check_seeds(label: str, runs: list[Run]) -> None:
+    """Refuse a list of runs that are not the seeds of one method on one data set.
+
+    Raises
+    ------
+    Incomparable
+        Which settings differ, or which seed occurs twice.
+    """
+    if len(runs) == 1:
+        return
+    check_classes(runs)
+    methods = {run.method for run in runs}
+    if len(methods) > 1:
+        raise Incomparable(f"{label!r} mixes methods ({', '.join(sorted(map(str, methods)))}); give each a label of its own")
+    if differing := varying(runs):
+        name, values = next(iter(differing.items()))
+        more = f" (and {len(differing) - 1} more settings)" if len(differing) > 1 else ""
+        raise Incomparable(
+            f"the runs of {label!r} are not seeds of one another: {name} is {values[0]!r} in {runs[0].path}, "
+            f"{next(v for v in values if v != values[0])!r} in {runs[next(i for i, v in enumerate(values) if v != values[0])].path}{more}; "
+            "give each setting a label of its own"
+        )
+    seen: dict[object, Run] = {}
+    for run in runs:
+        key = run.path if run.seed is None else run.seed
+        if key in seen:
+            both = f"{seen[key].path} and {run.path}"
+            raise Incomparable(f"{label!r} holds seed {key} twice ({both}), which is no second observation; leave one out")
+        seen[key] = run
+
+
+def check_classes(runs: Iterable[Run], groups="tertiles") -> metrics.Groups:
+    """Head, medium and tail that all runs share.
+
+    Raises
+    ------
+    Incomparable
+        The class lists or the classes of head, medium and tail differ.
+    """
+    runs = list(runs)
+    first = runs[0]
+    parts = metrics.groups(first.labelled_counts, groups)
+    for run in runs[1:]:
+        both = f"{first.name} ({first.path}) and {run.name} ({run.path}) cannot be compared"
+        if run.class_names != first.class_names:
+            only = sorted(set(first.class_names) ^ set(run.class_names))[:5]
+            what = f"classes in one of them only: {', '.join(map(repr, only))}" if only else "the same classes have other numbers"
+            raise Incomparable(f"{both}: their class lists differ ({len(first.class_names)} and {len(run.class_names)} classes; {what})")
+        other = metrics.groups(run.labelled_counts, groups)
+        for name, mine, theirs in zip(("head", "medium", "tail"), parts, other, strict=False):
+            if set(mine.tolist()) != set(theirs.tolist()):
+                a, b = ([first.class_names[c] for c in members] for members in (mine, theirs))
+                raise Incomparable(f"{both}: {name} is {', '.join(a) or 'empty'} in the first, {', '.join(b) or 'empty'} in the second")
+    return parts
+
+
+def check_data(runs: Iterable[Run], *, vary: Iterable[str] = ()) -> None:
+    """Refuse runs that saw different data.
+
+    Parameters
+    ----------
+    runs : iterable of Run
+    vary : iterable of str
+        Settings that may differ, because the comparison is about them.
+
+    Raises
+    ------
+    Incomparable
+        Which runs differ, and in what.
+    """
+    runs, vary = list(runs), set(vary)
+    first, mine = runs[0], flat_config(runs[0])
+    for run in runs[1:]:
+        theirs = flat_config(run)
+        told = [name for name in DATA_SETTINGS if name in mine and name in theirs and name not in vary]
+        if vary & set(DATA_SETTINGS):  # a preset's name says nothing where its settings are varied on purpose
+            told = [name for name in told if name != "data"]
+        if different := [name for name in told if mine[name] != theirs[name]]:
+            listed = "; ".join(f"{name} is {mine[name]!r} in the first, {theirs[name]!r} in the second" for name in different[:4])
+            raise Incomparable(
+                f"{first.name} ({first.path}) and {run.name} ({run.path}) saw different data: {listed}. "
+                f"Select runs on the same data, or make the difference part of the comparison (in pld.table: cols={different[0]!r})"
+            )
+        if not told and not vary and not np.array_equal(first.labelled_counts, run.labelled_counts):
+            raise Incomparable(
+                f"{first.name} ({first.path}) and {run.name} ({run.path}) saw different data: labelled counts "
+                f"{first.labelled_counts.tolist()[:5]}... and {run.labelled_counts.tolist()[:5]}..."
+            )
