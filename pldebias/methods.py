@@ -190,8 +190,39 @@ class Method(nn.Module):
         return {**{f"{self.learner.name}/{k}": v for k, v in self.learner.series().items()}, **self.chain.series()}
 
     def snapshot(self) -> dict[str, Tensor]:
-        """Larger state to log at snapshot epochs, by ``"part/name"``, first dimension K."""
-        return {**{f"{self.learner.name}/{k}": v for k, v in self.learner.snapshot().items()}, **self.chain.snapshot()}
+        """Larger state to log at snapshot epochs, by ``"part/name"``, first dimension K.
+
+        What parts log of themselves, and every other buffer that relabelling may read: with the series of the same epoch, `restore`
+        gives a method that labels as this one does. Left out are queues and tables of samples (larger than K prototypes) and counters.
+        """
+        logged = {f"{self.learner.name}/{k}": v for k, v in self.learner.snapshot().items()} | self.chain.snapshot()
+        known = {id(value) for value in (*logged.values(), *self.series().values())}
+        rest = {name: buffer for name, buffer in self._small_buffers().items() if id(buffer) not in known}
+        return logged | {name: _by_class(buffer, self.problem.num_classes) for name, buffer in rest.items()}
+
+    def restore(self, logged: Mapping[str, Tensor]) -> tuple[str, ...]:
+        """Set the buffers that `logged`, a run's series and snapshot state at one epoch, names; returns the names of those it does not."""
+        missing = []
+        for name, buffer in self._small_buffers().items():
+            if name in logged:
+                values = torch.as_tensor(logged[name]).to(buffer)
+                buffer.copy_(values.flatten()[: buffer.numel()].view(buffer.shape))
+            else:
+                missing.append(name)
+        return tuple(missing)
+
+    def _small_buffers(self) -> dict[str, Tensor]:
+        limit = self.problem.num_classes * max(self.problem.feature_dim, 128)
+        named = {f"{part.name}/{name}": buffer for part in self.parts for name, buffer in part.named_buffers()}
+        return {n: b for n, b in named.items() if b.numel() <= limit and (b.is_floating_point() or b.dim() == 0)}
+
+
+def _by_class(buffer: Tensor, classes: int) -> Tensor:
+    """The buffer with a first dimension of K; one that has none is flattened, filled up with zeros and cut into K rows."""
+    if buffer.dim() and len(buffer) == classes:
+        return buffer
+    flat = buffer.flatten()
+    return nn.functional.pad(flat, (0, -len(flat) % classes)).view(classes, -1)
 
 
 def build_method(method: str, defaults: Mapping[str, Mapping[str, Any]] | None = None) -> Method:

@@ -30,6 +30,16 @@ def score(network: nn.Module, loader: ResidentLoader, split: str) -> tuple[Tenso
     return logits, features, labels
 
 
+def labelled_prototypes(network: nn.Module, loader: ResidentLoader, classes: int) -> Tensor:
+    """Mean feature of each class over the clean labelled images, shape ``[K, D]``; zero for a class without one.
+
+    What-if relabelling takes them for the prototypes of a scheme that the run was not trained with.
+    """
+    _, features, labels = score(network, loader, "labelled")
+    sums = features.new_zeros(classes, features.shape[1]).index_add_(0, labels, features)
+    return sums / torch.bincount(labels, minlength=classes).clamp(min=1)[:, None]
+
+
 def evaluate(network: nn.Module, method: Method, loader: ResidentLoader) -> tuple[np.ndarray, dict[str, float]]:
     """Test confusion matrix ``[K, K]`` (rows true) and the scalars that go with it.
 

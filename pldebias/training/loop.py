@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pldebias.schemes import EpochEnd, Step
 from pldebias.training import checkpoints
-from pldebias.training.evaluate import evaluate, score, sweep
+from pldebias.training.evaluate import evaluate, labelled_prototypes, score, sweep
 from pldebias.training.schedules import lr_factor
 
 if TYPE_CHECKING:
@@ -121,7 +121,9 @@ def fit(state: TrainingState, recorder: Recorder, folder: Path, bar: tqdm) -> No
             scalars |= measured
             record |= {"test": test, "sweep": (swept["label"], swept["accepted"])}
             if epoch in keep:
-                record |= {"logits": swept["logits"], "features": swept["features"], "snapshot": method.snapshot()}
+                prototypes = labelled_prototypes(network, loader, method.problem.num_classes)
+                state_then = {**method.snapshot(), "labelled/prototypes": prototypes}
+                record |= {"logits": swept["logits"], "features": swept["features"], "snapshot": state_then}
         recorder.end_epoch(iteration=state.done, scalars={**scalars, "seconds": time.perf_counter() - began}, **record)
         if requests:
             state.new_generation(*requests.pop())

@@ -119,6 +119,7 @@ def _attributes(config: Config, device: torch.device, fingerprint: str) -> dict[
         "seed": config.seed,
         "fingerprint": fingerprint,
         "config": {name: value for name, value in settings.items() if name not in MACHINE},
+        "defaults": resolve(config.method, config.data).options,  # of the preset's other methods: what-if takes them
         "machine": {
             **{name: settings[name] for name in MACHINE},
             "name": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine(),
