@@ -1,0 +1,183 @@
+"""The explorer without a kernel: as a self-contained page, in a frame of an exported notebook, and a command that exports one.
+
+    python -m pldebias.widgets.static notebooks/01_scrub_through_training.py -o site/01_scrub_through_training.html
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import html
+import json
+import os
+import re
+from pathlib import Path
+
+__all__ = ["export_notebook", "frame", "page"]
+
+HERE = Path(__file__).parent
+
+# The model is all that the module asks of a notebook: get, set, on, off, save_changes.
+PAGE = """<!DOCTYPE html>
+<html lang="en" data-theme="@THEME@">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="generator" content="@GENERATOR@">
+<title>@TITLE@</title>
+<style>
+body { margin: 0; background: #ffffff; color-scheme: light; }
+@CSS@
+@media print { .pld-transport, .pld-slider { display: none !important; } }
+</style>
+</head>
+<body>
+<div id="view"></div>
+<noscript><img src="data:image/png;base64,@PNG@" alt="@TITLE@" style="max-width: 100%"></noscript>
+<script type="application/json" id="state">@STATE@</script>
+<script type="text/plain" id="data">@DATA@</script>
+<script type="text/plain" id="module">@MODULE@</script>
+<script type="module">
+const text = (id) => document.getElementById(id).textContent;
+const state = JSON.parse(text("state")), listeners = {};
+state.data = new DataView(Uint8Array.from(atob(text("data")), (c) => c.charCodeAt(0)).buffer);
+const model = {
+  get: (key) => state[key],
+  set(key, value) {
+    if (state[key] === value) return;
+    state[key] = value;
+    for (const f of listeners["change:" + key] ?? []) f();
+  },
+  on: (name, f) => (listeners[name] ??= []).push(f),
+  off: (name, f) => (listeners[name] = (listeners[name] ?? []).filter((g) => g !== f)),
+  save_changes() {},
+};
+const module = await import(URL.createObjectURL(new Blob([text("module")], { type: "text/javascript" })));
+module.default.render({ model, el: document.getElementById("view") });
+</script>
+</body>
+</html>
+"""
+
+DARK = """--pld-page-ink: #e3e7ea; --pld-page-soft: #a5afb8; --pld-page-paper: #14181c; --pld-page-raised: #262c32; --pld-page-line: #4d5761;
+  --pld-page-accent: #3d8fd6;"""
+DARK_DATA = "--pld-bar: #55606b; --pld-rate: #2f7cb8; --pld-blue: #6cbcf0; --pld-orange: #f09a3e;"
+
+
+def _dark(theme: str) -> str:
+    rules = f"body {{ background: #14181c; color-scheme: dark; {DARK} }} body .pldebias {{ {DARK_DATA} }}"
+    return {"light": "", "dark": rules, "auto": f"@media (prefers-color-scheme: dark) {{ {rules} }}"}[theme]
+
+
+def _inside_script(text: str) -> str:
+    """JSON or JavaScript that cannot close its own script element."""
+    return text.replace("<", "\\u003c")
+
+
+def page(view, theme: str = "auto") -> str:
+    """A self-contained HTML page with the explorer in its current state.
+
+    Parameters
+    ----------
+    view : Explorer
+    theme : {"auto", "light", "dark"}
+        ``"auto"`` follows the reader's system.
+
+    Returns
+    -------
+    str
+        HTML with module, style and data inside; it loads nothing from anywhere.
+    """
+    if theme not in ("auto", "light", "dark"):
+        raise ValueError(f"theme must be 'auto', 'light' or 'dark'; got {theme!r}")
+    from pldebias import __version__
+
+    module, style = ((HERE / f"explorer.{kind}").read_text(encoding="utf-8") for kind in ("js", "css"))
+    if "</script" in module:
+        raise ValueError("explorer.js must not contain the characters </script, which would end its element in a page")
+    state = {key: value for key, value in view.state.items() if key not in ("kinds", "groups")} | {"meta": view.meta}
+    parts = {
+        "THEME": theme,
+        "GENERATOR": f"pldebias {html.escape(__version__)}",
+        "TITLE": html.escape(" and ".join(run.name for run in view.runs)),
+        "CSS": style + _dark(theme),
+        "PNG": base64.b64encode(view.png()).decode(),
+        "STATE": _inside_script(json.dumps(state)),
+        "DATA": base64.b64encode(view.data).decode(),
+        "MODULE": module,
+    }
+    # One pass over the template: a run whose name looks like a placeholder must not be filled in.
+    return re.sub(r"@([A-Z]+)@", lambda match: parts[match[1]], PAGE)
+
+
+def frame(view, theme: str = "light") -> str:
+    """The page as an ``<iframe>`` that carries it, for exported notebooks.
+
+    Parameters
+    ----------
+    view : Explorer
+    theme : {"auto", "light", "dark"}
+
+    Returns
+    -------
+    str
+        One HTML element.
+    """
+    height = 900 if len(view.runs) == 1 else 1180
+    return (
+        f'<iframe srcdoc="{html.escape(page(view, theme), quote=True)}" title="{html.escape(repr(view), quote=True)}" '
+        f'style="width: 100%; height: {height}px; border: 0" loading="lazy"></iframe>'
+    )
+
+
+def export_notebook(notebook, out, timeout: int = 600) -> Path:
+    """Execute a notebook and write it as a page in which every explorer still scrubs.
+
+    Parameters
+    ----------
+    notebook : str or PathLike
+        ``.py`` (percent format) or ``.ipynb``; it runs in its own folder.
+    out : str or PathLike
+        HTML file.
+    timeout : int
+        Seconds allowed for one cell.
+
+    Returns
+    -------
+    Path
+        Of the file.
+    """
+    import jupytext
+    from nbclient import NotebookClient
+    from nbconvert import HTMLExporter
+
+    notebook, out = Path(notebook), Path(out)
+    document = jupytext.read(notebook)
+    resources = {"metadata": {"path": str(notebook.parent.resolve()), "name": notebook.stem}}
+    before = os.environ.get("PLDEBIAS_STATIC")
+    os.environ["PLDEBIAS_STATIC"] = "1"
+    try:
+        NotebookClient(document, timeout=timeout, kernel_name="python3", resources=resources, store_widget_state=False).execute()
+    finally:
+        os.environ.pop("PLDEBIAS_STATIC")
+        if before is not None:
+            os.environ["PLDEBIAS_STATIC"] = before
+    body, _ = HTMLExporter(template_name="lab").from_notebook_node(document, resources)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(body, encoding="utf-8")
+    return out
+
+
+def main(argv=None) -> None:
+    """Command line of `export_notebook`."""
+    parser = argparse.ArgumentParser(prog="python -m pldebias.widgets.static", description="Execute a notebook and write it as a page whose explorers work.")
+    parser.add_argument("notebook", help=".py (percent format) or .ipynb")
+    parser.add_argument("-o", "--out", required=True, help="HTML file to write")
+    parser.add_argument("--timeout", type=int, default=600, help="seconds allowed for one cell")
+    options = parser.parse_args(argv)
+    out = export_notebook(options.notebook, options.out, options.timeout)
+    print(f"{out}  {out.stat().st_size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()
