@@ -20,9 +20,10 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
-from benchmarks.timing import load, machine, print_machine
+from benchmarks.timing import CLOCKS, load, machine, print_machine
 
 ROOT = Path(__file__).parents[1]
+processor_time = CLOCKS["children"]
 READ = ("Makefile", "pyproject.toml", "constraints.txt", "notebooks")
 MIB = 1024  # kB
 STAGES = ("train", "runs", "pldebias.widgets.static")
@@ -30,8 +31,11 @@ STAGES = ("train", "runs", "pldebias.widgets.static")
 
 
 @dataclass
-class Memory:
-    """Peak memory, in MiB, of a process and its descendants; NaN where it cannot be read."""
+class Cost:
+    """What a process and its descendants took; memory in MiB, NaN where it cannot be read."""
+
+    seconds: float = float("nan")  # wall time
+    processor: float = float("nan")  # seconds of processor time, in all processes: what a busy machine does not change
 
     largest: float = float("nan")  # resident set of the largest single process, as the kernel keeps its peak
     together: float = float("nan")  # proportional sets of all processes at one moment: shared pages count once
@@ -66,30 +70,30 @@ def _kilobytes(path: Path, name: str) -> float:
     return next((float(line.split()[1]) for line in lines if line.startswith(name)), 0.0)
 
 
-def watch(root: int, memory: Memory, stop: threading.Event, began: float) -> None:
+def watch(root: int, cost: Cost, stop: threading.Event, began: float) -> None:
     """Keep the peaks of a process tree until told to stop."""
     if not Path("/proc/self/smaps_rollup").exists():
         return
-    memory.largest = memory.together = 0.0
+    cost.largest = cost.together = 0.0
     while not stop.wait(0.2):
         together = 0.0
         for pid in descendants(root):
             proc = Path(f"/proc/{pid}")
             together += _kilobytes(proc / "smaps_rollup", "Pss:") / MIB
-            memory.largest = max(memory.largest, _kilobytes(proc / "status", "VmHWM") / MIB)
-        memory.together = max(memory.together, together)
-        for pid in children().get(root, []):
+            cost.largest = max(cost.largest, _kilobytes(proc / "status", "VmHWM") / MIB)
+        cost.together = max(cost.together, together)
+        for pid in descendants(root):
             try:
                 words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
             except OSError:
                 continue
             name = next((f"{Path(a).name} {b}" for a, b in pairwise(words) if b in STAGES), None)
             if name:
-                memory.commands.setdefault(name, [time.perf_counter() - began] * 2)[1] = time.perf_counter() - began
+                cost.commands.setdefault(name, [time.perf_counter() - began] * 2)[1] = time.perf_counter() - began
 
 
-def run(folder: Path, *variables: str) -> tuple[float, Memory, str]:
-    """Run the recipe in `folder`; returns wall seconds, memory and what it printed.
+def run(folder: Path, *variables: str) -> tuple[Cost, str]:
+    """Run the recipe in `folder`; returns what it took and what it printed.
 
     Raises
     ------
@@ -102,24 +106,25 @@ def run(folder: Path, *variables: str) -> tuple[float, Memory, str]:
         (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
     # --old-file: the environment is the one that runs this, and is not to be made or updated.
     command = ["make", f"--old-file={sys.prefix}/.ready", "demo", f"VENV={sys.prefix}", *variables]
-    began, memory, stop = time.perf_counter(), Memory(), threading.Event()
+    began, before, cost, stop = time.perf_counter(), processor_time(), Cost(), threading.Event()
     log = folder / "make.log"
     with log.open("w") as out, subprocess.Popen(command, cwd=folder, stdout=out, stderr=subprocess.STDOUT) as process:
-        watcher = threading.Thread(target=watch, args=(process.pid, memory, stop, began))
+        watcher = threading.Thread(target=watch, args=(process.pid, cost, stop, began))
         watcher.start()
         try:
             code = process.wait()
         finally:
             stop.set()
             watcher.join()
-    seconds, printed = time.perf_counter() - began, log.read_text(errors="replace")
+    cost.seconds, cost.processor = time.perf_counter() - began, processor_time() - before
+    printed = log.read_text(errors="replace")
     if code:
         raise RuntimeError(f"{' '.join(command)} ended with code {code}:\n{printed[-3000:]}")
-    return seconds, memory, printed
+    return cost, printed
 
 
-def main(arguments: list[str] | None = None) -> tuple[float, Memory]:
-    """Run the demo once and print what it took; returns seconds and memory."""
+def main(arguments: list[str] | None = None) -> Cost:
+    """Run the demo once and print what it took; returns seconds and cost."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", default="glyphs-lt")
     parser.add_argument("--jobs", type=int, default=2)
@@ -129,17 +134,17 @@ def main(arguments: list[str] | None = None) -> tuple[float, Memory]:
         parser.error("the demo is a recipe of the Makefile: install make")
     about = machine()
     with tempfile.TemporaryDirectory() as folder:
-        seconds, memory, printed = run(options.keep or Path(folder), f"DATA={options.data}", f"JOBS={options.jobs}")
+        cost, printed = run(options.keep or Path(folder), f"DATA={options.data}", f"JOBS={options.jobs}")
     print_machine({**about, "load afterwards": load()})
     lines = printed.replace("\r", "\n").splitlines()
     start = next((i for i, line in enumerate(lines) if "runs under" in line), len(lines))
     print("\n".join(lines[start:]))
-    print(f"\nmake demo, {options.jobs} jobs: {seconds:.0f} s")
-    for name, (first, last) in memory.commands.items():
+    print(f"\nmake demo, {options.jobs} jobs: {cost.seconds:.0f} s; processor time of all processes: {cost.processor:.0f} s")
+    for name, (first, last) in cost.commands.items():
         print(f"  {name}: about {last - first:.0f} s")
-    print(f"largest process: {memory.largest:.0f} MiB resident at its peak")
-    print(f"all processes together: {memory.together:.0f} MiB at their common peak, shared pages counted once")
-    return seconds, memory
+    print(f"largest process: {cost.largest:.0f} MiB resident at its peak")
+    print(f"all processes together: {cost.together:.0f} MiB at their common peak, shared pages counted once")
+    return cost
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """How long ``import pldebias`` and its parts take in a fresh interpreter, and which large packages they bring along.
 
-    python -m benchmarks.imports [--rounds 7]
+    python -m benchmarks.imports [--rounds 7] [--clock wall]
 
-Interpreters take turns; figures are medians of the wall time, less that of an interpreter that imports nothing, with the smallest and
+Interpreters take turns; figures are medians of the wall time (``--clock children``: of processor time), less that of an interpreter that imports nothing, with the smallest and
 the largest behind them. Files are in the system's cache, as on every start but the first.
 """
 
@@ -42,10 +42,11 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
     """Print the table; returns the median seconds of every contender."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--clock", choices=("wall", "children"), default="wall")
     options = parser.parse_args(arguments)
     about = machine()
     codes = {"": "pass", **CONTENDERS}
-    times = alternate({name: lambda code=code: run(code) for name, code in codes.items()}, options.rounds)
+    times = alternate({name: lambda code=code: run(code) for name, code in codes.items()}, options.rounds, clock=options.clock)
     empty = times.pop("")
     print_machine(about)
     rows, medians = [], {}
@@ -53,7 +54,7 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
         low, medians[name], high = spread([value - bare for value, bare in zip(values, empty, strict=True)])
         rows.append([name, f"{medians[name]:.3f} ({low:.3f} .. {high:.3f})", ", ".join(brought(codes[name])) or "none"])
     print(table(["in a fresh interpreter", "seconds beyond an empty one", "large packages loaded"], rows))
-    print(f"\nan empty interpreter: {spread(empty)[1]:.3f} s; {options.rounds} rounds")
+    print(f"\nan empty interpreter: {spread(empty)[1]:.3f} s; {options.rounds} rounds, {options.clock} time")
     return medians
 
 

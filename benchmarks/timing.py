@@ -158,9 +158,9 @@ def alternate(
         Rounds that count.
     device : device, default "cpu"
         Waited for before and after each turn.
-    clock : {"wall", "cpu"}, default "wall"
-        ``cpu`` counts processor time of this process, in all its threads: the steadier clock of a machine that others use too, and
-        of use for work on the CPU alone.
+    clock : {"wall", "cpu", "children"}, default "wall"
+        ``cpu`` counts processor time of this process, in all its threads, and ``children`` that of processes which it started and
+        which have ended: the steadier clocks of a machine that others use too, and of use for work on the CPU alone.
     warmup : int, default 1
         Rounds before those that count.
     before : dict, optional
@@ -182,7 +182,12 @@ def alternate(
     return {name: values[warmup:] for name, values in times.items()}
 
 
-CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+def _children_time() -> float:
+    spent = os.times()
+    return spent.children_user + spent.children_system
+
+
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time, "children": _children_time}
 
 
 def spread(values: Sequence[float]) -> tuple[float, float, float]:

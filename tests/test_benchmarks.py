@@ -218,7 +218,7 @@ def test_turns_are_timed_apart():
     contenders = {"a": lambda: seen.append("a"), "b": lambda: seen.append("b")}
     times = timing.alternate(contenders, rounds=2, clock="cpu", before={"b": lambda: seen.append("before b")})
     assert seen == ["a", "before b", "b"] * 3 and [len(v) for v in times.values()] == [2, 2]
-    with pytest.raises(ValueError, match="clock='sun' is not known; choose one of wall, cpu"):
+    with pytest.raises(ValueError, match="clock='sun' is not known; choose one of wall, cpu, children"):
         timing.alternate(contenders, 1, clock="sun")
 
 
@@ -283,9 +283,9 @@ def test_demo_runs_the_recipe_and_sees_its_memory(tmp_path, monkeypatch):
     hungry = "import time; held = bytearray(200 << 20); time.sleep(1)"
     (tmp_path / "Makefile").write_text(f'demo: $(VENV)/.ready\n\t$(VENV)/bin/python -c "{hungry}"\n\t@echo 1 runs under $(DATA)\n')
     monkeypatch.setattr(demo, "ROOT", tmp_path)
-    seconds, memory, printed = demo.run(tmp_path / "copy", "DATA=here")
-    assert seconds > 1 and "1 runs under here" in printed
-    assert 200 < memory.largest < 400 and 200 < memory.together < 500
+    cost, printed = demo.run(tmp_path / "copy", "DATA=here")
+    assert cost.seconds > 1 > cost.processor > 0 and "1 runs under here" in printed
+    assert 200 < cost.largest < 400 and 200 < cost.together < 500
     (tmp_path / "Makefile").write_text("demo:\n\t@echo broken; exit 3\n")
     with pytest.raises(RuntimeError, match="ended with code 2"):
         demo.run(tmp_path / "again")
