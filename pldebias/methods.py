@@ -155,6 +155,11 @@ class Method(nn.Module):
         return {name: value for part in self.parts for name, value in part.needs.items()}
 
     @property
+    def generations(self) -> int:
+        """Trainings, each from fresh networks, that the method makes of one."""
+        return max([scheme.generations for scheme in self.chain], default=1)
+
+    @property
     def predicts(self) -> bool:
         """Whether the network learns to classify; pre-training does not."""
         return "prediction" in self.learner.offers
@@ -196,18 +201,18 @@ class Method(nn.Module):
         gives a method that labels as this one does. Left out are queues and tables of samples (larger than K prototypes) and counters.
         """
         logged = {f"{self.learner.name}/{k}": v for k, v in self.learner.snapshot().items()} | self.chain.snapshot()
-        known = {id(value) for value in (*logged.values(), *self.series().values())}
-        rest = {name: buffer for name, buffer in self._small_buffers().items() if id(buffer) not in known}
+        known = self.series() | logged
+        rest = {name: buffer for name, buffer in self._small_buffers().items() if known.get(name) is not buffer}
         return logged | {name: _by_class(buffer, self.problem.num_classes) for name, buffer in rest.items()}
 
     def restore(self, logged: Mapping[str, Tensor]) -> tuple[str, ...]:
-        """Set the buffers that `logged`, a run's series and snapshot state at one epoch, names; returns the names of those it does not."""
+        """Set buffers from a run's series and snapshot state at one epoch, by name; returns the names of those that are not in it."""
         missing = []
         for name, buffer in self._small_buffers().items():
-            if name in logged:
-                values = torch.as_tensor(logged[name]).to(buffer)
-                buffer.copy_(values.flatten()[: buffer.numel()].view(buffer.shape))
-            else:
+            kept = _by_class(buffer, self.problem.num_classes)
+            if name in logged and logged[name].shape == kept.shape:
+                buffer.copy_(logged[name].flatten()[: buffer.numel()].view(buffer.shape))
+            else:  # never logged, or by a method with other options
                 missing.append(name)
         return tuple(missing)
 

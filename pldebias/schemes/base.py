@@ -134,6 +134,8 @@ class Scheme(nn.Module):
     * ``views``: losses of its own on the outputs of the labelled and the strong views;
     * ``prediction``: the logits at test time.
     """
+    generations: int = 1
+    """Trainings, each from fresh networks, that the scheme makes of one; the learning-rate schedule runs once in each."""
     labelled_views: ClassVar[tuple[str, ...]] = ()
     unlabelled_views: ClassVar[tuple[str, ...]] = ()
     """Views that the paper uses; the learner brings those that it does not bring by itself."""

@@ -46,8 +46,8 @@ def train_step(state: TrainingState) -> tuple[dict[str, Tensor], Step]:
     """
     config, method = state.config, state.method
     losses, step = method.losses(state.models, state.loader.next(), state.t, state.generator)
-    local = state.done - state.generation_start
-    factor = lr_factor(local, config.steps, config.schedule, config.warmup, config.milestones, config.lr_decay)
+    local, length = state.done - state.generation_start, config.steps // method.generations
+    factor = lr_factor(local, length, config.schedule, config.warmup, config.milestones, config.lr_decay)
     for group in state.optimizer.param_groups:
         group["lr"] = config.lr * factor
     sum(losses.values()).backward()

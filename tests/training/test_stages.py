@@ -109,3 +109,11 @@ def test_generations_start_over_with_more_labels(tmp_path):
     resumed = pld.train(method, out=tmp_path / "cut", **{**SHORT, "steps": 80})
     assert (resumed.confusion("visits") == whole.confusion("visits")).all()
     assert (resumed.confusion("test") == whole.confusion("test")).all()
+
+
+def test_each_generation_runs_through_the_learning_rate_schedule(tmp_path):
+    run = pld.train("fixmatch+crest(generations=2)", out=tmp_path, **{**SHORT, "steps": 80, "warmup": 0})
+    rates = run.scalars["lr"].to_numpy()
+    assert rates[0] == rates[2] > rates[1] == rates[3]
+    plain = pld.train("fixmatch", out=tmp_path, **{**SHORT, "warmup": 0})
+    assert (plain.scalars["lr"].to_numpy() == rates[:2]).all()
