@@ -196,7 +196,10 @@ def lab(folder: Annotated[Path, typer.Argument(help="Where the notebooks are.")]
 
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is no folder; start this in the project's root, or give the folder of your notebooks")
-    command = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={folder}", "--ip=127.0.0.1", f"--port={port}"]
+    folder = folder.resolve()
+    command = [sys.executable, "-m", "jupyterlab", "--ip=127.0.0.1", f"--port={port}"]
+    # The folder above is the root, so that notebooks reach runs/ beside them.
+    command += [f"--ServerApp.root_dir={folder.parent}", f"--LabApp.default_url=/lab/tree/{folder.name}"]
     raise typer.Exit(subprocess.call(command))
 
 
