@@ -70,14 +70,15 @@ def carpet(run, *, metric="recall", kind="sweep", split="all", epoch=None, group
     edge = 0
     for name, members in zip(("head", "medium", "tail"), parts, strict=False):
         if len(members):
-            inside = ax.get_yaxis_transform()
-            ax.plot([-0.012, -0.012], [edge - 0.4, edge + len(members) - 0.6], color=GROUPS[name], lw=3, transform=inside, clip_on=False, solid_capstyle="butt")
+            inside, ends = ax.get_yaxis_transform(), [edge - 0.4, edge + len(members) - 0.6]
+            ax.plot([-0.012, -0.012], ends, color=GROUPS[name], lw=3, transform=inside, clip_on=False, solid_capstyle="butt")
             if len(order) > 30:
                 ax.text(-0.03, edge + (len(members) - 1) / 2, name, rotation=90, ha="right", va="center", fontsize=8, transform=inside)
             edge += len(members)
             if edge < len(order):
                 ax.axhline(edge - 0.5, color="#333333", lw=0.9)
-    ax.set_yticks(range(len(order)) if len(order) <= 30 else [], [run.class_names[c] for c in order] if len(order) <= 30 else [], fontsize=7, parse_math=False)
+    named = order if len(order) <= 30 else []
+    ax.set_yticks(range(len(named)), [run.class_names[c] for c in named], fontsize=7, parse_math=False)
     ax.tick_params(axis="y", length=0, pad=7)
     ticks = np.unique(np.linspace(0, len(epochs) - 1, 6).round().astype(int))
     ax.set_xticks(ticks, epochs[ticks], fontsize=7)

@@ -34,7 +34,10 @@ def _norm(normalize, scale: str, top: float):
     if normalize == "prior":
         return Normalize(-PRIOR_LIMIT, PRIOR_LIMIT)
     low = min(1, top / 2) if normalize is None else top / 1000
-    return {"linear": lambda: Normalize(0, top), "sqrt": lambda: PowerNorm(0.5, 0, top), "log": lambda: LogNorm(low, top, clip=True)}[scale]()
+    norms = {"linear": lambda: Normalize(0, top), "sqrt": lambda: PowerNorm(0.5, 0, top), "log": lambda: LogNorm(low, top, clip=True)}
+    if scale not in norms:
+        raise ValueError(f"scale must be one of {tuple(norms)}; got {scale!r}")
+    return norms[scale]()
 
 
 def _text(value: float, normalize) -> str:
@@ -45,7 +48,19 @@ def _text(value: float, normalize) -> str:
     return f"{100 * value:.1f}" if normalize == "all" or value < 0.01 else f"{100 * value:.0f}"
 
 
-def confusion(run, *, epoch=-1, kind="sweep", split="all", normalize="true", scale="linear", groups="tertiles", ax=None, title=None, colourbar=True) -> Drawn:
+def confusion(
+    run,
+    *,
+    epoch=-1,
+    kind="sweep",
+    split="all",
+    normalize="true",
+    scale="linear",
+    groups="tertiles",
+    ax=None,
+    title=None,
+    colourbar=True,
+) -> Drawn:
     """Draw the matrix of one epoch: true class in rows, pseudo-label or prediction in columns.
 
     Parameters
@@ -118,7 +133,9 @@ def confusion(run, *, epoch=-1, kind="sweep", split="all", normalize="true", sca
     ax.set_xlabel("prediction (columns)" if kind == "test" else "pseudo-label (columns)", fontsize=8)
     ax.set_ylabel("true class (rows)", fontsize=8)
     shown = int(np.asarray(run.epochs)[-1]) if epoch == -1 else epoch
-    ax.set_title(f"{run.name}: epoch {shown}, {kind}, {split}, n = {int(counts.sum()):,}" if title is None else title, fontsize=9, loc="left", parse_math=False)
+    if title is None:
+        title = f"{run.name}: epoch {shown}, {kind}, {split}, n = {int(counts.sum()):,}"
+    ax.set_title(title, fontsize=9, loc="left", parse_math=False)
     if colourbar:
         bar = ax.figure.colorbar(mappable, ax=ax, fraction=0.04, pad=0.09 if K <= 30 else 0.02)
         bar.set_label(f"{NORMALIZE[normalize]}", fontsize=8)

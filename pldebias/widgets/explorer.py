@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 
 import anywidget
-import numpy as np
 import traitlets
 
 from pldebias.widgets.payload import KINDS, SPLITS, check_comparable, pack
@@ -130,7 +129,7 @@ class Explorer(anywidget.AnyWidget):
         epochs = self.epochs
         epoch = epochs[-1] if proposal.value == -1 else proposal.value
         if epoch not in epochs:
-            raise ValueError(f"epoch {epoch} was not recorded; recorded are {epochs[0]} to {epochs[-1]} ({len(epochs)} epochs), and -1 is the last")
+            raise ValueError(f"epoch {epoch} was not recorded; there are {len(epochs)}, {epochs[0]} to {epochs[-1]}, and -1 is the last")
         return epoch
 
     @traitlets.validate("kind", "split")

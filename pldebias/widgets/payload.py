@@ -20,7 +20,11 @@ KINDS = {
     "test": "Predictions on the test set at the end of the epoch: an image counts once.",
 }
 """What a matrix of each kind counts."""
-SPLITS = {"all": "", "accepted": "Only those that were accepted for training.", "rejected": "Only those that were not accepted for training."}
+SPLITS = {
+    "all": "",
+    "accepted": "Only those that were accepted for training.",
+    "rejected": "Only those that were not accepted for training.",
+}
 """Which of them."""
 
 
@@ -82,7 +86,8 @@ def check_comparable(a, b, kinds) -> None:
 def _compress(counts: np.ndarray) -> tuple[bytes, str]:
     # Counts of visits may pass 65,535 in a cell; everything else fits two bytes, which halves what the browser must unpack.
     kind = "uint16" if counts.max(initial=0) <= np.iinfo(np.uint16).max else "uint32"
-    return gzip.compress(np.ascontiguousarray(counts, dtype=f"<{kind[0]}{np.dtype(kind).itemsize}").tobytes(), compresslevel=5, mtime=0), kind
+    raw = np.ascontiguousarray(counts, dtype=np.dtype(kind).newbyteorder("<")).tobytes()
+    return gzip.compress(raw, compresslevel=5, mtime=0), kind
 
 
 def _describe(run, kinds, blocks: list[bytes]) -> dict:

@@ -59,8 +59,8 @@ module.default.render({ model, el: document.getElementById("view") });
 </html>
 """
 
-DARK = """--pld-page-ink: #e3e7ea; --pld-page-soft: #a5afb8; --pld-page-paper: #14181c; --pld-page-raised: #262c32; --pld-page-line: #4d5761;
-  --pld-page-accent: #3d8fd6;"""
+DARK = """--pld-page-ink: #e3e7ea; --pld-page-soft: #a5afb8; --pld-page-paper: #14181c; --pld-page-raised: #262c32;
+  --pld-page-line: #4d5761; --pld-page-accent: #3d8fd6;"""
 DARK_DATA = "--pld-bar: #55606b; --pld-rate: #2f7cb8; --pld-blue: #6cbcf0; --pld-orange: #f09a3e;"
 
 
@@ -170,7 +170,8 @@ def export_notebook(notebook, out, timeout: int = 600) -> Path:
 
 def main(argv=None) -> None:
     """Command line of `export_notebook`."""
-    parser = argparse.ArgumentParser(prog="python -m pldebias.widgets.static", description="Execute a notebook and write it as a page whose explorers work.")
+    about = "Execute a notebook and write it as a page whose explorers work."
+    parser = argparse.ArgumentParser(prog="python -m pldebias.widgets.static", description=about)
     parser.add_argument("notebook", help=".py (percent format) or .ipynb")
     parser.add_argument("-o", "--out", required=True, help="HTML file to write")
     parser.add_argument("--timeout", type=int, default=600, help="seconds allowed for one cell")
