@@ -24,6 +24,7 @@ _EXPORTS = {
     "plots": "pldebias.plots",
     "presets": "pldebias.training.presets",
     "sweep": "pldebias.training",
+    "table": "pldebias.analysis.tables",
     "train": "pldebias.training",
 }
 

@@ -14,13 +14,18 @@ from pldebias.runs import Run, RunError, find_runs, open_run
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["DATA_SETTINGS", "Incomparable", "check_classes", "check_data", "check_seeds", "flat_config", "select", "value_of", "varying"]
+__all__ = [
+    *("DATA_SETTINGS", "USE_SETTINGS", "Incomparable", "check_classes", "check_data", "check_seeds", "flat_config", "select", "value_of"),
+    "varying",
+]
 
 DATA_SETTINGS = (
-    *("data", "source", "n1", "m1", "gamma_l", "gamma_u", "reverse_unlabelled", "class_order", "protocol", "validation", "holdout"),
-    *("include_labelled", "unknown_labels", "relevance", "distractors", "image_size"),
+    *("data", "source", "n1", "m1", "gamma_l", "gamma_u", "reverse_unlabelled", "class_order", "protocol", "unknown_labels"),
+    *("relevance", "distractors", "image_size"),
 )
-"""Settings that decide which images are in which set; runs that differ in one of them saw different data."""
+"""Settings that decide which images there are; runs that differ in one of them saw different data."""
+USE_SETTINGS = ("include_labelled", "holdout", "validation")
+"""Settings of how a method uses the same images: ADELLO puts the labelled ones in its unlabelled set too, SEVAL holds some out."""
 _MACHINE = ("seed", "method", "root", "stream", "device", "threads", "precision", "snapshots")
 
 

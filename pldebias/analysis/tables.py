@@ -1,0 +1,374 @@
+"""Tables of runs for papers: rows by columns, with deviations over seeds, paired differences and published numbers."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pldebias.analysis import measures, render
+from pldebias.analysis.published import SOURCES, lookup
+from pldebias.analysis.selection import (
+    DATA_SETTINGS,
+    USE_SETTINGS,
+    Incomparable,
+    check_classes,
+    check_data,
+    check_seeds,
+    flat_config,
+    select,
+    value_of,
+    varying,
+)
+from pldebias.analysis.spread import over_seeds
+
+if TYPE_CHECKING:
+    import pandas
+
+    from pldebias.metrics import Groups
+    from pldebias.runs import Run
+
+__all__ = ["Cell", "Table", "table"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row's number in one column; ``None`` in place of a cell means that there is no run.
+
+    Attributes
+    ----------
+    values : tuple of float
+        One a seed, in the measure's scale; NaN where undefined.
+    mean, sd, low, high : float
+        Over the seeds where it is defined; NaN where there are none, or fewer than two.
+    n : int
+        Seeds where it is defined.
+    difference : tuple of float, or None
+        Mean paired difference to the baseline, its interval (NaN for one pair) and the number of pairs.
+    published : tuple of (float, str)
+        Published values and the short names of their sources.
+    best : bool
+    """
+
+    values: tuple[float, ...]
+    mean: float
+    sd: float
+    low: float
+    high: float
+    n: int
+    difference: tuple[float, float, float, int] | None = None
+    published: tuple[tuple[float, str], ...] = ()
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of runs. Make it with `table`; show it in a notebook, or write it with `to_latex`, `to_markdown` and `to_csv`.
+
+    Attributes
+    ----------
+    rows : tuple of str
+    columns : tuple of (str, Measure)
+        Condition (empty if there is one only) and measure.
+    cells : dict of (int, int) to Cell or None
+        By row and column.
+    baseline : str or None
+        Row that differences refer to.
+    compared : tuple of str
+        Measures that have one.
+    notes : tuple of str
+        What a caption must say: seeds, statistic, groups, intervals, sources, unfinished runs, settings that differ between rows.
+    digits : int
+        Decimals shown.
+    """
+
+    rows: tuple[str, ...]
+    columns: tuple
+    cells: dict
+    baseline: str | None = None
+    compared: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    digits: int = 1
+
+    def to_frame(self) -> pandas.DataFrame:
+        """All numbers, one row per cell: what `to_csv` writes. A missing run has n = 0 and NaN."""
+        import pandas
+
+        records = []
+        for (r, row), (c, (condition, found)) in itertools.product(enumerate(self.rows), enumerate(self.columns)):
+            cell = self.cells[r, c]
+            record = {"row": row, "column": condition, "measure": found.name, "mean": np.nan, "sd": np.nan, "n": 0, "low": np.nan}
+            record |= {"high": np.nan, "best": False, "values": "", "run": cell is not None}
+            if cell is not None:
+                record |= {name: getattr(cell, name) for name in ("mean", "sd", "n", "low", "high", "best")}
+                record["values"] = " ".join(f"{value:.6g}" for value in cell.values)
+            if self.baseline is not None:
+                told = (np.nan,) * 3 + (0,) if cell is None or cell.difference is None else cell.difference
+                record |= dict(zip(("difference", "difference_low", "difference_high", "pairs"), told, strict=True))
+            if any(cell is not None and cell.published for cell in self.cells.values()):
+                known = cell.published if cell is not None else ()
+                record["published"] = "; ".join(f"{value:g} ({source})" for value, source in known)
+            records.append(record)
+        return pandas.DataFrame(records)
+
+    def to_csv(self, path=None) -> str | None:
+        """All numbers as CSV, unrounded; returned as text if no path is given."""
+        return self.to_frame().to_csv(path, index=False)
+
+    def to_latex(self, path=None, *, caption: str | None = None, label: str | None = None) -> str:
+        r"""A ``table`` environment for LaTeX with the package booktabs; nothing else is needed.
+
+        Parameters
+        ----------
+        path : str or PathLike, optional
+            Also write it there.
+        caption : str, optional
+            LaTeX source, put before the notes; the notes alone by default.
+        label : str, optional
+            For ``\ref``.
+
+        Returns
+        -------
+        str
+        """
+        return render.write(render.latex(self, caption, label), path)
+
+    def to_markdown(self, path=None) -> str:
+        """A Markdown table with its notes underneath; returned, and written to `path` if one is given."""
+        return render.write(render.markdown(self), path)
+
+    def to_html(self, path=None) -> str:
+        """An HTML table with its notes underneath."""
+        return render.write(render.html(self), path)
+
+    def _repr_html_(self) -> str:
+        return render.html(self)
+
+    def __repr__(self) -> str:
+        return render.markdown(self)
+
+
+def _settings(value) -> tuple[str, ...]:
+    return () if value is None else (value,) if isinstance(value, str) else tuple(value)
+
+
+def _told(run: Run, names: tuple[str, ...], alone: bool) -> str:
+    values = [value_of(run, name) for name in names]
+    shown = [f"{value:g}" if isinstance(value, float) else str(value) for value in values]
+    plain = ("method", "data")
+    return ", ".join(text if name in plain and alone else f"{name}={text}" for name, text in zip(names, shown, strict=True))
+
+
+def _difference(mine: list[Run], theirs: list[Run], values, others, label: str, baseline: str, level: float):
+    by_seed = {run.seed: (run, value) for run, value in zip(theirs, others, strict=True)}
+    pairs = []
+    for run, value in zip(mine, values, strict=True):
+        if run.seed is None or run.seed not in by_seed:
+            continue
+        other, reference = by_seed[run.seed]
+        # What a method does with the images of a split changes the fingerprint, the split not.
+        same_split = run.fingerprint == other.fingerprint or set(varying([run, other])) & set(USE_SETTINGS)
+        if not same_split:
+            raise Incomparable(
+                f"seed {run.seed} of {label} ({run.path}) and of the baseline {baseline} ({other.path}) saw different data "
+                f"(fingerprints {run.fingerprint} and {other.fingerprint}), so their difference is not a paired one; "
+                "train both on the same split, or leave baseline out"
+            )
+        pairs.append(value - reference)
+    if not pairs:
+        return None
+    found = over_seeds(pairs, level)
+    return float(found.mean), float(found.low), float(found.high), int(found.n)
+
+
+def table(
+    runs,
+    rows=None,
+    cols=None,
+    values=("balanced_accuracy", "recall"),
+    *,
+    baseline: str | None = None,
+    differences=None,
+    published: bool | list[str] = False,
+    statistic: str = "last",
+    groups="tertiles",
+    level: float = 0.95,
+    digits: int = 1,
+) -> Table:
+    """Compare runs: mean and deviation over seeds, best in bold, difference to a baseline, published numbers beside.
+
+    Parameters
+    ----------
+    runs : Run, path, sequence, dict or DataFrame
+        As in `pldebias.analysis.selection.select`: rows of a catalogue, a folder, a dict from labels to runs ...
+    rows : str or sequence of str, optional
+        ``"method"`` or settings that make a row. Default: the labels of `runs`, and without labels the method.
+    cols : str or sequence of str, optional
+        Settings that make a column, such as ``"data"`` or ``"gamma_u"``. Default: none, one condition.
+    values : str or sequence of str
+        Measures, see `pldebias.analysis.measures.names`; ``"recall"`` and other families stand for head, medium and tail. A logged
+        scalar is called by its name.
+    baseline : str, optional
+        A row. Adds mean and interval of the difference, paired by seed.
+    differences : str or sequence of str, optional
+        Measures whose difference is added; the first of `values` by default.
+    published : bool or list of str
+        Set published accuracies beside accuracy and balanced accuracy, from all sources or those of
+        `pldebias.analysis.published.SOURCES` that are named.
+    statistic : {"last", "median20"}
+        The last epoch, or the median of the last 20 (which most papers report for accuracy).
+    groups : "tertiles" or (int, int)
+        As in `pldebias.metrics.groups`.
+    level : float
+        Of the intervals (Student's, over seeds).
+    digits : int
+        Decimals shown; `Table.to_frame` and `Table.to_csv` have all.
+
+    Returns
+    -------
+    Table
+
+    Raises
+    ------
+    Incomparable
+        Runs in one column saw different data, runs in one cell are not seeds of one another, a pair of seeds saw different splits, or
+        the classes differ; the message says which runs differ, and in what.
+    ValueError
+        Unknown measure, row or statistic.
+    """
+    chosen = select(runs)
+    if rows is None:
+        row_of = {id(run): label for label, found in chosen.items() for run in found}
+        row_names: tuple[str, ...] = ()
+    else:
+        row_names = _settings(rows)
+        row_of = {id(run): _told(run, row_names, True) for found in chosen.values() for run in found}
+    everything = [run for found in chosen.values() for run in found]
+    col_names = _settings(cols)
+    col_of = {id(run): _told(run, col_names, len(col_names) == 1) for run in everything}
+    labels, conditions = list(dict.fromkeys(row_of[id(r)] for r in everything)), list(dict.fromkeys(col_of[id(r)] for r in everything))
+    if col_names:
+        conditions.sort(key=lambda name: _natural([value_of(r, f) for f in col_names] for r in everything if col_of[id(r)] == name))
+    if baseline is not None and baseline not in labels:
+        raise ValueError(f"baseline must be one of the rows {', '.join(labels)}; got {baseline!r}")
+
+    members: dict[tuple[str, str], list[Run]] = {}
+    for run in everything:
+        members.setdefault((row_of[id(run)], col_of[id(run)]), []).append(run)
+    parts: dict[str, Groups] = {}
+    for condition in conditions:
+        column = [run for run in everything if col_of[id(run)] == condition]
+        parts[condition] = check_classes(column, groups)
+        vary = set(row_names) | ({name for name in varying(column) if name in DATA_SETTINGS} if _labelled_by_data(chosen, rows) else set())
+        check_data(column, vary=vary)
+    for (label, condition), found in members.items():
+        check_seeds(", ".join(filter(None, (label, condition))), found)
+
+    asked = measures.expand(values)
+    found = [_first_measure(name, everything) for name in asked]
+    columns = tuple((condition, one) for condition in conditions for one in found)
+    numbers = {
+        (label, condition, one.name): [measures.statistic(one, run, parts[condition], statistic) for run in cell]
+        for (label, condition), cell in members.items()
+        for one in found
+    }
+    compared = () if baseline is None else measures.expand(asked[:1] if differences is None else differences)
+    if unknown := set(compared) - set(asked):
+        raise ValueError(f"differences must name some of the values {', '.join(asked)}; got {', '.join(sorted(unknown))}")
+    cells: dict[tuple[int, int], Cell | None] = {}
+    for (r, label), (c, (condition, one)) in itertools.product(enumerate(labels), enumerate(columns)):
+        if (label, condition) not in members:
+            cells[r, c] = None
+            continue
+        mine, seeds = numbers[label, condition, one.name], members[label, condition]
+        spread = over_seeds(mine, level)
+        difference = None
+        if one.name in compared and label != baseline and (baseline, condition) in members:
+            theirs = numbers[baseline, condition, one.name]
+            difference = _difference(seeds, members[baseline, condition], mine, theirs, label, baseline, level)
+        known: tuple = ()
+        if published and one.name in ("accuracy", "balanced_accuracy"):
+            rows_there = lookup(_bare(seeds[0].method), flat_config(seeds[0]), None if published is True else published)
+            known = tuple(zip(rows_there["value"].tolist(), rows_there["source"].tolist(), strict=True))
+        shown = (float(part) for part in (spread.mean, spread.sd, spread.low, spread.high))
+        cells[r, c] = Cell(tuple(mine), *shown, int(spread.n), difference, known)
+    _mark_best(cells, len(labels), columns, digits)
+    notes = _notes(cells, members, parts, found, baseline, bool(published), statistic, level)
+    return Table(tuple(labels), columns, cells, baseline, tuple(compared), tuple(notes), digits)
+
+
+def _labelled_by_data(chosen: dict, rows) -> bool:
+    """Whether the labels themselves tell settings of the data apart, as `select` makes them; then rows differ in data knowingly."""
+    return rows is None and any("(" in label and "=" in label for label in chosen)
+
+
+def _natural(values) -> tuple:
+    return tuple((0, value, "") if isinstance(value, int | float) else (1, 0, str(value)) for value in next(iter(values)))
+
+
+def _bare(method: str | None) -> str | None:
+    import re
+
+    return None if method is None else re.sub(r"\([^)]*\)", "", method)
+
+
+def _first_measure(name: str, runs: list[Run]):
+    problem = None
+    for run in runs:
+        try:
+            return measures.measure(name, run)
+        except ValueError as error:
+            problem = problem or error
+    raise problem
+
+
+def _mark_best(cells: dict, count: int, columns: tuple, digits: int) -> None:
+    """Bold what is best as printed: what rounds to the same is equally good."""
+    for c, (_, one) in enumerate(columns):
+        held = {r: round(cells[r, c].mean, digits) for r in range(count) if cells[r, c] is not None and cells[r, c].n}
+        if one.best and len(held) > 1:
+            top = max(held.values(), key=lambda value: one.best * value)
+            for r in (r for r, value in held.items() if value == top):
+                cells[r, c] = Cell(**{**vars(cells[r, c]), "best": True})
+
+
+def _notes(cells, members, parts, found, baseline, published: bool, which: str, level: float) -> list[str]:
+    every = [run for cell in members.values() for run in cell]
+    counts = sorted({len(cell) for cell in members.values()})
+    notes = [{"last": "Last epoch", "median20": "Median of the last 20 epochs"}[which] + ("; " + _seeds(counts) + ".")]
+    if any(one.family.split()[-1] in ("recall", "precision") or "given" in one.family for one in found):
+        rules = list(dict.fromkeys(part.rule for part in parts.values()))
+        notes.append("Groups: " + "; ".join(rules) + ".")
+    if any(one.kind == "sweep" for one in found):
+        notes.append("Pseudo-labels: one clean pass over the unlabelled set at the end of the epoch, accepted or not.")
+    if baseline is not None:
+        notes.append(
+            f"Differences to {baseline}: mean over pairs of equal seed, and Student's {100 * level:g} % interval where there are two."
+        )
+    if any(cell is None for cell in cells.values()):
+        notes.append(f"{render.MISSING}: no run.")
+    if any(cell is not None and cell.n < len(cell.values) for cell in cells.values()):
+        notes.append(f"{render.UNDEFINED}: not defined or not recorded; left out of means, which then say over how many seeds they are.")
+    if cut := [run for run in every if not run.finished]:
+        listed = ", ".join(f"{run.name} ({len(run.epochs)} of {run.total_epochs} epochs)" for run in cut[:4])
+        notes.append(f"Unfinished: {listed}{f' and {len(cut) - 4} more' if len(cut) > 4 else ''}.")
+    recipe = {name: values for name, values in varying(every).items() if name not in DATA_SETTINGS and not name.startswith("options.")}
+    if recipe:
+        notes.append("Settings that differ between runs: " + ", ".join(sorted(recipe)) + ".")
+    if published:
+        sources = dict.fromkeys(source for cell in cells.values() if cell is not None for _, source in cell.published)
+        notes.append(
+            "Published: " + "; ".join(f"{source}: {SOURCES[source]}" for source in sources) + "."
+            if sources
+            else "No published numbers are known for these settings."
+        )
+    return notes
+
+
+def _seeds(counts: list[int]) -> str:
+    if counts == [1]:
+        return "one seed, so there is no deviation"
+    told = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    return f"mean ± standard deviation over n = {told} seeds" + (", none for a single one" if counts[0] == 1 else "")
