@@ -136,7 +136,7 @@ def test_constraints_name_one_version_for_each_machine():
             assert ("triton" in chosen) == (platform == "linux")
 
 
-@pytest.mark.parametrize(("folder", "extras"), [("pldebias", ["notebooks"]), ("tests", ["test"]), ("benchmarks", ["test"])])
+@pytest.mark.parametrize(("folder", "extras"), [("pldebias", ["notebooks", "loggers"]), ("tests", ["test"]), ("benchmarks", ["test"])])
 def test_every_import_is_a_declared_dependency(folder, extras):
     declared = {IMPORT_NAMES.get(name, name) for name in requirements(*extras)}
     own = {PROJECT["name"], "conftest", "tests", "benchmarks"} | {path.stem for path in (ROOT / folder).rglob("*.py")}
