@@ -2,8 +2,9 @@
 
     python -m benchmarks.imports [--rounds 7] [--clock wall]
 
-Interpreters take turns; figures are medians of the wall time (``--clock children``: of processor time), less that of an interpreter that imports nothing, with the smallest and
-the largest behind them. Files are in the system's cache, as on every start but the first.
+Interpreters take turns; figures are medians of the wall time, or with ``--clock children`` of the processor time, less that of an
+interpreter that imports nothing, with the smallest and the largest behind them. Files are in the system's cache, as on every start
+but the first.
 """
 
 from __future__ import annotations
