@@ -18,6 +18,7 @@ _EXPORTS = {
     "analysis": "pldebias.analysis",
     "build_method": "pldebias.methods",
     "catalogue": "pldebias.runs",
+    "embed": "pldebias.analysis.embedding",
     "explore": "pldebias.widgets",
     "metrics": "pldebias.metrics",
     "open_run": "pldebias.runs",
@@ -26,6 +27,7 @@ _EXPORTS = {
     "sweep": "pldebias.training",
     "table": "pldebias.analysis.tables",
     "train": "pldebias.training",
+    "what_if": "pldebias.analysis.whatif",
 }
 
 __all__ = ["__version__", *sorted(_EXPORTS)]

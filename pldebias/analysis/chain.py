@@ -1,0 +1,110 @@
+"""Embeddings of several epochs as a chain, each started from the one after it; finished frames are kept by content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pldebias.data.sources import data_root
+
+if TYPE_CHECKING:
+    from pldebias.runs import Run
+
+__all__ = ["align", "cache_folder", "chain"]
+
+_VERSION = 1  # of what a cached frame means
+
+
+def align(moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
+    """`moving` turned, mirrored and shifted (not scaled) to lie nearest to `fixed`; both ``[n, 2]`` (orthogonal Procrustes)."""
+    a, b = moving - moving.mean(0), fixed - fixed.mean(0)
+    u, _, v = np.linalg.svd(a.T.astype(np.float64) @ b)
+    return (a @ (u @ v) + fixed.mean(0)).astype(np.float32)
+
+
+def chain(features: np.ndarray, method: str, settings: dict, folder: Path | None, labels: np.ndarray | None) -> np.ndarray:
+    """Frames ``[E, n, 2]``, from the last to the first; each is kept as soon as it is there."""
+    from tqdm.auto import tqdm
+
+    compute = {"umap": _umap, "tsne": _tsne}[method]
+    frames: list[np.ndarray] = []
+    key = hashlib.sha256(json.dumps([_VERSION, method, settings], sort_keys=True).encode()).hexdigest()
+    with tqdm(total=len(features), desc=method, unit="frame", disable=labels is None) as bar:
+        for number in reversed(range(len(features))):
+            if labels is not None:
+                bar.set_postfix(epoch=int(labels[number]))
+            key = hashlib.sha256(key.encode() + np.ascontiguousarray(features[number]).tobytes()).hexdigest()
+            frame = _read(folder, key, len(features[number]))
+            if frame is None:
+                after = frames[-1] if frames else None
+                frame = compute(features[number], after, settings).astype(np.float32)
+                frame = frame if after is None else align(frame, after)
+                _write(folder, key, frame)
+            frames.append(frame)
+            bar.update()
+    return np.stack(frames[::-1])
+
+
+def _umap(features: np.ndarray, after: np.ndarray | None, settings: dict) -> np.ndarray:
+    start = {"init": "pca"} if after is None else {"init": after, "n_epochs": 100}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # umap and numba speak of TensorFlow, of threads and of compilation
+        from umap import UMAP
+
+        model = UMAP(n_neighbors=settings["n_neighbors"], min_dist=settings["min_dist"], random_state=settings["seed"], n_jobs=1, **start)
+        return model.fit_transform(features)
+
+
+def _tsne(features: np.ndarray, after: np.ndarray | None, settings: dict) -> np.ndarray:
+    from sklearn.manifold import TSNE
+
+    # Started from the next frame, the phase of early exaggeration would only tear it apart.
+    start = {"init": "pca"} if after is None else {"init": after, "early_exaggeration": 1.0, "max_iter": 300}
+    return TSNE(perplexity=settings["perplexity"], random_state=settings["seed"], **start).fit_transform(features)
+
+
+def cache_folder(run: Run, cache: str | Path | bool) -> Path | None:
+    if cache is False:
+        return None
+    if cache is not True:
+        candidates = [Path(cache)]
+    else:
+        candidates = [data_root(None) / "cache" / "embed", Path(tempfile.gettempdir()) / "pldebias-embed"]
+        if "://" not in run.path:
+            candidates.insert(1, Path(run.path).parent / f".{Path(run.path).name}.embed")
+    problems = []
+    for folder in candidates:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                return folder
+        except OSError as error:
+            problems.append(f"{folder}: {error.strerror or error}")
+    warnings.warn(f"embeddings cannot be kept and will be computed again each time ({'; '.join(problems)})", RuntimeWarning, stacklevel=3)
+    return None
+
+
+def _read(folder: Path | None, key: str, rows: int) -> np.ndarray | None:
+    if folder is None:
+        return None
+    try:
+        frame = np.load(folder / f"{key}.npy", allow_pickle=False)
+    except (OSError, ValueError, EOFError):  # not there, or damaged: it is computed again
+        return None
+    return frame if frame.shape == (rows, 2) else None
+
+
+def _write(folder: Path | None, key: str, frame: np.ndarray) -> None:
+    if folder is None:
+        return
+    part = folder / f".{key}.{os.getpid()}.part"
+    with part.open("wb") as file:
+        np.save(file, frame)
+    os.replace(part, folder / f"{key}.npy")

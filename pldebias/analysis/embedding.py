@@ -1,0 +1,322 @@
+"""Features of a run over its snapshots, in the plane: points move, clusters do not jump."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pldebias import metrics
+from pldebias.analysis.chain import align, cache_folder, chain
+from pldebias.analysis.outputs import as_run
+from pldebias.runs import NotLogged, Run
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+__all__ = ["Embedding", "align", "embed", "pca_frames", "purity", "sample", "trustworthiness"]
+
+METHODS = ("pca", "umap", "tsne")
+NEIGHBOURS = 10
+QUALITY_POINTS = 1500  # trustworthiness is quadratic in memory; more points are sampled down to this
+
+
+@dataclass(frozen=True, repr=False)
+class Embedding:
+    """Points of the same samples at several epochs.
+
+    Attributes
+    ----------
+    frames : ndarray, shape ``[E, n, 2]``, float32
+        Positions, centred and scaled so that the last frame lies in [-1, 1]; only relative positions mean something.
+    index : ndarray, shape ``[n]``
+        Unlabelled indices of the samples, ascending.
+    epochs : ndarray, shape ``[E]``
+    true : ndarray, shape ``[n]``
+        -1 where unknown.
+    label, accepted : ndarray, shape ``[E, n]``
+        Pseudo-labels that the sweep logged at each epoch.
+    groups : Groups
+    run : Run
+    method : str
+    settings : dict
+        Everything that the positions depend on, beside the features.
+    explained : float
+        Share of the variance that both axes carry (PCA); NaN otherwise.
+    """
+
+    frames: np.ndarray
+    index: np.ndarray
+    epochs: np.ndarray
+    true: np.ndarray
+    label: np.ndarray
+    accepted: np.ndarray
+    groups: metrics.Groups
+    run: Run
+    method: str
+    settings: dict
+    explained: float
+
+    @property
+    def group(self) -> np.ndarray:
+        """Group of each sample's true class, of its last pseudo-label where the truth is unknown: 0 head, 1 medium, 2 tail."""
+        return self.groups.of[np.where(self.true >= 0, self.true, self.label[-1])]
+
+    @property
+    def wrong(self) -> np.ndarray:
+        """Whether each pseudo-label is wrong, ``[E, n]``; False where the truth is unknown."""
+        return (self.label != self.true) & (self.true >= 0)
+
+    @cached_property
+    def purity(self) -> np.ndarray:
+        """Neighbourhood label purity in *feature space* by epoch and group (head, medium, tail, all), ``[E, 4]``; see `purity`."""
+        return np.stack([purity(f, self.true, self.groups) for f in self._features()])
+
+    @cached_property
+    def trustworthiness(self) -> np.ndarray:
+        """How far neighbours in the plane are neighbours in feature space, ``[E]``; 1 is faithful. See `trustworthiness`."""
+        return np.array([trustworthiness(f, p) for f, p in zip(self._features(), self.frames, strict=True)])
+
+    @cached_property
+    def movement(self) -> np.ndarray:
+        """Median step of a point between frames, in standard deviations of the later frame, ``[E - 1]``."""
+        steps = np.linalg.norm(np.diff(self.frames, axis=0), axis=2)
+        return np.median(steps, 1) / self.frames[1:].std(1).mean(1)
+
+    def _features(self):
+        for epoch in self.epochs:
+            yield _features(self.run, int(epoch), self.index, self.settings["normalise"])
+
+    def frame(self, epoch: int = -1) -> int:
+        """Number of the frame of an epoch; -1 is the last."""
+        if epoch == -1:
+            return len(self.epochs) - 1
+        if epoch not in self.epochs:
+            raise NotLogged(f"this embedding has the epochs {', '.join(map(str, self.epochs))}; not {epoch}")
+        return int(np.searchsorted(self.epochs, epoch))
+
+    def caption(self) -> str:
+        """What a reader must know of the picture."""
+        recipe = {
+            "pca": f"PCA, one basis for all epochs ({100 * self.explained:.0f} % of the variance)",
+            "umap": f"UMAP (n_neighbors={self.settings.get('n_neighbors')}), each epoch started from the next one's positions",
+            "tsne": f"t-SNE (perplexity={self.settings.get('perplexity')}), each epoch started from the next one's positions",
+        }[self.method]
+        most = self.settings["per_class"]
+        kept = f"all tail samples, at most {most} of every other class" if most else "all samples"
+        return f"{self.run.name}: {recipe}; {kept} (n = {len(self.index):,})"
+
+    def __repr__(self) -> str:
+        return f"<Embedding of {self.caption()}; epochs {', '.join(map(str, self.epochs))}>"
+
+
+def sample(labels, groups: metrics.Groups, per_class: int | None = 200, seed: int = 0) -> np.ndarray:
+    """A tail-complete sample: every sample of a tail class, at most `per_class` of any other.
+
+    Parameters
+    ----------
+    labels : array_like, shape ``[N]``
+        Class of each sample; -1 is sampled as a class of its own.
+    groups : Groups
+    per_class : int or None
+        None keeps everything.
+    seed : int
+
+    Returns
+    -------
+    ndarray, shape ``[n]``
+        Ascending indices.
+    """
+    labels = np.asarray(labels)
+    if per_class is None:
+        return np.arange(len(labels))
+    if per_class < 1:
+        raise ValueError(f"per_class={per_class} must be at least 1, or None for all samples")
+    random, chosen = np.random.default_rng(seed), []
+    for k in (-1, *groups.order):
+        rows = np.flatnonzero(labels == k)
+        if k not in groups.tail and len(rows) > per_class:
+            rows = random.choice(rows, per_class, replace=False)
+        chosen.append(rows)
+    return np.sort(np.concatenate(chosen))
+
+
+def pca_frames(features: np.ndarray) -> tuple[np.ndarray, float]:
+    """Two principal components of all epochs together, so that one basis serves every frame.
+
+    Parameters
+    ----------
+    features : ndarray, shape ``[E, n, D]``
+
+    Returns
+    -------
+    frames : ndarray, shape ``[E, n, 2]``, float32
+    explained : float
+        Share of the pooled variance.
+    """
+    mean = features.mean((0, 1))
+    total = np.zeros((features.shape[2],) * 2)
+    for frame in features:
+        centred = frame - mean
+        total += centred.T @ centred
+    values, vectors = np.linalg.eigh(total)
+    basis = vectors[:, ::-1][:, :2]
+    if basis.shape[1] < 2:
+        basis = np.hstack([basis, np.zeros((len(basis), 2 - basis.shape[1]))])
+    # Signs of eigenvectors are arbitrary: the largest entry of each is made positive.
+    basis = basis * np.where(basis[np.abs(basis).argmax(0), np.arange(2)] < 0, -1, 1)
+    explained = float(values[::-1][:2].sum() / values.sum()) if values.sum() > 0 else float("nan")
+    return ((features - mean) @ basis.astype(features.dtype)).astype(np.float32), explained
+
+
+def purity(features: np.ndarray, true: np.ndarray, groups: metrics.Groups, neighbours: int = NEIGHBOURS) -> np.ndarray:
+    """Mean share of a sample's nearest neighbours in feature space that have its true class, by group.
+
+    Parameters
+    ----------
+    features : ndarray, shape ``[n, D]``
+    true : ndarray, shape ``[n]``
+        Samples of unknown truth (-1) are left out, as neighbours too.
+    groups : Groups
+    neighbours : int, default 10
+
+    Returns
+    -------
+    ndarray, shape ``[4]``
+        Head, medium, tail, all; NaN for a group without samples. Chance is the class's share among the samples, which in a tail-complete
+        sample is not that in the whole set.
+    """
+    from sklearn.neighbors import NearestNeighbors
+
+    known = np.flatnonzero(true >= 0)
+    result = np.full(4, np.nan)
+    if len(known) <= neighbours:
+        return result
+    near = NearestNeighbors(n_neighbors=neighbours).fit(features[known]).kneighbors(return_distance=False)
+    same = (true[known][near] == true[known][:, None]).mean(1)
+    of = groups.of[true[known]]
+    for number in range(3):
+        if (of == number).any():
+            result[number] = same[of == number].mean()
+    result[3] = same.mean()
+    return result
+
+
+def trustworthiness(features: np.ndarray, positions: np.ndarray, neighbours: int = NEIGHBOURS) -> float:
+    """scikit-learn's trustworthiness of a frame, on at most 1,500 evenly taken samples; NaN for fewer than three times `neighbours`."""
+    from sklearn.manifold import trustworthiness as measure
+
+    if len(features) > QUALITY_POINTS:
+        rows = np.linspace(0, len(features) - 1, QUALITY_POINTS).round().astype(int)
+        features, positions = features[rows], positions[rows]
+    if len(features) < 3 * neighbours:
+        return float("nan")
+    return float(measure(features, positions, n_neighbors=neighbours))
+
+
+def _features(run: Run, epoch: int, index: np.ndarray, normalise: bool) -> np.ndarray:
+    features = run.features(epoch)[index]
+    if normalise:
+        features = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+    return features
+
+
+def embed(
+    run: Run | str | Path,
+    method: str = "pca",
+    epochs: Sequence[int] | None = None,
+    *,
+    per_class: int | None = 200,
+    seed: int = 0,
+    normalise: bool = False,
+    n_neighbors: int = 15,
+    min_dist: float = 0.1,
+    perplexity: float = 30.0,
+    groups: str | tuple[int, int] = "tertiles",
+    cache: str | Path | bool = True,
+    progress: bool = True,
+) -> Embedding:
+    """Features of a run's snapshots in the plane, aligned over epochs.
+
+    Parameters
+    ----------
+    run : Run or path
+    method : {"pca", "umap", "tsne"}, default "pca"
+        ``pca``: one basis fitted on all snapshots together; linear, deterministic, instant. ``umap`` and ``tsne`` are computed from the
+        last snapshot backwards, where structure is clearest, each started from the positions of the one after it.
+    epochs : sequence of int, optional
+        Snapshot epochs; all that have features when None.
+    per_class : int or None, default 200
+        Every tail sample is kept and at most this many of any other class (`sample`); None keeps all.
+    seed : int, default 0
+        Of the sample and of UMAP and t-SNE.
+    normalise : bool, default False
+        Scale features to unit length first: what cosine similarity sees.
+    n_neighbors, min_dist : int and float
+        Of UMAP.
+    perplexity : float, default 30
+        Of t-SNE; at most a third of the samples.
+    groups : "tertiles" or (int, int)
+        As in `pldebias.metrics.groups`.
+    cache : bool or path, default True
+        Keep computed frames, by content, in ``cache/embed`` under the data root (beside the run, then a temporary folder, if that cannot be
+        written); a path names the folder; False computes anew. PCA is not kept: it is faster than reading.
+    progress : bool, default True
+
+    Returns
+    -------
+    Embedding
+
+    Notes
+    -----
+    It can be interrupted: finished frames are in the cache, and the same call goes on from there. Where no truth is known, the sample is
+    drawn by the last pseudo-labels. Distances between clusters and sizes of clusters in UMAP and t-SNE say little; `Embedding.purity` is
+    measured in feature space for that reason.
+
+    Raises
+    ------
+    NotLogged
+        The run kept no features, or not at these epochs.
+    """
+    run = as_run(run)
+    if method not in METHODS:
+        raise ValueError(f"method={method!r} is not known; choose one of {', '.join(METHODS)}")
+    epochs = _epochs(run, epochs)
+    parts = metrics.groups(run.labelled_counts, groups)
+    history = [run.history(int(e)) for e in epochs]
+    true = run.true_labels
+    index = sample(np.where(true >= 0, true, history[-1][0]) if (true < 0).all() else true, parts, per_class, seed)
+    features = np.stack([_features(run, int(e), index, normalise) for e in epochs])
+    settings = {"per_class": per_class, "seed": seed, "normalise": normalise}
+    explained = float("nan")
+    if method == "pca":
+        frames, explained = pca_frames(features)
+    else:
+        if method == "umap":
+            own = {"n_neighbors": min(n_neighbors, len(index) - 1), "min_dist": min_dist}
+        else:
+            own = {"perplexity": float(min(perplexity, max(1, (len(index) - 1) // 3)))}
+        settings |= own
+        folder = cache_folder(run, cache)
+        frames = chain(features, method, {**own, "seed": seed}, folder, epochs if progress else None)
+    middle, reach = frames[-1].mean(0), np.abs(frames[-1] - frames[-1].mean(0)).max()
+    return Embedding(
+        frames=((frames - middle) / (reach or 1)).astype(np.float32), index=index, epochs=epochs, true=true[index],
+        label=np.stack([h[0][index] for h in history]).astype(np.int64), accepted=np.stack([h[1][index] for h in history]).astype(bool),
+        groups=parts, run=run, method=method, settings=settings, explained=explained,
+    )  # fmt: skip
+
+
+def _epochs(run: Run, epochs: Sequence[int] | None) -> np.ndarray:
+    have = np.intersect1d(run.logged("features"), run.logged("history"))
+    if not len(have):
+        raise NotLogged(f"{run.name} kept no features; train it with snapshots=8 (or pass features= and sweep= to Recorder.end_epoch)")
+    if epochs is None:
+        return have
+    wanted = np.unique([have[-1] if e == -1 else e for e in epochs])
+    if len(absent := np.setdiff1d(wanted, have)) or not len(wanted):
+        raise NotLogged(f"{run.name} has features at the epochs {', '.join(map(str, have))}; not at {', '.join(map(str, absent))}")
+    return wanted

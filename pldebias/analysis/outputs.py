@@ -1,0 +1,143 @@
+"""What a run kept of one snapshot epoch, as tensors, read once."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pldebias.runs import NotLogged, Run, open_run
+from pldebias.schemes import Problem
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_KEPT: WeakKeyDictionary[Run, dict[int, Outputs]] = WeakKeyDictionary()
+_MOST = 3  # snapshot epochs of a run that stay in memory
+
+
+@dataclass
+class Outputs:
+    """Outputs for the unlabelled set at one snapshot epoch.
+
+    Attributes
+    ----------
+    run : Run
+    epoch : int
+    logits : Tensor
+        Shape ``[N, K]``, float32.
+    features : Tensor or None
+        Shape ``[N, D]``, float32; None if the run kept none.
+    label, accepted : ndarray or None
+        What the sweep logged at this epoch, ``[N]`` int64 and bool; None if the run logged no sweep then.
+    prototypes : Tensor or None
+        Clean labelled class means ``[K, D]``.
+    """
+
+    run: Run
+    epoch: int
+    logits: Tensor
+    features: Tensor | None
+    label: np.ndarray | None
+    accepted: np.ndarray | None
+    prototypes: Tensor | None
+
+    @cached_property
+    def probs(self) -> Tensor:
+        """Softmax of the logits, ``[N, K]``."""
+        return self.logits.softmax(1)
+
+    @cached_property
+    def row(self) -> int:
+        """Place of the epoch among the recorded ones."""
+        return int(np.searchsorted(self.run.epochs, self.epoch))
+
+    @cached_property
+    def problem(self) -> Problem:
+        """The task as schemes know it."""
+        run = self.run
+        iterations = run.iterations
+        timed = len(iterations) and iterations[-1] > 0
+        per_epoch = int(run.config.get("steps_per_epoch") or (iterations[0] if timed else 1))
+        total = int(run.config.get("steps") or run.total_epochs * per_epoch)
+        counts = run.unlabelled_counts
+        return Problem(
+            num_classes=run.num_classes,
+            labelled_counts=torch.as_tensor(run.labelled_counts.copy()),
+            num_unlabelled=run.num_unlabelled,
+            total_steps=total,
+            steps_per_epoch=per_epoch,
+            feature_dim=1 if self.features is None else self.features.shape[1],
+            unlabelled_counts=None if counts is None else torch.as_tensor(counts.copy()),
+            fingerprint=run.fingerprint or "",
+        )
+
+    @cached_property
+    def step(self) -> int:
+        """Optimiser steps done at this epoch's end."""
+        done = int(self.run.iterations[self.row])
+        return done if done >= 0 else (self.epoch + 1) * self.problem.steps_per_epoch
+
+    @cached_property
+    def state(self) -> dict[str, Tensor]:
+        """Logged state of the run's method at this epoch, by ``"part/name"``."""
+        run, found = self.run, {}
+        for name in run.series:
+            values = run.state(name)[self.row]
+            if not np.isnan(values).any():
+                found[name] = torch.as_tensor(values)
+        for name in run.snapshot_states:
+            if self.epoch in run.logged(f"snapshot_state/{name}"):
+                found[name] = torch.as_tensor(run.snapshot_state(name, self.epoch))
+        return found
+
+
+def as_run(run: Run | str | Path) -> Run:
+    """A run, opened if it is given by its path."""
+    return open_run(run) if isinstance(run, (str, os.PathLike)) else run
+
+
+def outputs(run: Run, epoch: int = -1) -> Outputs:
+    """Outputs of `run` at a snapshot epoch (-1: the last one); the latest few are kept in memory.
+
+    Raises
+    ------
+    NotLogged
+        The run kept no logits, or not at this epoch; the message lists the epochs that have them.
+    """
+    have = run.logged("logits")
+    if not len(have):
+        raise NotLogged(
+            f"{run.name} kept no logits; train it with snapshots=8 (or pass logits= to Recorder.end_epoch) to relabel its outputs"
+        )
+    epoch = int(have[-1]) if epoch == -1 else int(epoch)
+    if epoch not in have:
+        raise NotLogged(f"{run.name} has logits at the epochs {', '.join(map(str, have.tolist()))}; not at {epoch}")
+    kept = _KEPT.setdefault(run, {})
+    if epoch not in kept:
+        while len(kept) >= _MOST:
+            kept.pop(next(iter(kept)))
+        kept[epoch] = _read(run, epoch)
+    return kept[epoch]
+
+
+def _read(run: Run, epoch: int) -> Outputs:
+    swept = epoch in run.logged("history")
+    label, accepted = run.history(epoch) if swept else (None, None)
+    prototypes = "labelled/prototypes"
+    found = prototypes in run.snapshot_states and epoch in run.logged(f"snapshot_state/{prototypes}")
+    return Outputs(
+        run=run,
+        epoch=epoch,
+        logits=torch.as_tensor(run.logits(epoch)),
+        features=torch.as_tensor(run.features(epoch)) if epoch in run.logged("features") else None,
+        label=label.astype(np.int64) if swept else None,
+        accepted=accepted.astype(bool) if swept else None,
+        prototypes=torch.as_tensor(run.snapshot_state(prototypes, epoch)) if found else None,
+    )

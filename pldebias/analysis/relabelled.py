@@ -1,0 +1,180 @@
+"""The answer to a what-if: labels of a chain beside those that were logged, and what changed for head and tail."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from pldebias import metrics
+from pldebias.analysis.counterpart import trained_counterpart
+from pldebias.runs import NotLogged, Run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas
+
+__all__ = ["GROUP_NAMES", "SENTENCE", "WhatIf", "reproduction"]
+
+SENTENCE = "weights unchanged: one-step counterfactual"
+GROUP_NAMES = ("head", "medium", "tail")
+
+
+@dataclass(frozen=True, repr=False)
+class WhatIf:
+    """Pseudo-labels that a chain gives to the cached outputs of one epoch, beside those that were logged.
+
+    Attributes
+    ----------
+    run : Run
+    method : str
+        The chain that was applied, as a method string.
+    scheme : str or None
+        As asked for; None is "as trained".
+    epoch : int
+    label, accepted : ndarray, shape ``[N]``
+        int64 and bool.
+    confidence : ndarray, shape ``[N]``, float32
+        Of the label, as the chain sees it.
+    logged_label, logged_accepted : ndarray or None
+        What the run's sweep logged at this epoch.
+    true : ndarray, shape ``[N]``
+        -1 where unknown.
+    groups : Groups
+    reproduces : bool or None
+        Whether the chain *as trained* gives the logged labels and acceptances of this epoch exactly; None if that cannot be said (no
+        logged sweep, or a run that does not say its method).
+    differing : int
+        Samples in which it does not.
+    notes : tuple of str
+        Where the state of each part comes from, and what else the reader must know.
+    """
+
+    run: Run
+    method: str
+    scheme: str | None
+    epoch: int
+    label: np.ndarray
+    accepted: np.ndarray
+    confidence: np.ndarray
+    logged_label: np.ndarray | None
+    logged_accepted: np.ndarray | None
+    true: np.ndarray
+    groups: metrics.Groups
+    reproduces: bool | None
+    differing: int
+    notes: tuple[str, ...]
+
+    sentence: ClassVar[str] = SENTENCE
+
+    @property
+    def num_classes(self) -> int:
+        return self.run.num_classes
+
+    @cached_property
+    def confusion(self) -> np.ndarray:
+        """Counts ``[K, K]`` of all samples whose truth is known: rows true class, columns pseudo-label."""
+        return metrics.confusion_matrix(self.true, self.label, self.num_classes)
+
+    @cached_property
+    def confusion_accepted(self) -> np.ndarray:
+        """The same of the accepted samples."""
+        return metrics.confusion_matrix(self.true, self.label, self.num_classes, self.accepted)
+
+    @cached_property
+    def logged_confusion(self) -> np.ndarray:
+        """`confusion` of the logged labels."""
+        return metrics.confusion_matrix(self.true, self._logged(), self.num_classes)
+
+    @cached_property
+    def logged_confusion_accepted(self) -> np.ndarray:
+        """`confusion_accepted` of the logged labels."""
+        return metrics.confusion_matrix(self.true, self._logged(), self.num_classes, self.logged_accepted)
+
+    @cached_property
+    def flips(self) -> np.ndarray:
+        """Samples by logged label (rows) and label now (columns), ``[K, K]``; the diagonal stayed."""
+        return np.bincount(self._logged() * self.num_classes + self.label, minlength=self.num_classes**2).reshape(2 * (self.num_classes,))
+
+    @cached_property
+    def changed(self) -> np.ndarray:
+        """Unlabelled indices whose label changed, ascending."""
+        return np.flatnonzero(self.label != self._logged())
+
+    def _logged(self) -> np.ndarray:
+        if self.logged_label is None:
+            raise NotLogged(f"{self.run.name} logged no sweep at epoch {self.epoch}: there is nothing to compare with")
+        return self.logged_label
+
+    @cached_property
+    def table(self) -> pandas.DataFrame:
+        """Head, medium, tail and all classes: logged, what-if, change.
+
+        Recall and precision are of all samples, in percent, averaged over the classes where they are defined; "accepted" is the
+        share of the group's labels that were accepted, "right of accepted" the share of those that are right (both pooled), "labels/true"
+        the labels given per true sample of the group. NaN where nothing is defined or no truth is known.
+        """
+        import pandas
+
+        now = self._scores(self.confusion, self.confusion_accepted, self.label, self.accepted)
+        columns = {}
+        before = None
+        if self.logged_label is not None:
+            before = self._scores(self.logged_confusion, self.logged_confusion_accepted, self.logged_label, self.logged_accepted)
+        for name, values in now.items():
+            was = np.full(4, np.nan) if before is None else before[name]
+            columns |= {(name, "logged"): was, (name, "what if"): values, (name, "change"): values - was}
+        index = pandas.Index([*GROUP_NAMES, "all"], name="group")
+        return pandas.DataFrame(columns, index=index)
+
+    def _scores(self, every: np.ndarray, accepted: np.ndarray, label: np.ndarray, mask: np.ndarray) -> dict[str, np.ndarray]:
+        members = [*self.groups[:3], self.groups.order]
+        recall, precision = metrics.recall(every), metrics.precision(every)
+        given = np.bincount(label, minlength=self.num_classes)
+        used = np.bincount(label[mask], minlength=self.num_classes)
+
+        def pooled(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+            sums = np.array([[numerator[g].sum(), denominator[g].sum()] for g in members], np.float64)
+            return np.divide(sums[:, 0], sums[:, 1], out=np.full(4, np.nan), where=sums[:, 1] != 0)
+
+        return {
+            "recall %": 100 * np.array([metrics.macro(recall[g]) for g in members]),
+            "precision %": 100 * np.array([metrics.macro(precision[g]) for g in members]),
+            "accepted %": 100 * pooled(used, given),
+            "right of accepted %": 100 * pooled(np.diagonal(accepted), accepted.sum(0)),
+            "labels/true": pooled(every.sum(0), every.sum(1)),
+        }
+
+    def trained(self, root: str | Path | None = None, options: str = "same") -> Run | None:
+        """The run that was really trained with this chain, see `trained_counterpart`."""
+        return trained_counterpart(self.run, self.method, root, options)
+
+    def __repr__(self) -> str:
+        text = f"<WhatIf {self.method!r} on {self.run.name}, epoch {self.epoch}"
+        if self.logged_label is not None:
+            text += f": {len(self.changed):,} of {len(self.label):,} labels change"
+        return f"{text}; {SENTENCE}>"
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        lines = [f"<b>{escape(self.method)}</b> on {escape(self.run.name)}, epoch {self.epoch} <i>({SENTENCE})</i>"]
+        if self.logged_label is not None:
+            lines.append(f"{len(self.changed):,} of {len(self.label):,} labels change")
+        lines += [f"<small>{escape(note)}</small>" for note in (*self.notes, reproduction(self))]
+        return "<br>".join(lines) + self.table.to_html(float_format=lambda x: f"{x:.1f}", na_rep="–")
+
+
+def reproduction(result: WhatIf) -> str:
+    """One sentence: whether relabelling as trained gives the logged labels."""
+    if result.reproduces is None:
+        return "cannot be checked: the run logged no sweep here, or does not say its method"
+    if result.reproduces:
+        return f"check: relabelled as trained, all {len(result.label):,} logged labels and acceptances come out again"
+    return (
+        f"CHECK FAILED: relabelled as trained, {result.differing:,} of {len(result.label):,} samples differ from what was logged; "
+        "differences below are off by as much"
+    )
