@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 def problems(dropped: dict[int, str]) -> str:
     """The damaged epochs of a run in words; empty if there are none."""
-    return "; ".join(f"epoch {epoch}: {why}" if epoch >= 0 else why for epoch, why in sorted(dropped.items()))
+    return "; ".join(f"epoch {epoch}: {why}" for epoch, why in sorted(dropped.items()))
 
 
 def facts(run: Run) -> dict[str, str]:

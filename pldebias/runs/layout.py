@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import struct
+import zlib
 
 import numpy as np
 
@@ -90,6 +91,12 @@ def encode(array, meta: dict) -> bytes:
     return data.tobytes()
 
 
+def most_bytes(meta: dict) -> int:
+    """Most bytes that a chunk may have on disk."""
+    plain = np.dtype(meta["data_type"]).itemsize * math.prod(chunk_shape(meta))
+    return plain + plain // 128 + 1024 if is_compressed(meta) else plain
+
+
 def decode(data: bytes, meta: dict) -> np.ndarray:
     """Inverse of `encode`.
 
@@ -99,27 +106,75 @@ def decode(data: bytes, meta: dict) -> np.ndarray:
         The bytes are not a whole chunk, or were packed by a codec that this reader does not know.
     """
     if meta["data_type"] == "string":
-        (n,), at, texts = struct.unpack_from("<I", data), 4, []
+        return np.array(_texts(data), dtype=object)
+    shape = chunk_shape(meta)
+    dtype = np.dtype(meta["data_type"]).newbyteorder("<")
+    size = dtype.itemsize * math.prod(shape)
+    if is_compressed(meta):
+        from numcodecs.zstd import Zstd
+
+        # What the frame says of its content is compared before any memory is taken: a few bytes can unpack to terabytes.
+        told = content_size(data)
+        if told != size:
+            raise ValueError(f"unpacks to {told} bytes where {size} belong")
+        try:
+            data = Zstd().decode(data)
+        except RuntimeError as error:
+            raise ValueError(f"holds damaged zstd data ({error})") from error
+    if len(data) != size:
+        raise ValueError(f"holds {len(data)} bytes where {size} belong")
+    if dtype.kind == "b" and np.frombuffer(data, np.uint8).max(initial=0) > 1:
+        raise ValueError("holds something else than true and false")
+    return np.frombuffer(data, dtype).reshape(shape)
+
+
+def _texts(data: bytes) -> list[str]:
+    texts: list[str] = []
+    try:
+        (n,), at = struct.unpack_from("<I", data), 4
         for _ in range(n):
             (size,) = struct.unpack_from("<I", data, at)
             texts.append(data[at + 4 : at + 4 + size].decode())
             at += 4 + size
-        return np.array(texts, dtype=object)
-    unknown = [codec["name"] for codec in meta["codecs"] if codec["name"] not in ("bytes", "zstd")]
-    if unknown:
-        raise ValueError(f"codec {', '.join(unknown)} is not one that pldebias writes; open the run with xarray.open_zarr")
-    if is_compressed(meta):
-        from numcodecs.zstd import Zstd
+    except struct.error as error:
+        raise ValueError(f"holds texts that are cut off ({error})") from error
+    return texts
 
-        try:
-            data = Zstd().decode(data)
-        except RuntimeError as error:
-            raise ValueError(f"damaged zstd data ({error})") from error
-    shape = chunk_shape(meta)
-    dtype = np.dtype(meta["data_type"]).newbyteorder("<")
-    if len(data) != dtype.itemsize * math.prod(shape):
-        raise ValueError(f"{len(data)} bytes where {dtype.itemsize * math.prod(shape)} belong")
-    return np.frombuffer(data, dtype).reshape(shape)
+
+def content_size(data: bytes) -> int:
+    """Bytes that a zstd frame says it unpacks to (RFC 8878, section 3.1.1.1).
+
+    Raises
+    ------
+    ValueError
+        This is no zstd frame, or it does not say.
+    """
+    if data[:4] != b"\x28\xb5\x2f\xfd" or len(data) < 6:
+        raise ValueError("holds no zstd data")
+    flags = data[4]
+    single, kind = flags >> 5 & 1, flags >> 6
+    start = 5 + (not single) + (0, 1, 2, 4)[flags & 3]
+    width = (single, 2, 4, 8)[kind]
+    if not width or len(data) < start + width:
+        raise ValueError("holds zstd data of unknown size")
+    return int.from_bytes(data[start : start + width], "little") + (256 if width == 2 else 0)
+
+
+def row_checksums(rows: np.ndarray, meta: dict) -> np.ndarray:
+    """CRC-32 of every row of a table, without the fill values at its end (columns are added as names turn up), uint32 ``[E]``."""
+    fill = fill_value(meta)
+    rows = np.ascontiguousarray(rows.reshape(len(rows), math.prod(rows.shape[1:])), np.dtype(meta["data_type"]).newbyteorder("<"))
+    filled = ~np.isnan(rows) if rows.dtype.kind == "f" else rows != fill
+    width = rows.shape[1]
+    ends = np.where(filled.any(1), width - np.argmax(filled[:, ::-1], 1), 0) if width else np.zeros(len(rows), np.int64)
+    view, size = rows.tobytes(), rows.dtype.itemsize
+    parts = ((i * width * size, (i * width + end) * size) for i, end in enumerate(ends.tolist()))
+    return np.array([zlib.crc32(view[start:end]) for start, end in parts], np.uint32)
+
+
+def slot_checksum(slot: int) -> int:
+    """CRC-32 of the slot that holds the outputs of an epoch."""
+    return zlib.crc32(struct.pack("<q", slot))
 
 
 def blocks(shape, chunks):

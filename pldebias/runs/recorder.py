@@ -9,14 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pldebias.runs import layout
+from pldebias.runs import checks, layout
+from pldebias.runs.archive import Archive
 from pldebias.runs.counts import Counter, matrices
+from pldebias.runs.disk import explained
 from pldebias.runs.layout import RunError
 from pldebias.runs.lock import WriterLock
-from pldebias.runs.store import Store, explained, to_json
+from pldebias.runs.store import Store, to_json
 from pldebias.runs.writer import Handover, Writer, abandon
 
-RESERVED = ("pldebias_format", "class_names", "labelled_counts", "unlabelled_counts", "num_epochs", "finished")
+RESERVED = ("pldebias_format", "class_names", "labelled_counts", "unlabelled_counts", "num_epochs", "finished", "checksum")
 IDENTITY = ("method", "data", "seed", "fingerprint")
 
 
@@ -120,6 +122,8 @@ class Recorder:
             "num_epochs": num_epochs,
             "finished": False,
         }
+        if problem := checks.attributes(given):
+            raise ValueError(problem)
         with explained("write beside", self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = WriterLock(self.path)
@@ -146,12 +150,10 @@ class Recorder:
                 raise RunError(f"{path} holds something else ({', '.join(held[:4])}); choose a directory that is empty or does not exist")
             length = self.num_epochs if self.num_epochs is not None else 64
             return Store.create(path, attrs, truth, self._test_labels, length, len(self.snapshots))
-        store = Store(path)
         if not resume:
-            n = int(store.progress.done.sum())
+            n = int(Archive(path).progress().done.sum())
             raise RunError(f"{path} already holds a run with {n} epochs; pass resume=True to continue it, or choose another directory")
-        if -1 in store.progress.dropped:
-            raise RunError(f"{path} cannot be resumed: {store.progress.dropped[-1]}. Choose another directory")
+        store = Store(path)
         if different := self._differences(store, attrs, truth):
             raise RunError(f"{path} holds another run and cannot be resumed: {'; '.join(different)}. Choose another directory")
         if self.num_epochs != store.attrs["num_epochs"]:
@@ -283,6 +285,8 @@ class Recorder:
             values = torch.as_tensor(values)
             outputs[_name("snapshot_state", name)] = hand.keep(values, torch.float32 if values.dtype == torch.bfloat16 else None)
         plain = {str(name): float(value) for name, value in (scalars or {}).items()}
+        if wrong := [name for name in plain if not checks.is_plain(name)]:
+            raise ValueError(f"a scalar is named by one line of text without control characters; got {wrong[0]!r}")
         if self._counter.used:
             chunks["visits"] = self._counter.take(hand.keep)
         hand.seal()
@@ -346,8 +350,9 @@ class Recorder:
         self._writer.check()
 
     def flush(self) -> None:
-        """Wait until everything handed over is on disk. Call it before saving a checkpoint that relies on it."""
+        """Wait until everything handed over is on disk, safe from a power cut. Call it before saving a checkpoint that relies on it."""
         self._check()
+        self._writer.put(Store.force)
         self._writer.join()
         self._writer.check()
 
@@ -385,7 +390,6 @@ def _numpy(values) -> np.ndarray:
 
 
 def _name(root: str, name: str) -> str:
-    parts = name.split("/")
-    if not all(part and not part.startswith(".") and part != "zarr.json" for part in parts):
+    if not checks.is_name(name):
         raise ValueError(f"state is named 'scheme/name'; got {name!r}")
     return f"{root}/{name}"

@@ -33,7 +33,7 @@ class Run:
     attrs : dict
         Everything that was kept beside the arrays.
     dropped : dict of int to str
-        Epochs that were recorded but are damaged on disk, with the reason; they are left out everywhere. Key -1: all of them.
+        Epochs that were recorded but are damaged on disk, with the reason; they are left out everywhere.
     """
 
     def __init__(self, address, check: bool = True):
@@ -113,14 +113,25 @@ class Run:
     @cached_property
     def true_labels(self) -> np.ndarray:
         """True class of every unlabelled sample, shape ``[N]``; -1 where unknown."""
-        return self._archive.read("true_labels").astype(np.int64)
+        return self._labels("true_labels")
 
     @property
     def test_labels(self) -> np.ndarray:
         """True classes of the test set, shape ``[T]``."""
         if "test_labels" not in self._archive.arrays:
             raise NotLogged(f"{self.name}: the recorder was given no test_labels")
-        return self._archive.read("test_labels").astype(np.int64)
+        return self._labels("test_labels")
+
+    def _labels(self, name: str) -> np.ndarray:
+        # An empty array has no chunk.
+        return self._within(name, self._archive.read(name, fill=not self._archive.arrays[name]["shape"][0]), -1).astype(np.int64)
+
+    def _within(self, name: str, labels: np.ndarray, least: int) -> np.ndarray:
+        """Refuse labels that are no classes: they would be counted as others."""
+        if labels.size and (labels.min() < least or labels.max() >= self.num_classes):
+            found = f"{labels.min()}..{labels.max()}"
+            raise RunError(f"{self.path} is damaged: {name} holds {found}, but classes are 0..{self.num_classes - 1}")
+        return labels
 
     # -- how far it is ------------------------------------------------------------------------------------------------
 
@@ -246,8 +257,10 @@ class Run:
             raise NotLogged(f"{self.name} has no {kind!r} matrices; it has {', '.join(self.kinds) or 'none yet'}")
         if split == "all":
             return self._rows(kind + suffix, epoch).astype(np.int64)
-        accepted = self._rows(f"{kind}_accepted{suffix}", epoch).astype(np.int64)
-        return accepted if split == "accepted" else self._rows(kind + suffix, epoch).astype(np.int64) - accepted
+        every, accepted = (self._rows(f"{kind}{part}{suffix}", epoch).astype(np.int64) for part in ("", "_accepted"))
+        if (accepted > every).any():
+            raise RunError(f"{self.path} is damaged: more samples accepted than there are in {kind}{suffix}")
+        return accepted if split == "accepted" else every - accepted
 
     # -- samples ------------------------------------------------------------------------------------------------------
 
@@ -264,7 +277,7 @@ class Run:
         label : ndarray, int16, shape ``[N]`` or ``[E, N]``
         accepted : ndarray, bool, same shape
         """
-        return self._rows("history", epoch), self._rows("history_accepted", epoch)
+        return self._within("history", self._rows("history", epoch), 0), self._rows("history_accepted", epoch)
 
     def _snapshot(self, name: str, epoch: int) -> np.ndarray:
         have = self.logged(name)
@@ -310,7 +323,7 @@ class Run:
         """State of a scheme at every epoch of `epochs`, shape ``[E, K]``; NaN where it was not given."""
         if name not in self.series:
             raise NotLogged(f"{self.name} has no state {name!r}; it has {', '.join(self.series) or 'none'}")
-        return self._archive.read(f"scheme/{name}", self.epochs, fill=True)
+        return self._archive.table(f"scheme/{name}", self.epochs)
 
     def snapshot_state(self, name: str, epoch: int = -1) -> np.ndarray:
         """Larger state of a scheme at a snapshot epoch, shape ``[K, ...]``."""
@@ -321,8 +334,9 @@ class Run:
         """Losses, accuracies ... one column each, one row per epoch of `epochs`; NaN where not given."""
         import pandas
 
-        names, values = self._archive.table("scalars")
-        return pandas.DataFrame(values[self.epochs], columns=names, index=pandas.Index(self.epochs, name="epoch"))
+        names = self._archive.arrays["scalars"]["attributes"]["names"]
+        index = pandas.Index(self.epochs, name="epoch")
+        return pandas.DataFrame(self._archive.table("scalars", self.epochs), columns=names, index=index)
 
     def to_xarray(self) -> xarray.Dataset:
         """All arrays as a lazy Dataset; scheme state under its full name, such as ``scheme/daso/class_dist``.

@@ -11,15 +11,18 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from contextlib import contextmanager
+import zlib
 from pathlib import Path
 
 import numpy as np
 
-from pldebias.runs import layout
+from pldebias.runs import checks, layout
 from pldebias.runs.archive import Archive
+from pldebias.runs.disk import explained, force, no_link, put
 from pldebias.runs.layout import RunError
 
+UNFORCED = 4096
+"""Files that may wait, at most, to be forced to the disk."""
 DIMS = {"test": ("true", "pred"), "history": ("sample",), "history_accepted": ("sample",)} | {
     name: ("sample", "feature" if name == "features" else "klass") for name in layout.SNAPSHOTS
 }
@@ -30,34 +33,6 @@ def dims_of(name: str) -> tuple[str, ...]:
     if name.endswith("_unknown"):
         return ("pseudo",)
     return DIMS.get(name, ("true", "pseudo"))
-
-
-@contextmanager
-def explained(what: str, path: Path):
-    """Turn the system's error into one that says what failed, what is safe and what to do."""
-    try:
-        yield
-    except RunError:
-        raise
-    except OSError as error:
-        reason = error.strerror or str(error)
-        advice = "Make the place writable and free space on it, then resume; finished epochs are safe"
-        raise RunError(f"cannot {what} {path}: {reason}. {advice}") from error
-
-
-def put(path: str, data: bytes) -> None:
-    """Write a file whole or not at all."""
-    partial = f"{path}.partial"
-    try:
-        with open(partial, "wb", buffering=0) as file:
-            view = memoryview(data)
-            while len(view):
-                view = view[file.write(view) :]
-        os.replace(partial, path)
-    except OSError:
-        if os.path.exists(partial):
-            os.unlink(partial)
-        raise
 
 
 def to_json(attrs: dict) -> dict:
@@ -91,13 +66,13 @@ class Store:
     def __init__(self, path: Path):
         self.path = path
         archive = Archive(path)
-        self.attrs, self.arrays = archive.attrs, archive.arrays
+        self.attrs, self.arrays, self.others = archive.attrs, archive.arrays, archive.others
         self.progress = archive.progress()
         self.archive = archive
         self._changed: set[str] = set()
+        self._unforced: set[str] = set()
         with explained("tidy up", path):
-            for leftover in path.rglob("*.partial"):
-                leftover.unlink()
+            self._tidy()
 
     @classmethod
     def create(cls, path: Path, attrs: dict, true_labels: np.ndarray, test_labels: np.ndarray | None, epochs: int, snapshots: int) -> Store:
@@ -112,6 +87,7 @@ class Store:
             "scalar": layout.describe((0,), (layout.COLUMNS,), "string", ("scalar",)),
             "scalars": cls._table(block, epochs, "float64", "scalar"),
             "written": cls._table(block, epochs, "int64", "item"),
+            "crc32": cls._table(block, epochs, "uint32", "entry"),
         }
         fixed = {"true_labels": (true_labels.astype(np.int16), ("sample",))}
         if test_labels is not None:
@@ -128,13 +104,46 @@ class Store:
             init.mkdir()
             for name, meta in arrays.items():
                 (init / name).mkdir()
+                if name in fixed and len(fixed[name][0]):
+                    data = layout.encode(fixed[name][0], meta)
+                    meta["attributes"]["crc32"] = zlib.crc32(data)
+                    put(f"{init}/{name}/c.0", data)
                 put(f"{init}/{name}/zarr.json", json.dumps(meta).encode())
-            for name, (values, _) in fixed.items():
-                if len(values):
-                    put(f"{init}/{name}/c.0", layout.encode(values, arrays[name]))
-            put(f"{init}/zarr.json", json.dumps(layout.group_of(attrs, arrays)).encode())
+            put(f"{init}/zarr.json", cls._root(attrs, arrays, {}))
             os.replace(init, path)
-        return cls(path)
+        store = cls(path)
+        store._unforced.update(str(file) for file in path.rglob("*") if file.is_file())
+        return store
+
+    @staticmethod
+    def _root(attrs: dict, arrays: dict[str, dict], others: dict[str, dict]) -> bytes:
+        """Content of the run's ``zarr.json``."""
+        return json.dumps(layout.group_of(attrs | {"checksum": checks.seal(attrs, arrays)}, others | arrays)).encode()
+
+    def _tidy(self) -> None:
+        """Remove what a killed writer left, repair tables whose files were cut off, and refuse links, through which one would write."""
+        for folder, inner, files in os.walk(self.path):
+            for name in (*inner, *files):
+                if os.path.islink(f"{folder}/{name}"):
+                    raise RunError(f"{folder}/{name} is a link; nothing is written through links inside a run, so put the files there")
+                if name.endswith(".partial") and name in files:
+                    os.unlink(f"{folder}/{name}")
+        for name in filter(checks.is_table, self.arrays):
+            meta = self.arrays[name]
+            size = layout.most_bytes(meta)
+            for chunk, found in self.archive.place.sizes(name).items():
+                if chunk.startswith("c.") and found != size:
+                    values = np.full(layout.chunk_shape(meta), layout.fill_value(meta), np.dtype(meta["data_type"]).newbyteorder("<"))
+                    if name == "done":
+                        part = self.progress.done[int(chunk.split(".")[1]) * len(values) :][: len(values)]
+                        values[: len(part)] = part
+                    self._put(f"{name}/{chunk}", values.tobytes())
+
+    def force(self) -> None:
+        """Wait until what was written is safe from a power cut."""
+        paths, self._unforced = self._unforced, set()
+        with explained("force to the disk", self.path):
+            force(paths)
 
     @staticmethod
     def _table(block: int, epochs: int, dtype: str, columns: str) -> dict:
@@ -159,7 +168,7 @@ class Store:
             parts = name.split("/")[:-1]
             os.makedirs(f"{self.path}/{name}", exist_ok=True)
             for depth in range(len(parts)):
-                put(f"{self.path}/{'/'.join(parts[: depth + 1])}/zarr.json", json.dumps(layout.group_of({})).encode())
+                self._put(f"{'/'.join(parts[: depth + 1])}/zarr.json", json.dumps(layout.group_of({})).encode())
             self._changed.add(name)
         elif self.arrays[name]["shape"][1:] != list(shape):
             there = self.arrays[name]["shape"][1:]
@@ -183,16 +192,19 @@ class Store:
                     self._put(f"scalar/{layout.chunk_name((start // layout.COLUMNS,))}", layout.encode(part, self.arrays["scalar"]))
         return known
 
-    def _put(self, name: str, data: bytes) -> int:
-        put(f"{self.path}/{name}", data)
-        return len(data)
+    def _put(self, name: str, data: bytes) -> None:
+        path = f"{self.path}/{name}"
+        put(path, data)
+        self._unforced.add(path)
 
-    def _chunk(self, name: str, i: int, values: np.ndarray) -> int:
-        """Write the one chunk of epoch or slot `i`; returns its size on disk."""
-        return self._put(f"{name}/{layout.chunk_name((i, *(0,) * values.ndim))}", layout.encode(values, self.arrays[name]))
+    def _chunk(self, name: str, i: int, values: np.ndarray) -> tuple[int, int]:
+        """Write the one chunk of epoch or slot `i`; returns its size on disk and its checksum."""
+        data = layout.encode(values, self.arrays[name])
+        self._put(f"{name}/{layout.chunk_name((i, *(0,) * values.ndim))}", data)
+        return len(data), zlib.crc32(data)
 
-    def _row(self, name: str, i: int, values) -> None:
-        """Set row `i` of a table, in place.
+    def _row(self, name: str, i: int, values) -> int:
+        """Set row `i` of a table, in place; returns its checksum.
 
         Moving a new file over an old one, as for chunks, would make file systems such as ext4 write it out at once: ten times dearer.
         """
@@ -204,9 +216,11 @@ class Store:
             path = f"{self.path}/{name}/{layout.chunk_name((i // chunks[0], column)[: len(chunks)])}"
             if not os.path.exists(path):
                 put(path, np.full(chunks, layout.fill_value(meta), dtype).tobytes())
-            with open(path, "r+b", buffering=0) as file:
+            with open(path, "r+b", buffering=0, opener=no_link) as file:
                 file.seek((i % chunks[0]) * width * dtype.itemsize)
                 file.write(values[column * width : (column + 1) * width].tobytes())
+            self._unforced.add(path)
+        return int(layout.row_checksums(values[None], meta)[0])
 
     def _grow(self, dim: str, length: int) -> None:
         if length > self.arrays["done" if dim == "epoch" else dim]["shape"][0]:
@@ -221,8 +235,8 @@ class Store:
     def _save_metadata(self) -> None:
         """Write the metadata of changed arrays, then the group's copy of all, which is the one that readers use."""
         for name in sorted(self._changed):
-            put(f"{self.path}/{name}/zarr.json", json.dumps(self.arrays[name]).encode())
-        put(f"{self.path}/zarr.json", json.dumps(layout.group_of(self.attrs, self.arrays)).encode())
+            self._put(f"{name}/zarr.json", json.dumps(self.arrays[name]).encode())
+        self._put("zarr.json", self._root(self.attrs, self.arrays, self.others))
         self._changed.clear()
 
     def _slot(self, epoch: int) -> int:
@@ -244,26 +258,31 @@ class Store:
         with explained(f"write epoch {epoch} of", self.path):
             if epoch >= self.arrays["done"]["shape"][0]:
                 self._grow("epoch", max(epoch + 1, 2 * self.arrays["done"]["shape"][0]))
-            sizes = {}
+            sizes, sums = {}, {}
             for name, values in chunks.items():
                 self._ensure(name, values.shape, values.dtype.name, ("epoch", *dims_of(name)), compress=values.nbytes >= 1024)
-                sizes[name] = self._chunk(name, epoch, values)
+                sizes[name], sums[name] = self._chunk(name, epoch, values)
             if snapshot:
                 slot = self._slot(epoch)
                 for name, values in snapshot.items():
                     dims = dims_of(name) if "/" not in name else self._state_dims(name, values.shape)
                     self._ensure(name, values.shape, values.dtype.name, ("snapshot", *dims))
-                    sizes[name] = self._chunk(name, slot, values)
+                    sizes[name], sums[name] = self._chunk(name, slot, values)
                 self._row("snapshot", slot, epoch)
+                sums["snapshot"] = layout.slot_checksum(slot)
             for name, values in series.items():
                 self._ensure(name, values.shape, values.dtype.name, ("epoch", "klass"), block=layout.chunk_shape(self.arrays["done"])[0])
-                self._row(name, epoch, values)
+                sums[name] = self._row(name, epoch, values)
             for table, row, empty in (("scalars", scalars, np.nan), ("written", sizes, 0)):
-                self._row(table, epoch, [row.get(name, empty) for name in self._columns(table, row)])
-            self._row("iteration", epoch, -1 if iteration is None else iteration)
+                sums[table] = self._row(table, epoch, [row.get(name, empty) for name in self._columns(table, row)])
+            sums["iteration"] = self._row("iteration", epoch, -1 if iteration is None else iteration)
+            if "crc32" in self.arrays:
+                self._row("crc32", epoch, [sums.get(name, 0) for name in self._columns("crc32", sums)])
             if self._changed:
                 self._save_metadata()
             self._row("done", epoch, True)
+            if len(self._unforced) > UNFORCED:
+                self.force()
 
     def _state_dims(self, name: str, shape) -> tuple[str, ...]:
         k, leaf = len(self.attrs["class_names"]), name.rpartition("/")[2]
@@ -275,6 +294,8 @@ class Store:
             for e in np.flatnonzero(self.archive.read("done", fill=True)).tolist():
                 if e >= epoch:
                     self._row("done", e, False)
+                    if "crc32" in self.arrays:
+                        self._row("crc32", e, np.zeros(self.arrays["crc32"]["shape"][1]))
             for slot in np.flatnonzero(self.progress.snapshot >= epoch).tolist():
                 self.progress.snapshot[slot] = -1
                 self._row("snapshot", slot, -1)
@@ -291,3 +312,4 @@ class Store:
             self._resize("snapshot", max(1, used))
             self.attrs["finished"] = bool(finished)
             self._save_metadata()
+        self.force()

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pldebias.runs import NotLogged, RunError, lock, open_run, store
+from pldebias.runs import NotLogged, RunError, disk, lock, open_run, store
 
 VICTIM = """
 import os, random, signal, sys, time
@@ -251,7 +252,8 @@ def full_disk(monkeypatch, after: int, code: int = errno.ENOSPC):
     def half_open(path, mode="r", **options):
         return Half(path, mode, **options) if {"w", "+"} & set(mode) else open(path, mode, **options)
 
-    monkeypatch.setattr(store, "open", half_open, raising=False)
+    for module in (disk, store):
+        monkeypatch.setattr(module, "open", half_open, raising=False)
 
 
 @pytest.mark.parametrize("after", [0, 5, 12, 22, 30])
@@ -403,27 +405,93 @@ def test_a_half_overwritten_epoch_never_counts(recorded, world, monkeypatch):
 
 
 def test_damaged_bookkeeping(recorded, world):
-    text = (recorded / "done" / "c.0").read_bytes()
-    (recorded / "done" / "c.0").write_bytes(text[:3])
+    """`done` is rebuilt from the checksums; what no record tells any more is dropped and named; a resumed run repairs its tables."""
+    (recorded / "done" / "c.0").write_bytes(b"\1\1\1")
     run = open_run(recorded)
-    assert len(run.epochs) == 0 and "all epochs" in run.dropped[-1] and "done/c.0" in repr(run)
-    with pytest.raises(NotLogged, match=r"no 'sweep' matrices; it has none yet"):
-        run.confusion()
-    with pytest.raises(RunError, match=r"cannot be resumed"):
-        world.start(recorded, resume=True)
-    (recorded / "done" / "c.0").write_bytes(text)
+    assert run.epochs.tolist() == [0, 1, 2, 3, 4] and run.dropped == {} and run.finished
+    text = (recorded / "scalars" / "c.0.0").read_bytes()
     (recorded / "scalars" / "c.0.0").write_bytes(b"\0")
     run = open_run(recorded)
     assert len(run.confusion()) == 5
     with pytest.raises(RunError, match=r"is damaged: scalars/c.0.0"):
         _ = run.scalars
+    (recorded / "scalars" / "c.0.0").write_bytes(text)
+    world.start(recorded, resume=True).close()
+    assert len((recorded / "done" / "c.0").read_bytes()) == 5 and open_run(recorded).finished
+    (recorded / "written" / "c.0.0").write_bytes(b"")
+    run = open_run(recorded)
+    assert len(run.epochs) == 0 and list(run.dropped) == [0, 1, 2, 3, 4] and "written/c.0.0" in repr(run)
+    with pytest.raises(NotLogged, match=r"no 'sweep' matrices; it has none yet"):
+        run.confusion()
+    with world.start(recorded, resume=True) as recorder:
+        world.record(recorder, range(5), snapshots=(1, 3))
+    assert open_run(recorded).finished
 
 
-def test_a_bit_that_flipped_in_compressed_data(recorded):
-    path = recorded / "true_labels" / "c.0"
-    path.write_bytes(b"\xff" * path.stat().st_size)
-    with pytest.raises(RunError, match=r"is damaged: true_labels/c.0"):
-        _ = open_run(recorded).true_labels
+def table(path, name, e):
+    """Changes one byte in the row of epoch `e`."""
+    file = next(iter(sorted((path / name).glob("c.*"))))
+    data = bytearray(file.read_bytes())
+    data[len(data) // 5 * e] ^= 1
+    file.write_bytes(data)
+
+
+@pytest.mark.parametrize("name", ["iteration", "written", "crc32"])
+def test_an_altered_row_costs_its_epoch(recorded, name):
+    table(recorded, name, 2)
+    run = open_run(recorded)
+    if name == "crc32":  # whichever checksum it was: the epoch is dropped at once, or what it belongs to is refused when it is read
+        with pytest.raises((RunError, NotLogged)):
+            _ = run.confusion("visits", epoch=2), run.confusion("visits", "accepted", 2), run.history(2), run.scalars
+    else:
+        assert run.epochs.tolist() == [0, 1, 3, 4] and f"its entry in {name} was altered" in run.dropped[2]
+
+
+@pytest.mark.parametrize("name", ["scalars", "scheme/daso/class_dist"])
+def test_an_altered_value_is_refused_when_it_is_read(recorded, name):
+    table(recorded, name, 2)
+    run = open_run(recorded)
+    assert len(run.confusion()) == 5
+    with pytest.raises(RunError, match=f"{name} at epoch 2 is not what was recorded"):
+        _ = run.scalars if name == "scalars" else run.state("daso/class_dist")
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("sweep/c.3.0.0", lambda run: run.confusion("sweep", epoch=3)),
+        ("history/c.3.0", lambda run: run.history(3)),
+        ("logits/c.1.0.0", lambda run: run.logits(3)),
+        ("snapshot_state/daso/prototypes/c.1.0.0", lambda run: run.snapshot_state("daso/prototypes", 3)),
+        ("true_labels/c.0", lambda run: run.true_labels),
+    ],
+)
+def test_a_bit_that_flipped(recorded, name, read):
+    data = bytearray((recorded / name).read_bytes())
+    data[len(data) // 2] ^= 4
+    (recorded / name).write_bytes(data)
+    with pytest.raises(RunError, match=rf"is damaged: {name} was altered"):
+        read(open_run(recorded))
+
+
+def test_runs_without_checksums_can_be_read(recorded, world):
+    """As they were recorded before there were any, or after their attributes were changed on purpose."""
+    root = json.loads((recorded / "zarr.json").read_text())
+    root["attributes"]["note"] = "the one in the paper"
+    (recorded / "zarr.json").write_text(json.dumps(root))
+    with pytest.raises(RunError, match=r"not those that were recorded. If you changed them on purpose, remove"):
+        open_run(recorded)
+    del root["attributes"]["checksum"], root["consolidated_metadata"]["metadata"]["crc32"]
+    (recorded / "zarr.json").write_text(json.dumps(root))
+    shutil.rmtree(recorded / "crc32")
+    run = open_run(recorded)
+    assert run.attrs["note"] and run.finished and len(run.confusion()) == 5 and len(run.logits(3)) == world.N and len(run.scalars) == 5
+    with world.start(recorded, num_epochs=6, resume=True) as recorder:
+        world.record(recorder, range(5, 6))
+    assert open_run(recorded).finished
+    (recorded / "done" / "c.0").write_bytes(b"\1")
+    run = open_run(recorded)
+    assert run.epochs.tolist() == [5] and "done/c.0" in run.dropped[0]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"attributes": {}}'])

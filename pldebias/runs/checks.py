@@ -1,0 +1,236 @@
+"""What the metadata of a run may say. A run may come from a stranger or a failing disk: nothing is read before it has passed here."""
+
+from __future__ import annotations
+
+import json
+import math
+import unicodedata
+import zlib
+from typing import NamedTuple
+
+from pldebias.runs import layout
+from pldebias.runs.layout import RunError
+
+EPOCHS = 2**24
+"""More epochs than anybody records."""
+TABLE = 2**28
+"""Bytes that one of the small tables may take in memory."""
+FILES = 200_000
+"""Files that one of them may be spread over."""
+REQUIRED = ("done", "iteration", "snapshot", "scalars", "written", "true_labels")
+_CONTROL = ("Cc", "Cs", "Zl", "Zp")
+
+
+class _Kind(NamedTuple):
+    """What an array of one name must be. `role`: a row per epoch in a "table", a "chunk" per epoch, one chunk for the "whole", "names"."""
+
+    role: str
+    dims: tuple[str, ...]
+    dtypes: tuple[str, ...]
+    fill: int | None = None  # None is the type's own
+
+
+_INTEGERS = tuple(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
+_SERIES = _Kind("table", ("epoch", "klass"), ("float32", "float64"))
+_STATE = _Kind("chunk", ("snapshot",), ("bool", *_INTEGERS, "float16", "float32", "float64"))
+_ALL = [f"{kind}{split}" for kind in ("visits", "sweep") for split in ("", "_accepted")]
+_KNOWN: dict[str, _Kind] = {
+    "done": _Kind("table", ("epoch",), ("bool",)),
+    "iteration": _Kind("table", ("epoch",), ("int64",), -1),
+    "snapshot": _Kind("table", ("snapshot",), ("int64",), -1),
+    "scalars": _Kind("table", ("epoch", "scalar"), ("float64",)),
+    "written": _Kind("table", ("epoch", "item"), ("int64",)),
+    "crc32": _Kind("table", ("epoch", "entry"), ("uint32",)),
+    "true_labels": _Kind("whole", ("sample",), ("int16",)),
+    "test_labels": _Kind("whole", ("test_sample",), ("int16",)),
+    "history": _Kind("chunk", ("epoch", "sample"), ("int16",)),
+    "history_accepted": _Kind("chunk", ("epoch", "sample"), ("bool",)),
+    "test": _Kind("chunk", ("epoch", "true", "pred"), ("uint32",)),
+    "features": _Kind("chunk", ("snapshot", "sample", "feature"), ("float16",)),
+    **{name: _Kind("chunk", ("snapshot", "sample", "klass"), ("float16",)) for name in ("logits", "semantic")},
+    **{name: _Kind("chunk", ("epoch", "true", "pseudo"), ("uint32",)) for name in _ALL},
+    **{f"{name}_unknown": _Kind("chunk", ("epoch", "pseudo"), ("uint32",)) for name in _ALL},
+    **{name: _Kind("names", (name,), ("string",)) for name in ("true", "pseudo", "pred", "klass", "scalar")},
+}
+
+
+def is_plain(text) -> bool:
+    """Whether `text` is a string of one line without control characters, which a page, a figure or a terminal would obey."""
+    return isinstance(text, str) and (text.isprintable() or not any(unicodedata.category(c) in _CONTROL for c in text))
+
+
+def is_name(name) -> bool:
+    """Whether `name` may be that of an array: relative, no step upwards, nothing hidden."""
+    if not is_plain(name) or not name or len(name) > 400 or set(name) & set('\\:*?"<>|'):
+        return False
+    return all(part and part[0] != "." and part[-1] not in ". " and part != "zarr.json" for part in name.split("/"))
+
+
+def _whole(value, most: int = 2**53) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most
+
+
+def attributes(attrs: dict) -> str | None:
+    """What is wrong with the attributes of a run; None if they can be used."""
+    names = attrs.get("class_names")
+    if not isinstance(names, list) or not 1 <= len(names) <= 32767 or not all(is_plain(name) for name in names):
+        return "class_names must be 1 to 32767 texts of one line, without control characters"
+    for key in ("labelled_counts", "unlabelled_counts"):
+        counts = attrs.get(key)
+        if counts is None and key == "unlabelled_counts":
+            continue
+        if not isinstance(counts, list) or len(counts) != len(names) or not all(_whole(n) for n in counts):
+            return f"{key} must be {len(names)} counts, 0 or more; got {str(counts)[:80]}"
+    if attrs.get("num_epochs") is not None and not _whole(attrs["num_epochs"], EPOCHS):
+        return f"num_epochs must be null or 0..{EPOCHS}; got {str(attrs['num_epochs'])[:80]}"
+    if not isinstance(attrs.get("finished"), bool):
+        return f"finished must be true or false; got {str(attrs.get('finished'))[:80]}"
+    for key in ("method", "data", "fingerprint"):
+        if attrs.get(key) is not None and not is_plain(attrs[key]):
+            return f"{key} must be a text of one line, without control characters"
+    seed = attrs.get("seed")
+    if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool)):
+        return f"seed must be a whole number; got {str(seed)[:80]}"
+    if attrs.get("config") is not None and not isinstance(attrs["config"], dict):
+        return "config must be a dict of settings"
+    return None
+
+
+def parse(text: bytes, where: str) -> tuple[dict, dict[str, dict], dict[str, dict]]:
+    """Read the content of a run's ``zarr.json``.
+
+    Returns
+    -------
+    attrs : dict
+        Attributes of the run.
+    arrays : dict of str to dict
+        Metadata of the arrays that are pldebias's own; every shape, type and chunk in it is what this version would write.
+    others : dict of str to dict
+        What else the group holds: kept, never read.
+
+    Raises
+    ------
+    RunError
+        This is no run, a newer one, or a damaged one.
+    """
+    damaged = f"{where} is no run: its zarr.json is damaged or was written by another program"
+    try:
+        root = json.loads(text)
+        attrs, tree = root["attributes"], root["consolidated_metadata"]["metadata"]
+        if not isinstance(attrs, dict) or not isinstance(tree, dict):
+            raise TypeError("attributes and metadata must be objects")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise RunError(damaged) from error
+    version = attrs.get("pldebias_format")
+    if version is None:
+        raise RunError(f"{where} is a Zarr group, but no run of pldebias (no attribute pldebias_format)")
+    if not _whole(version) or version < 1:
+        raise RunError(f"{damaged} (pldebias_format is {str(version)[:40]})")
+    if version > layout.FORMAT:
+        raise RunError(
+            f"{where} has store format {version}; this pldebias reads up to {layout.FORMAT}. Upgrade pldebias, "
+            "or read the arrays with xarray.open_zarr"
+        )
+    if problem := attributes(attrs):
+        raise RunError(f"{where} is damaged: {problem}")
+    arrays, others = _arrays(tree, where, len(attrs["class_names"]))
+    checksum = attrs.pop("checksum", None)
+    if checksum is not None and checksum != seal(attrs, arrays):
+        raise RunError(
+            f"{where} is damaged: the attributes in its zarr.json are not those that were recorded. If you changed them on purpose, "
+            'remove the entry "checksum" there'
+        )
+    return attrs, arrays, others
+
+
+def seal(attrs: dict, arrays: dict[str, dict]) -> int:
+    """Checksum of the attributes and of the names of the tables' columns."""
+    columns = [arrays[name]["attributes"].get("names") for name in ("scalars", "written", "crc32") if name in arrays]
+    kept = {key: value for key, value in attrs.items() if key != "checksum"}
+    try:
+        return zlib.crc32(json.dumps([kept, columns], sort_keys=True).encode())
+    except RecursionError:
+        return -1
+
+
+def _arrays(tree: dict, where: str, k: int) -> tuple[dict[str, dict], dict[str, dict]]:
+    arrays: dict[str, dict] = {}
+    others: dict[str, dict] = {}
+    for name, meta in tree.items():
+        if not is_name(name) or not isinstance(meta, dict):
+            raise RunError(f"{where} is damaged: its zarr.json lists {name[:80]!r}, which cannot be the name of an array")
+        if meta.get("node_type") == "group":
+            continue
+        kind = _kind(name)
+        if kind is None:
+            others[name] = meta
+            continue
+        try:
+            if problem := _structure(meta, kind):
+                raise RunError(f"{where} is damaged: the metadata of {name} are not those of a run ({problem})")
+        except (KeyError, TypeError, AttributeError, IndexError) as error:
+            raise RunError(f"{where} is damaged: the metadata of {name} lack something ({error})") from error
+        arrays[name] = meta
+    if missing := [name for name in REQUIRED if name not in arrays]:
+        raise RunError(f"{where} is damaged: its zarr.json does not list {', '.join(missing)}")
+    _lengths(arrays, where, k)
+    return arrays, others
+
+
+def is_table(name: str) -> bool:
+    """Whether every epoch (or snapshot) sets a row of this array in place."""
+    kind = _kind(name)
+    return kind is not None and kind.role == "table"
+
+
+def _kind(name: str) -> _Kind | None:
+    """What is known of an array of ours; None for anything else."""
+    return _SERIES if name.startswith("scheme/") else _STATE if name.startswith("snapshot_state/") else _KNOWN.get(name)
+
+
+def _structure(meta: dict, kind: _Kind) -> str | None:
+    """What is wrong with the metadata of an array."""
+    shape, chunks, dims = meta["shape"], meta["chunk_grid"]["configuration"]["chunk_shape"], meta["dimension_names"]
+    if not isinstance(shape, list) or not all(_whole(n, 2**40) for n in shape):
+        return f"shape {str(shape)[:60]}"
+    if not isinstance(chunks, list) or len(chunks) != len(shape) or not all(_whole(n, 2**40) and n for n in chunks):
+        return f"chunks {str(chunks)[:60]}"
+    if not isinstance(dims, list) or len(dims) != len(shape) or not all(map(is_plain, dims)) or tuple(dims[: len(kind.dims)]) != kind.dims:
+        return f"dimensions {str(dims)[:60]}"
+    if kind is not _STATE and len(dims) != len(kind.dims):
+        return f"{len(dims)} dimensions"
+    if meta["data_type"] not in kind.dtypes:
+        return f"type {str(meta['data_type'])[:60]}"
+    zstd = kind.role in ("chunk", "whole") and [codec["name"] for codec in meta["codecs"]] == ["bytes", "zstd"]
+    wanted = layout.describe(shape, chunks, meta["data_type"], dims, fill=kind.fill, compress=zstd)
+    if meta["fill_value"] != wanted["fill_value"] or isinstance(meta["fill_value"], bool) != isinstance(wanted["fill_value"], bool):
+        return f"fill value {str(meta['fill_value'])[:60]}"
+    if meta["chunk_key_encoding"] != wanted["chunk_key_encoding"]:
+        return "names of chunks"
+    if [codec["name"] for codec in meta["codecs"]] != [codec["name"] for codec in wanted["codecs"]]:
+        return f"codecs {str(meta['codecs'])[:60]}"
+    if meta["codecs"][0].get("configuration", {}).get("endian", "little") != "little":
+        return "byte order"
+    whole = [1 if kind.role == "chunk" else max(1, shape[0]), *(max(1, n) for n in shape[1:])]
+    if kind.role in ("chunk", "whole") and chunks != whole:
+        return f"chunks {chunks} of shape {shape}"
+    if kind.dims[1:] in (("scalar",), ("item",), ("entry",)):
+        names = meta["attributes"].get("names")
+        if not isinstance(names, list) or not all(map(is_plain, names)) or len({*names}) != shape[1] or len(names) != shape[1]:
+            return "names of its columns"
+    return None if _whole(meta["attributes"].get("crc32", 0), 2**32 - 1) else "checksum"
+
+
+def _lengths(arrays: dict[str, dict], where: str, k: int) -> None:
+    """Every dimension has one length in all arrays, and tables have a size that somebody may have recorded."""
+    lengths = {"true": k, "pseudo": k, "pred": k, "klass": k, "sample": arrays["true_labels"]["shape"][0]}
+    lengths |= {"epoch": arrays["done"]["shape"][0], "snapshot": arrays["snapshot"]["shape"][0]}
+    for name, meta in arrays.items():
+        for dim, n in zip(meta["dimension_names"], meta["shape"], strict=True):
+            if lengths.get(dim, n) != n:
+                raise RunError(f"{where} is damaged: {name} has {n} entries along {dim}, not {lengths[dim]} as the others")
+        if _kind(name).role in ("table", "names"):
+            chunks = layout.chunk_shape(meta)
+            files = math.prod(-(-n // c) for n, c in zip(meta["shape"], chunks, strict=True))
+            if meta["shape"][0] > EPOCHS or 8 * max(math.prod(meta["shape"]), math.prod(chunks)) > TABLE or files > FILES:
+                raise RunError(f"{where} is damaged: {name} of shape {meta['shape']} in chunks {list(chunks)} is larger than any run's")
