@@ -4,7 +4,7 @@ import numpy as np
 
 from pldebias.runs import Recorder, open_run
 
-HOSTILE = (r"a&b_%$#{}~^\c", "<script>alert(1)</script>", "|pipe| *star*", "naïve \"fox\"\n$x$", "=1+1", "</style>--><!--")
+HOSTILE = (r"a&b_%$#{}~^\c", "<script>alert(1)</script>", "|pipe| *star*", "naïve \"fox\" $x$", "=1+1", "</style>--><!--")
 """Class names that break LaTeX, HTML, Markdown or a formula in a plot where somebody forgot to escape."""
 DATA = {"source": "cifar10", "n1": 500, "m1": 4000, "gamma_l": 100.0, "gamma_u": 100.0, "reverse_unlabelled": False}
 CONFIG = DATA | {"lr": 0.03, "steps": 40}

@@ -9,13 +9,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pldebias import metrics
-from pldebias.runs import Run, RunError, find_runs, open_run
+from pldebias.runs import NotLogged, Run, RunError, find_runs, open_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = [
-    *("DATA_SETTINGS", "USE_SETTINGS", "Incomparable", "check_classes", "check_data", "check_seeds", "flat_config", "select", "value_of"),
+    *(
+        "DATA_SETTINGS",
+        "USE_SETTINGS",
+        "Incomparable",
+        "check_classes",
+        "check_data",
+        "check_seeds",
+        "epoch_row",
+        "flat_config",
+        "select",
+        "value_of",
+    ),
     "varying",
 ]
 
@@ -66,6 +77,22 @@ def value_of(run: Run, field: str) -> object:
     return flat[field]
 
 
+def epoch_row(run: Run, epoch: int) -> int:
+    """Row of a recorded epoch in arrays over ``run.epochs``; -1 is the last.
+
+    Raises
+    ------
+    NotLogged
+        The epoch was not recorded.
+    """
+    rows = np.flatnonzero(run.epochs == (run.epochs[-1] if epoch == -1 else epoch))
+    if not len(rows):
+        raise NotLogged(
+            f"{run.name} has no epoch {epoch}; it has {run.epochs[0]}..{run.epochs[-1]} ({len(run.epochs)} epochs), and -1 is the last"
+        )
+    return int(rows[0])
+
+
 def varying(runs: Iterable[Run]) -> dict[str, list[object]]:
     """Settings that differ between runs, with their values in the order of `runs`; None where a run was not told."""
     configs = [flat_config(run) for run in runs]
@@ -110,7 +137,7 @@ def _name(run: Run, differing: list[str]) -> str:
     return f"{run.method or run.name} ({told})" if told else run.method or run.name
 
 
-def select(runs) -> dict[str, list[Run]]:
+def select(runs, vary=()) -> dict[str, list[Run]]:
     """Labelled lists of runs, a list holding the seeds of one thing.
 
     Parameters
@@ -119,6 +146,8 @@ def select(runs) -> dict[str, list[Run]]:
         A run; the address of one; a folder of runs; a list of these; rows of `pldebias.catalogue`; or a dict from labels to any of
         these. Without labels, runs of one method and equal settings are the seeds of one entry, called by the method's name and, where
         a method was run with several settings, by those that differ.
+    vary : sequence of str
+        Settings that may differ within an entry, because the figure shows what they do.
 
     Returns
     -------
@@ -137,7 +166,7 @@ def select(runs) -> dict[str, list[Run]]:
         for run in opened:
             methods.setdefault(run.method or run.name, []).append(run)
         for same in methods.values():
-            differing = sorted(name for name in varying(same) if not (name == "data" and len({value_of(r, "data") for r in same}) == 1))
+            differing = sorted(set(varying(same)) - set(vary))
             # `data` is a preset's name; where it differs, the settings behind it differ for that reason.
             differing = ["data"] if "data" in differing else differing
             for run in same:
@@ -148,7 +177,11 @@ def select(runs) -> dict[str, list[Run]]:
     for label, found in chosen.items():
         if pending := [run.name for run in found if not len(run.epochs)]:
             raise Incomparable(f"{', '.join(pending)} ({label}) has no finished epoch yet; wait for its first, or leave it out")
-        check_seeds(label, found)
+        points: dict[tuple, list[Run]] = {}
+        for run in found:
+            points.setdefault(tuple(flat_config(run).get(name) for name in vary), []).append(run)
+        for same in points.values():
+            check_seeds(label, same)
     return chosen
 
 

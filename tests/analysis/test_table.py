@@ -244,7 +244,7 @@ def test_published_numbers_stand_beside(root, tmp_path):
 
 
 def test_a_name_that_looks_like_code_is_only_a_name(tmp_path):
-    labels = [*HOSTILE, "[bracket]", r"\\ & \end{tabular}", "猫"]
+    labels = [*HOSTILE, "[bracket]", "two\nlines", r"\\ & \end{tabular}", "猫"]
     runs = {label: make_run(tmp_path / str(i), f"m{i}", names=HOSTILE) for i, label in enumerate(labels)}
     made = pld.table(runs, baseline=HOSTILE[0])
 

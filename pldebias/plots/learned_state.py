@@ -1,0 +1,108 @@
+"""What a scheme learned for every class: SEVAL's offsets and thresholds, blend weights, margins ..."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pldebias.analysis.selection import check_classes, epoch_row, select
+from pldebias.analysis.spread import over_seeds
+from pldebias.plots.paper import (
+    PaperFigure,
+    at,
+    bounds,
+    canvas,
+    class_axis,
+    finish,
+    group_style,
+    legend,
+    line_styles,
+    seeds_in_words,
+    sentence,
+)
+from pldebias.runs import NotLogged
+
+__all__ = ["learned_state"]
+
+
+def learned_state(
+    runs, series=None, *, epoch=-1, groups="tertiles", width="double", error="interval", title=None, font=None, backend="matplotlib"
+) -> PaperFigure:
+    """Draw the state that a scheme logged: per class at one epoch, and the mean of head, medium and tail over the training.
+
+    Parameters
+    ----------
+    runs : Run, path, sequence, dict or DataFrame
+        As in `pldebias.analysis.selection.select`. With several entries the right-hand panels show the first.
+    series : str or sequence of str, optional
+        Names such as ``"seval/offsets"``. Default: all that the first run logged, at most three.
+    epoch : int
+        Recorded epoch; -1 is the last of each run.
+    groups, width, error, title, font, backend
+        As in `pldebias.plots.recall_precision`.
+
+    Returns
+    -------
+    PaperFigure
+        ``values["runs"][label][name]["classes"]`` is a `Spread` of shape ``[K]``, ``["head"]``, ``["medium"]`` and ``["tail"]`` of shape
+        ``[E]``; NaN before the scheme had learned anything.
+
+    Raises
+    ------
+    NotLogged
+        A run has no such series; the message lists what it has.
+
+    Notes
+    -----
+    After SEVAL (Li et al., 2024), which shows learned offsets and thresholds.
+    """
+    chosen = select(runs)
+    every = [run for found in chosen.values() for run in found]
+    parts = check_classes(every, groups)
+    names = [series] if isinstance(series, str) else list(every[0].series[:3] if series is None else series)
+    if not names:
+        raise NotLogged(f"{every[0].name} logged no state of a scheme; methods such as fixmatch+seval or fixmatch+debiaspl do")
+    drawn: dict = {}
+    for label, found in chosen.items():
+        drawn[label] = {}
+        for name in names:
+            stack = [run.state(name) for run in found]
+            rows = [values[epoch_row(run, epoch)] for run, values in zip(found, stack, strict=True)]
+            drawn[label][name] = {"classes": over_seeds(np.stack(rows)), "epochs": found[0].epochs}
+            shortest = min(map(len, stack))
+            cube = np.stack([values[:shortest] for values in stack])
+            for group, members in zip(("head", "medium", "tail"), parts, strict=False):
+                drawn[label][name][group] = over_seeds(cube[..., members].mean(-1) if len(members) else np.full(cube.shape[:2], np.nan))
+    rows = len(names)
+    figure, axes = canvas(backend, width, 0.5 + 1.75 * rows, font=font, nrows=rows, ncols=2, width_ratios=(1.25, 1))
+    if figure is not None:
+        styles = line_styles(list(chosen))
+        k = len(parts.order)
+        shift = np.linspace(-0.2, 0.2, len(chosen)) if len(chosen) > 1 else np.zeros(1)
+        first = next(iter(drawn.values()))
+        for i, (name, (left, right)) in enumerate(zip(names, axes, strict=True)):
+            class_axis(left, every[0].class_names, parts, names=i == rows - 1)
+            left.set_xlabel("")
+            for move, (label, arrays) in zip(shift, drawn.items(), strict=True):
+                spread, x = arrays[name]["classes"], np.arange(k) + move
+                left.plot(x, spread.mean[parts.order], label=label, **{**styles[label], "linewidth": 0.7})
+                left.vlines(x, *(bound[parts.order] for bound in bounds(spread, error)), color=styles[label]["color"], lw=0.9)
+            left.set_ylabel(name, fontsize=7.5, parse_math=False)
+            for group in ("head", "medium", "tail"):
+                spread = first[name][group]
+                epochs = first[name]["epochs"][: len(spread.mean)]
+                style = group_style(group)
+                right.plot(epochs, spread.mean, **style)
+                right.fill_between(epochs, *bounds(spread, error), color=style["color"], alpha=0.16, linewidth=0)
+                defined = np.flatnonzero(np.isfinite(spread.mean))
+                if len(defined) and i == 0:
+                    end = (epochs[defined[-1]], spread.mean[defined[-1]])
+                    right.annotate(group, end, xytext=(3, 0), textcoords="offset points", fontsize=6.5, va="center", annotation_clip=False)
+            if len(chosen) > 1:
+                right.set_title(next(iter(chosen)), fontsize=7, parse_math=False, pad=2)
+            right.set_xlabel("epoch" if i == rows - 1 else "", fontsize=7.5)
+        legend(figure, axes)
+    caption = (
+        f"Left: every class at {at(epoch)}; right: mean of each group over the training. "
+        f"{sentence(seeds_in_words(chosen, error))} {sentence(parts.rule)}"
+    )
+    return finish(figure, axes, {"runs": drawn, "order": parts.order}, caption, title=title)

@@ -1,0 +1,92 @@
+"""Measures of a run over its epochs."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pldebias.analysis.measures import expand, measure
+from pldebias.analysis.selection import Incomparable, check_classes, select
+from pldebias.analysis.spread import over_seeds
+from pldebias.plots.paper import PaperFigure, band, canvas, finish, legend, line_styles, seeds_in_words, sentence
+
+__all__ = ["training_curves"]
+
+
+def training_curves(
+    runs,
+    values=("balanced_accuracy", "pl_recall"),
+    *,
+    x="epoch",
+    groups="tertiles",
+    width="double",
+    error="interval",
+    title=None,
+    font=None,
+    backend="matplotlib",
+) -> PaperFigure:
+    """Draw measures over the training, one panel each, one line per entry.
+
+    Parameters
+    ----------
+    runs : Run, path, sequence, dict or DataFrame
+        As in `pldebias.analysis.selection.select`; a list under one label is its seeds.
+    values : str or sequence of str
+        Measures of `pldebias.analysis.measures.names` or logged scalars. ``"pl_recall"`` and other families stand for head, medium
+        and tail.
+    x : {"epoch", "iteration"}
+    groups : "tertiles" or (int, int)
+        As in `pldebias.metrics.groups`.
+    width, error, title, font, backend
+        As in `pldebias.plots.recall_precision`.
+
+    Returns
+    -------
+    PaperFigure
+        ``values["runs"][label][measure]`` is a `Spread` of shape ``[E]``, ``values["runs"][label]["x"]`` its epochs or iterations.
+
+    Raises
+    ------
+    Incomparable
+        Seeds of one entry were recorded at different epochs, so that no mean can be taken over them.
+    """
+    if x not in ("epoch", "iteration"):
+        raise ValueError(f"x must be 'epoch' or 'iteration'; got {x!r}")
+    chosen = select(runs)
+    every = [run for found in chosen.values() for run in found]
+    parts = check_classes(every, groups)
+    asked = [measure(name, every[0]) for name in expand(values)]
+    drawn: dict = {}
+    for label, found in chosen.items():
+        epochs = found[0].epochs
+        for run in found[1:]:
+            if not np.array_equal(run.epochs, epochs):
+                raise Incomparable(
+                    f"no mean over the seeds of {label!r}: {found[0].path} has {len(epochs)} epochs up to {epochs[-1]}, {run.path} has "
+                    f"{len(run.epochs)} up to {run.epochs[-1]}; finish them, or give each a label of its own"
+                )
+        drawn[label] = {"x": epochs if x == "epoch" else found[0].iterations}
+        for one in asked:
+            drawn[label][one.name] = over_seeds(np.stack([one.scale * one.at(run, epochs, parts) for run in found]))
+    columns = min(len(asked), 4 if width == "double" else 2)
+    rows = -(-len(asked) // columns)
+    figure, axes = canvas(backend, width, 0.45 + 1.55 * rows, font=font, nrows=rows, ncols=columns, sharex=True)
+    if figure is not None:
+        styles = line_styles(list(chosen))
+        family = None
+        for ax, one in zip(axes.flat, asked, strict=False):
+            for label, arrays in drawn.items():
+                band(ax, arrays["x"], arrays[one.name], styles[label], label, error, (0, 100) if one.scale == 100 else (-np.inf, np.inf))
+            ax.set_title(one.label, fontsize=7.5, pad=3)
+            if one.scale == 100:
+                top = max(np.nanmax(arrays[one.name].mean, initial=0) for arrays in drawn.values())
+                ax.set_ylim(-2, 102 if top > 50 else None)
+            unit = " (%)" if one.scale == 100 else ""
+            ax.set_ylabel(one.family + unit if one.family != family or ax in axes[:, 0] else "", fontsize=7.5)
+            family = one.family
+        for ax in axes[-1]:
+            ax.set_xlabel(x, fontsize=7.5)
+        for ax in axes.flat[len(asked) :]:
+            ax.set_visible(False)
+        legend(figure, axes)
+    caption = f"{sentence(seeds_in_words(chosen, error))} {sentence(parts.rule)}"
+    return finish(figure, axes, {"runs": drawn, "groups": parts}, caption, title=title)

@@ -1,0 +1,249 @@
+"""Figures for papers: the arrays they draw, what they refuse, and the files they write."""
+
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+import pytest
+from made_runs import HOSTILE, counts, make_run
+
+import pldebias as pld
+from pldebias import metrics
+from pldebias.analysis.selection import Incomparable
+from pldebias.plots.paper import WIDTHS, line_styles
+from pldebias.runs import NotLogged, catalogue
+
+A, B = (18, 16, 12, 9, 5, 2), (18, 16, 12, 9, 8, 8)
+plots = pld.plots
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """FixMatch and FixMatch+DASO at three unlabelled ratios, one of them reversed, and a supervised reference; two seeds each."""
+    root = tmp_path_factory.mktemp("runs")
+    for seed in (0, 1):
+        for i, (gamma, reverse) in enumerate([(1.0, False), (100.0, False), (100.0, True)]):
+            for method, right in (("fixmatch", A), ("fixmatch+daso", B), ("supervised", (16, 16, 12, 9, 2, 2))):
+                better = [min(20, n + seed + i) for n in right]
+                make_run(root / method / f"{gamma:g}{reverse}{seed}", method, seed, better, gamma_u=gamma, reverse_unlabelled=reverse)
+    return root
+
+
+@pytest.fixture(scope="module")
+def two(root):
+    return {"FixMatch": [root / "fixmatch" / f"1False{s}" for s in (0, 1)], "DASO": [root / "fixmatch+daso" / f"1False{s}" for s in (0, 1)]}
+
+
+EVERY = {
+    "recall_precision": {},
+    "training_curves": {},
+    "label_distribution": {},
+    "learned_state": {},
+    "estimated_prior": {},
+    "confusion_epochs": {},
+    "confusion_difference": {},
+}
+
+
+# ---- arrays ------------------------------------------------------------------------------------------------------------
+
+
+def test_recall_precision(two):
+    drawn = plots.recall_precision(two, backend="none").values["runs"]["FixMatch"]
+    matrices = np.stack([counts(np.array(A)), counts(np.array([min(20, n + 1) for n in A]))])
+    np.testing.assert_allclose(drawn["recall"].mean, 100 * metrics.recall(matrices).mean(0))
+    np.testing.assert_allclose(drawn["precision"].mean, 100 * metrics.precision(matrices).mean(0))
+    assert (drawn["recall"].n == 2).all() and np.isfinite(drawn["recall"].low).all()
+    one = plots.recall_precision(two["FixMatch"][0], backend="none").values["runs"]["fixmatch"]
+    assert np.isnan(one["recall"].low).all()  # one seed: nothing around it
+    early = plots.recall_precision(two, epoch=0, backend="none").values["runs"]["FixMatch"]
+    assert early["recall"].mean[0] < drawn["recall"].mean[0]
+
+
+def test_undefined_precision_stays_empty(tmp_path):
+    run = make_run(tmp_path / "r", right=(20, 20, 20, 0, 20, 20))  # class 3 is taken for class 4 and never given
+    figure = plots.recall_precision(run)
+    assert np.isnan(figure.values["runs"]["fixmatch"]["precision"].mean[3])
+    assert np.isnan(figure.axes.flat[1].lines[-1].get_ydata()).sum() == 1 and len(figure.axes.flat[1].lines[-1].get_ydata()) == 6
+
+
+def test_training_curves(two):
+    figure = plots.training_curves(two, values=("balanced_accuracy", "pl_recall_tail", "loss/labelled"), x="iteration")
+    arrays = figure.values["runs"]["DASO"]
+    assert arrays["x"].tolist() == [10, 20, 30, 40]
+    run = pld.open_run(two["DASO"][0])
+    other = pld.open_run(two["DASO"][1])
+    expected = np.mean([metrics.balanced_accuracy(r.confusion("test")) for r in (run, other)], 0)
+    np.testing.assert_allclose(arrays["balanced_accuracy"].mean, 100 * expected)
+    np.testing.assert_allclose(figure.axes.flat[0].lines[1].get_ydata(), 100 * expected)
+    np.testing.assert_allclose(arrays["loss/labelled"].mean, [1, 1 / 2, 1 / 3, 1 / 4])  # a scalar is told as it is
+
+
+def test_seeds_of_unequal_length_have_no_mean(tmp_path):
+    runs = [make_run(tmp_path / "a", seed=0), make_run(tmp_path / "b", seed=1, epochs=2, num_epochs=4)]
+    with pytest.raises(Incomparable, match=r"no mean over the seeds of 'fixmatch': .*a has 4 epochs up to 3, .*b has 2 up to 1"):
+        plots.training_curves(runs, backend="none")
+    assert len(plots.training_curves({"a": runs[0], "b": runs[1]}, backend="none").values["runs"]) == 2
+
+
+def test_label_distribution(two):
+    arrays = plots.label_distribution(two["FixMatch"][0], backend="none").values["runs"]["fixmatch"]
+    matrix = counts(np.array(A))
+    np.testing.assert_allclose(arrays["share"].mean, 100 * matrix.sum(0) / 120)
+    np.testing.assert_allclose(arrays["true"].mean, np.full(6, 100 / 6))
+    assert arrays["tv"].mean == pytest.approx(50 * np.abs(matrix.sum(0) - 20).sum() / 120)
+
+
+def test_learned_state(two):
+    values = plots.learned_state(two, "seval/offsets", epoch=1, backend="none").values["runs"]["DASO"]["seval/offsets"]
+    np.testing.assert_allclose(values["classes"].mean, np.linspace(1, 2, 6) + 1)
+    np.testing.assert_allclose(values["head"].mean, 1.1 + np.arange(4))
+    assert set(plots.learned_state(two, backend="none").values["runs"]["DASO"]) == {"adello/prior", "seval/offsets", "seval/thresholds"}
+
+
+def test_estimated_prior(two):
+    arrays = plots.estimated_prior(two, backend="none").values["runs"]["FixMatch"]
+    assert arrays["series"] == "adello/prior" and np.abs(arrays["tv"].mean).max() < 1e-10  # both are uniform
+    np.testing.assert_allclose(arrays["ece"].mean, [30, 25, 20, 15])
+    np.testing.assert_allclose(
+        plots.estimated_prior(two, "seval/offsets", backend="none").values["runs"]["DASO"]["estimate"].mean.sum(), 100
+    )
+
+
+def test_accuracy_gamma(root):
+    figure = plots.accuracy_gamma(catalogue(root))
+    assert figure.values["ratios"].tolist() == [0.01, 1, 100]  # reversed to the left
+    assert [text.get_text() for text in figure.axes.flat[0].get_xticklabels()] == ["1/100", "1", "100"]
+    spread = figure.values["runs"]["fixmatch"]
+    matched = [np.mean([100 * np.minimum(20, np.array(A) + seed + i).sum() / 120 for seed in (0, 1)]) for i in (2, 0, 1)]
+    np.testing.assert_allclose(spread.mean, matched)
+    assert spread.n.tolist() == [2, 2, 2] and "reversed" in figure.caption
+
+
+def test_unlabelled_imbalance(root):
+    figure = plots.unlabelled_imbalance(root)
+    gain = figure.values["runs"]["fixmatch+daso"].mean
+    assert gain.shape == (3, 3) and set(figure.values["runs"]) == {"fixmatch", "fixmatch+daso"}
+    np.testing.assert_allclose(gain[1], [5, 0, 30])  # per class 2 and 0 of 20 more in the head, 6 and 6 in the tail
+    with pytest.raises(ValueError, match="baseline must be one of fixmatch"):
+        plots.unlabelled_imbalance([root / "fixmatch"], backend="none")
+    lonely = {"supervised": root / "supervised" / "1False0", "A": root / "fixmatch" / "1False1"}
+    with pytest.raises(Incomparable, match="no ratio and seed in common"):
+        plots.unlabelled_imbalance(lonely, backend="none")
+
+
+def test_confusion_epochs_and_difference(two):
+    shown = plots.confusion_epochs(two, (0, -1), backend="none").values["runs"]["FixMatch"]
+    pooled = sum(pld.open_run(path).confusion(epoch=-1) for path in two["FixMatch"])
+    np.testing.assert_allclose(shown[-1], 100 * pooled / pooled.sum(1, keepdims=True))
+    values = plots.confusion_difference(two, backend="none").values
+    np.testing.assert_allclose(np.diagonal(values["difference"].mean)[4:], [15, 30])
+    assert values["clear"][5, 5] and not values["clear"][0, 1]
+    alone = plots.confusion_difference(two["FixMatch"][0], two["DASO"][0])
+    assert alone.values["clear"].all() and "one pair of runs" in alone.caption
+    with pytest.raises(Incomparable, match="needs two entries; got 1"):
+        plots.confusion_difference(two["FixMatch"])
+    with pytest.raises(Incomparable, match="no seed in common"):
+        plots.confusion_difference(
+            {"a": two["FixMatch"], "b": [make_run(two["DASO"][0].parent / "s9", "fixmatch+daso", 9, B, gamma_u=1.0)]}
+        )
+
+
+# ---- every figure ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_every_figure_in_both_widths_and_formats(name, two, tmp_path):
+    function = getattr(plots, name)
+    for width in WIDTHS:
+        figure = function(two, width=width, **EVERY[name])
+        assert figure.figure.get_figwidth() == WIDTHS[width] and figure.caption.endswith(".")
+        assert set(function(two, width=width, backend="none", **EVERY[name]).values) == set(figure.values)
+    figure.save(tmp_path / "f.pdf")
+    figure.save(tmp_path / "f.svg")
+    figure.save(tmp_path / "f.png", dpi=50)
+    pdf = (tmp_path / "f.pdf").read_bytes()
+    assert b"/FontFile2" in pdf and b"/Type3" not in pdf  # TrueType, embedded
+    assert f"/MediaBox [ 0 0 {72 * WIDTHS['double']:g}".encode() in pdf  # the width a paper asks for, uncropped
+    svg = ElementTree.parse(tmp_path / "f.svg")
+    assert not [e for e in svg.iter() if e.tag.endswith("}text")] and 'href="http' not in (tmp_path / "f.svg").read_text()
+    assert (tmp_path / "f.png").read_bytes().startswith(b"\x89PNG") and figure._repr_png_().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_every_figure_survives_any_name(name, tmp_path):
+    runs = {label: make_run(tmp_path / str(i), f"m{i}", names=HOSTILE) for i, label in enumerate((HOSTILE[0], HOSTILE[3]))}
+    getattr(plots, name)(runs, title="$_{^").save(tmp_path / "f.svg")  # drawn, so that every text was set
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_every_figure_shows_every_class_of_many(name, tmp_path):
+    k = 100
+    runs = [make_run(tmp_path / m, m, right=np.linspace(20, 0, k).astype(int), labelled=range(k, 0, -1)) for m in ("a", "b")]
+    figure = getattr(plots, name)(runs)
+    assert figure.values["order"].shape == (k,) if "order" in figure.values else figure.values["groups"].order.shape == (k,)
+    figure.save(tmp_path / "f.png", dpi=40)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_every_figure_refuses_what_cannot_be_compared(name, tmp_path):
+    runs = {"a": make_run(tmp_path / "a"), "b": make_run(tmp_path / "b", names=list("uvwxyz"))}
+    with pytest.raises(Incomparable, match="class lists differ"):
+        getattr(plots, name)(runs, backend="none")
+
+
+def test_what_a_run_lacks_is_said(tmp_path):
+    blind, plain = make_run(tmp_path / "u", unknown=True), make_run(tmp_path / "p", series=False)
+    for function in (plots.label_distribution, plots.estimated_prior):
+        with pytest.raises(Incomparable, match="true classes of its unlabelled samples are not known"):
+            function(blind, backend="none")
+    assert plots.label_distribution(blind, kind="test", backend="none").values["runs"]["fixmatch"]["tv"].mean > 0
+    with pytest.raises(NotLogged, match="logged no state of a scheme"):
+        plots.learned_state(plain)
+    with pytest.raises(NotLogged, match="logged no estimate"):
+        plots.estimated_prior(plain)
+    with pytest.raises(NotLogged, match=r"no epoch 7; it has 0\.\.3"):
+        plots.learned_state(blind, epoch=7)
+
+
+def test_choices_are_checked_before_anything_is_drawn(two):
+    for options, message in (
+        ({"backend": "plotly"}, "'matplotlib' or 'none'"),
+        ({"width": "full"}, "'single', 'double'"),
+        ({"font": "No Such Font"}, r"no font 'No Such Font' on this machine; install it .* DejaVu"),
+        ({"error": "sem"}, "'interval', 'sd'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            plots.recall_precision(two, **options)
+    with pytest.raises(ValueError, match="9 entries cannot be told apart"):
+        plots.recall_precision({str(i): two["DASO"][0] for i in range(9)})
+    with pytest.raises(ValueError, match="nothing was drawn"):
+        plots.recall_precision(two, backend="none").save("f.pdf")
+
+
+def test_fonts(two, tmp_path):
+    figure = plots.training_curves(two, font=["STIXGeneral", "DejaVu Sans"])
+    figure.save(tmp_path / "f.pdf")
+    assert b"STIXGeneral" in (tmp_path / "f.pdf").read_bytes()
+    foreign = plots.training_curves({"猫": two["DASO"], "b": two["FixMatch"]}, font="STIXGeneral")
+    with pytest.warns(UserWarning, match=r"the font has no glyph for .*; pass font= with a family that has it"):
+        foreign.save(tmp_path / "f.png")
+
+
+def test_lines_are_told_apart_without_colour():
+    styles = line_styles([str(i) for i in range(8)])
+    assert len({style["dashes"] for style in styles.values()}) == len({style["marker"] for style in styles.values()}) == 8
+
+
+def test_arrays_alone_need_no_matplotlib(two):
+    path = str(two["DASO"][0])
+    code = f"import sys, pldebias as pld; pld.plots.recall_precision({path!r}, backend='none'); print('matplotlib' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_captions_say_what_is_drawn(two):
+    caption = plots.recall_precision(two, split="accepted", epoch=2, error="sd").caption
+    assert re.search(r"sweep, accepted\) at epoch 2; mean over 2 seeds with one standard deviation\. Tertiles of classes", caption)
