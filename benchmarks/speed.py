@@ -29,9 +29,9 @@ from benchmarks.timing import alternate, counting, machine, native_bf16, print_m
 from pldebias.data import Batch, Dataset, Images, SplitSpec
 from pldebias.methods import build_method
 from pldebias.nets import build_network
+from pldebias.presets import PRECISIONS, resolve
 from pldebias.training.evaluate import score
 from pldebias.training.loop import train_step
-from pldebias.training.presets import PRECISIONS, resolve
 from pldebias.training.state import TrainingState
 from pldebias.training.train import machine as training_machine
 

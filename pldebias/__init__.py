@@ -12,7 +12,7 @@ except PackageNotFoundError:  # run from a source tree that was never installed
     __version__ = "0.0.0"
 
 _EXPORTS = {
-    "Config": "pldebias.training.presets",
+    "Config": "pldebias.presets",
     "Recorder": "pldebias.runs",
     "Run": "pldebias.runs",
     "analysis": "pldebias.analysis",
@@ -23,7 +23,7 @@ _EXPORTS = {
     "metrics": "pldebias.metrics",
     "open_run": "pldebias.runs",
     "plots": "pldebias.plots",
-    "presets": "pldebias.training.presets",
+    "presets": "pldebias.presets",
     "sweep": "pldebias.training",
     "table": "pldebias.analysis.tables",
     "train": "pldebias.training",

@@ -42,7 +42,7 @@ _HELP = {
 
 def _setting_options() -> list[inspect.Parameter]:
     """One command-line option per field of `Config`; None leaves the preset's value."""
-    from pldebias.training.presets import Config
+    from pldebias.presets import Config
 
     parameters = []
     for field in fields(Config):
@@ -169,7 +169,7 @@ def data(
     name: Annotated[str | None, typer.Argument(help="A preset, to see its settings and class counts.")] = None, json_: Json = False
 ) -> None:
     """List presets and sources, or show one preset."""
-    from pldebias.training.presets import PRESETS, SOURCES, as_dict, resolve
+    from pldebias.presets import PRESETS, SOURCES, as_dict, resolve
 
     if name is None:
         listing = {"presets": {n: as_dict(c) for n, c in PRESETS.items()}, "sources": SOURCES}

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from pldebias import cli
-from pldebias.training.presets import Config
+from pldebias.presets import Config
 
 TINY = ["--steps", "20", "--snapshots", "1", "--m1", "100", "--gamma-u", "2"]
 

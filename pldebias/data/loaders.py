@@ -215,21 +215,29 @@ class ResidentLoader:
                 unlabelled[view] = out[len(images) :] if ours else out
         return Batch(labelled, self.labels[labelled_index], labelled_index, unlabelled, index)
 
-    def clean(self, split: str, batch: int = 1024) -> Iterator[tuple[Tensor, Tensor]]:
+    def clean(self, split: str, batch: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
         """Every image of a split once, in order, as the normalised identity view, with its labels.
 
         Parameters
         ----------
         split : {"test", "validation", "unlabelled", "labelled", "holdout"}
             Which set.
-        batch : int, default 1024
-            Images at a time.
+        batch : int, optional
+            Images at a time; None is `clean_batch`.
         """
+        batch = batch or self.clean_batch
         if split not in self._resident:
             part = self.part(split)
             self._resident[split] = part.images.to(self.device), part.labels.to(self.device)
         for images, labels in zip(*(t.split(batch) for t in self._resident[split]), strict=True):
             yield self.augment(images, "identity"), labels
+
+    @property
+    def clean_batch(self) -> int:
+        """Images at a time in a clean pass: many on a GPU; on a CPU as many as keep the activations of a network near its caches."""
+        if self.device.type != "cpu":
+            return 2048
+        return 1024 if self.augment.image_size <= 16 else 128
 
     def part(self, split: str) -> Images:
         """The images of a split, or a `DataError` that names the splits there are."""

@@ -106,10 +106,10 @@ class StreamLoader(ResidentLoader):
         images, i, others, j = (t.to(self.device, non_blocking=True) for t in (images, i, others, j))
         return self._views(images, i, others, j)
 
-    def clean(self, split: str, batch: int = 1024) -> Iterator[tuple[Tensor, Tensor]]:
+    def clean(self, split: str, batch: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
         """As `ResidentLoader.clean`, read by workers of its own."""
         part = self.part(split)
-        chunks = torch.arange(len(part)).split(batch)
+        chunks = torch.arange(len(part)).split(batch or self.clean_batch)
         for positions, images in zip(chunks, self._loader(_Images(part.images), chunks), strict=True):
             labels = part.labels[positions].to(self.device, non_blocking=True)
             yield self.augment(images.to(self.device, non_blocking=True), "identity"), labels

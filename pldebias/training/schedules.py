@@ -6,7 +6,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Sequence
 
-SCHEDULES = ("constant", "cosine", "steps")
+from pldebias.presets import SCHEDULES
 
 
 def lr_factor(

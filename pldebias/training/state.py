@@ -10,16 +10,16 @@ from torch import Tensor
 
 from pldebias.data import ResidentLoader, StreamLoader, make_augment, with_labelled
 from pldebias.nets import build_network
+from pldebias.presets import ConfigError
 from pldebias.schemes import Models, Problem
 from pldebias.training import checkpoints
 from pldebias.training.ema import EMA
-from pldebias.training.presets import ConfigError
 
 if TYPE_CHECKING:
     from pldebias.data import Dataset
     from pldebias.methods import Method
     from pldebias.nets import Network
-    from pldebias.training.presets import Config
+    from pldebias.presets import Config
 
 _GENERATION = 1009  # seeds of a new generation's network and streams are this far apart
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
+from pldebias.presets import ConfigError
 from pldebias.runs import Run, open_run
-from pldebias.training.presets import ConfigError
 from pldebias.training.train import configure, train
 
 

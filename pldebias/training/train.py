@@ -20,10 +20,10 @@ from tqdm.auto import tqdm
 from pldebias import __version__
 from pldebias.data import SplitSpec, build
 from pldebias.methods import build_method, parse, slug
+from pldebias.presets import Config, ConfigError, as_dict, resolve
 from pldebias.runs import Recorder, Run, RunError, open_run
 from pldebias.training import checkpoints
 from pldebias.training.loop import fit, snapshot_epochs
-from pldebias.training.presets import Config, ConfigError, as_dict, resolve
 from pldebias.training.state import TrainingState
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from pldebias.data.sources import KNOWN, PATH_SOURCES
+from pldebias.presets import PRESETS, SOURCES, Config, ConfigError, as_dict, resolve
 from pldebias.training.loop import snapshot_epochs
-from pldebias.training.presets import PRESETS, SOURCES, Config, ConfigError, as_dict, resolve
 from pldebias.training.schedules import lr_factor
 
 

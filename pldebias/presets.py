@@ -10,9 +10,8 @@ import difflib
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from pldebias.training.schedules import SCHEDULES
-
 PRECISIONS = ("fp32", "tf32", "bf16")
+SCHEDULES = ("constant", "cosine", "steps")
 
 
 class ConfigError(ValueError):
