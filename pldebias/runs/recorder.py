@@ -178,6 +178,11 @@ class Recorder:
             found += [f"and {len(keys) - 5} more settings"] if len(keys) > 5 else []
         return found
 
+    @property
+    def end(self) -> int:
+        """One more than the last epoch that is recorded (an earlier one may be damaged: see `epoch`)."""
+        return self._end
+
     def rewind(self, epoch: int) -> None:
         """Continue at `epoch` and forget what was recorded from there on (a checkpoint may be older than the record).
 

@@ -4,35 +4,71 @@ from __future__ import annotations
 
 import os
 import warnings
+import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
-_NAMES = ("last.pt", "previous.pt")
+from pldebias.runs.disk import explained
+
+NAMES = ("last.pt", "previous.pt")
 
 
 def save(folder: Path, state: dict[str, Any]) -> None:
-    """Write `state` (tensors, numbers, strings, containers of them) as the last checkpoint; the one before it is kept."""
-    folder.mkdir(parents=True, exist_ok=True)
-    last, previous = (folder / name for name in _NAMES)
-    part = folder / "writing.part"
-    with part.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    if last.exists():
-        os.replace(last, previous)
-    os.replace(part, last)
+    """Write `state` (tensors, numbers, strings, containers of them) as the last checkpoint; the one before it is kept.
+
+    Raises
+    ------
+    RunError
+        The disk is full or refuses; both older checkpoints are as they were.
+    """
+    with explained("write a checkpoint in", folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        last, previous = (folder / name for name in NAMES)
+        part = folder / "writing.part"
+        try:
+            with part.open("wb") as file:
+                try:
+                    torch.save(state, file)
+                except RuntimeError as error:  # what torch makes of a write that failed
+                    raise OSError(str(error)) from error
+                file.flush()
+                os.fsync(file.fileno())
+            if last.exists():
+                os.replace(last, previous)
+            os.replace(part, last)
+        except OSError:
+            part.unlink(missing_ok=True)  # half a checkpoint would only fill the disk
+            raise
+
+
+def readable(folder: Path) -> Iterator[dict[str, Any]]:
+    """The readable checkpoints on the CPU, newest first; a damaged one is said and passed over."""
+    for path in (folder / name for name in NAMES):
+        if not path.is_file():
+            continue
+        try:
+            _check(path)
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            if not isinstance(state, dict) or not isinstance(state.get("done"), int):
+                raise ValueError("it holds no training")
+        except Exception as error:  # torch raises many kinds for a damaged file
+            what = str(error).partition("\n")[0][:200]
+            warnings.warn(f"checkpoint {path} cannot be read ({what}); trying the one before it", RuntimeWarning, stacklevel=2)
+        else:
+            yield state
 
 
 def load(folder: Path) -> dict[str, Any] | None:
-    """The newest readable checkpoint on the CPU, or None; a damaged one is said and passed over."""
-    for path in (folder / name for name in _NAMES):
-        if not path.exists():
-            continue
-        try:
-            return torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # torch raises many kinds for a damaged file
-            warnings.warn(f"checkpoint {path} cannot be read ({error}); trying the one before it", RuntimeWarning, stacklevel=2)
-    return None
+    """The newest readable checkpoint on the CPU, or None."""
+    return next(readable(folder), None)
+
+
+def _check(path: Path) -> None:
+    """Refuse what torch never writes: an archive that unpacks to more than its own size."""
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries) or sum(e.file_size for e in entries) > path.stat().st_size:
+        raise ValueError("it is packed in a way that torch.save does not use")

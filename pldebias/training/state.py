@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,8 @@ from torch import Tensor
 
 from pldebias.data import ResidentLoader, StreamLoader, make_augment, with_labelled
 from pldebias.nets import build_network
-from pldebias.presets import ConfigError
+from pldebias.presets import ConfigError, as_dict
+from pldebias.runs import RunError
 from pldebias.schemes import Models, Problem
 from pldebias.training import checkpoints
 from pldebias.training.ema import EMA
@@ -21,7 +23,36 @@ if TYPE_CHECKING:
     from pldebias.nets import Network
     from pldebias.presets import Config
 
+MACHINE = ("device", "threads", "root", "stream")
+"""Settings that say where a training runs and not what it computes."""
 _GENERATION = 1009  # seeds of a new generation's network and streams are this far apart
+
+
+def identity(config: Config, fingerprint: str) -> dict[str, Any]:
+    """What makes two trainings one: every setting but those of the machine, and the data, as JSON keeps them.
+
+    Raises
+    ------
+    ConfigError
+        A setting, such as an option of a scheme, is nothing that JSON can keep.
+    """
+    kept: dict[str, Any] = {}
+    for name, value in {**as_dict(config), "fingerprint": fingerprint}.items():
+        try:
+            kept[name] = json.loads(json.dumps(value, default=lambda v: v.tolist()))  # numpy's numbers become plain ones
+        except (TypeError, ValueError, AttributeError, RecursionError) as error:
+            raise ConfigError(f"{name}={value!r} cannot be kept with the run ({error}); give numbers, texts, lists and dicts") from error
+    return {name: value for name, value in kept.items() if name not in MACHINE}
+
+
+def differences(theirs: dict[str, Any], ours: dict[str, Any]) -> str:
+    """What two trainings do not share, in words; empty if they are one."""
+    different = [
+        f"{name} is {theirs.get(name)!r} there, {ours.get(name)!r} here"
+        for name in sorted({*ours, *theirs})
+        if json.dumps(ours.get(name), sort_keys=True) != json.dumps(theirs.get(name), sort_keys=True)
+    ]
+    return "; ".join(different[:6]) + (f"; and {len(different) - 6} more" if len(different) > 6 else "")
 
 
 def make_optimizer(network: torch.nn.Module, config: Config) -> torch.optim.Optimizer:
@@ -48,9 +79,14 @@ def load_backbone(network: Network, run: Path) -> None:
     saved = checkpoints.load(run / "checkpoints")
     if saved is None:
         raise ConfigError(f"init={str(run)!r} holds no checkpoint; give the folder of a run that was trained here (…/s0)")
-    theirs = {name.removeprefix("backbone."): value for name, value in saved[saved["evaluated"]].items() if name.startswith("backbone.")}
+    try:
+        weights: dict[str, Tensor] = saved[saved["evaluated"]]
+        theirs = {name.removeprefix("backbone."): value for name, value in weights.items() if name.startswith("backbone.")}
+        shapes = {name: value.shape for name, value in theirs.items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"init={str(run)!r} holds a checkpoint without the network of a training ({error!r})") from error
     ours = network.backbone.state_dict()
-    different = [name for name in {*ours, *theirs} if name not in ours or name not in theirs or ours[name].shape != theirs[name].shape]
+    different = [name for name in {*ours, *theirs} if name not in ours or name not in shapes or ours[name].shape != shapes[name]]
     if different:
         raise ConfigError(f"init={str(run)!r} was trained with another network ({len(different)} tensors differ, such as {min(different)})")
     network.backbone.load_state_dict(theirs)
@@ -124,6 +160,11 @@ class TrainingState:
         self.method.restart()
 
     @property
+    def identity(self) -> dict[str, Any]:
+        """See `identity`."""
+        return identity(self.config, self.dataset.fingerprint)
+
+    @property
     def evaluated(self) -> torch.nn.Module:
         """The network that the preset evaluates: the EMA teacher or the student."""
         return self.ema.teacher if self.config.evaluate == "ema" else self.student
@@ -137,6 +178,7 @@ class TrainingState:
     def state_dict(self) -> dict[str, Any]:
         return {
             "done": self.done,
+            "identity": self.identity,
             "evaluated": "teacher" if self.config.evaluate == "ema" else "student",
             "generation": [self.generation, self.generation_start],
             "extra": self.extra,
@@ -148,6 +190,22 @@ class TrainingState:
             "loader": self.loader.state_dict(),
             "generator": self.generator.get_state(),
         }
+
+    def restore(self, state: dict[str, Any], where: Path) -> None:
+        """Go on from a checkpoint in the folder `where`.
+
+        Raises
+        ------
+        RunError
+            It is of another configuration or other data, which the message names, or it does not fit the networks.
+        """
+        if different := differences(state.get("identity", self.identity), self.identity):
+            raise RunError(f"the checkpoint in {where} is of another training: {different}. Choose another out=, or overwrite=True")
+        try:
+            self.load_state_dict(state)
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, IndexError) as error:
+            what = str(error).partition("\n")[0]
+            raise RunError(f"the checkpoint in {where} does not fit this training ({type(error).__name__}: {what})") from error
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.done = state["done"]

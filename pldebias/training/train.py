@@ -24,16 +24,13 @@ from pldebias.presets import Config, ConfigError, as_dict, resolve
 from pldebias.runs import Recorder, Run, RunError, open_run
 from pldebias.training import checkpoints
 from pldebias.training.loop import fit, snapshot_epochs
-from pldebias.training.state import TrainingState
+from pldebias.training.state import MACHINE, TrainingState, differences, identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pldebias.data import Dataset
     from pldebias.methods import Method
-
-MACHINE = ("device", "threads", "root", "stream")
-"""Settings that say where a training runs and not what it computes."""
 
 
 def run_folder(method: str, data: str, seed: int, out: str | Path = "runs") -> Path:
@@ -118,7 +115,7 @@ def _attributes(config: Config, device: torch.device, fingerprint: str) -> dict[
         "data": config.data,
         "seed": config.seed,
         "fingerprint": fingerprint,
-        "config": {name: value for name, value in settings.items() if name not in MACHINE},
+        "config": {name: value for name, value in identity(config, fingerprint).items() if name != "fingerprint"},
         "defaults": resolve(config.method, config.data).options,  # of the preset's other methods: what-if takes them
         "machine": {
             **{name: settings[name] for name in MACHINE},
@@ -200,13 +197,32 @@ def train(
             resume=folder.exists(),
         )
         with recorder:
-            saved = checkpoints.load(folder / "checkpoints")
-            if saved is not None:
-                state.load_state_dict(saved)
-            recorder.rewind(state.done // config.steps_per_epoch)
+            _go_on(state, recorder, folder / "checkpoints")
             with tqdm(total=config.steps, initial=state.done, desc=f"{built.spelling} s{seed}", unit="it", disable=not progress) as bar:
                 fit(state, recorder, folder / "checkpoints", bar)
     return open_run(folder)
+
+
+def _go_on(state: TrainingState, recorder: Recorder, folder: Path) -> None:
+    """Restore the newest checkpoint that the log reaches up to, and take the log back to it."""
+    steps = state.config.steps_per_epoch
+    ahead: dict[str, Any] | None = None
+    for saved in checkpoints.readable(folder):
+        epoch = saved["done"] // steps
+        if epoch <= recorder.epoch:
+            break
+        # An epoch before it is damaged: an older checkpoint records it once more; without one it stays out.
+        ahead = saved if ahead is None and epoch <= recorder.end else ahead
+    else:
+        saved = ahead
+    if saved is not None:
+        state.restore(saved, folder)
+    elif recorder.end > 1:  # with one epoch, the process may have died before its first checkpoint
+        raise RunError(
+            f"{folder.parent} holds {recorder.end} epochs, but no checkpoint in {folder} can be gone on from. "
+            "Choose another out= to keep what it logged, or overwrite=True to delete it and train anew"
+        )
+    recorder.rewind(state.done // steps)
 
 
 def _finished(folder: Path, attributes: dict[str, Any]) -> bool:
@@ -214,15 +230,7 @@ def _finished(folder: Path, attributes: dict[str, Any]) -> bool:
     if not (folder / "zarr.json").exists():
         return False
     run = open_run(folder)
-    theirs = {**run.config, "fingerprint": run.fingerprint}
     ours = {**attributes["config"], "fingerprint": attributes["fingerprint"]}
-    different = [
-        f"{name} is {theirs.get(name)!r} there, {ours.get(name)!r} here"
-        for name in sorted({*ours, *theirs})
-        if ours.get(name) != theirs.get(name)
-    ]
-    if different:
-        raise RunError(
-            f"{folder} already holds another run: {'; '.join(different[:6])}. Choose another out=, or overwrite=True to delete it"
-        )
+    if different := differences({**run.config, "fingerprint": run.fingerprint}, ours):
+        raise RunError(f"{folder} already holds another run: {different}. Choose another out=, or overwrite=True to delete it")
     return run.finished
