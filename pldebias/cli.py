@@ -1,4 +1,4 @@
-"""The command line: ``pldebias train | runs | methods | data | lab | doctor``, with the names of the Python arguments."""
+"""The command line: ``pldebias train | runs | report | methods | data | lab | doctor``, with the names of the Python arguments."""
 
 from __future__ import annotations
 
@@ -139,6 +139,20 @@ def runs(root: Annotated[Path, typer.Argument(help="Folder to search.")] = Path(
     else:
         rows = [["" if value != value else str(value) for value in row] for row in table.astype(object).to_numpy()]
         _table(f"{len(table)} runs under {root}", list(table.columns), rows)
+
+
+@app.command()
+def report(
+    run: Annotated[list[str], typer.Argument(help="Runs, or folders of runs; seeds of one method are put together.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="HTML file to write.")] = Path("report.html"),
+    baseline: Annotated[str | None, typer.Option(help="Method that differences refer to.")] = None,
+    title: Annotated[str | None, typer.Option(help="Of the page.")] = None,
+) -> None:
+    """Write one page about runs that opens without network: explorer, tables, figures, settings, provenance."""
+    from pldebias.report import report as write
+
+    path = write(run, out, title=title, baseline=baseline)
+    typer.echo(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
 
 
 @app.command()

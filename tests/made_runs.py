@@ -25,20 +25,20 @@ def samples(matrix) -> tuple[np.ndarray, np.ndarray]:
 
 
 def make_run(path, method="fixmatch", seed=0, right=(18, 16, 12, 9, 5, 2), *, epochs=4, names=None, labelled=(90, 60, 40, 20, 9, 3),
-             unknown=False, num_epochs=None, series=True, attrs=None, **config):  # fmt: skip
+             per_class=20, unknown=False, num_epochs=None, series=True, attrs=None, **config):  # fmt: skip
     """Record a run whose test and sweep matrices are ``counts(right)`` at the last epoch and worse before.
 
     Labels are accepted where they are right; scalars and the state of a scheme come with it. Settings go into its config.
     """
     right = np.asarray(right)
     k = len(right)
-    truth = np.repeat(np.arange(k), 20)
+    truth = np.repeat(np.arange(k), per_class)
     told = {"method": method, "data": "cifar10-lt", "seed": seed, "fingerprint": f"split {seed}", "config": CONFIG | config} | (attrs or {})
     given = np.full(len(truth), -1) if unknown else truth
     names = names or [f"class {i}" for i in range(k)]
     with Recorder(path, given, labelled[:k], names, num_epochs=num_epochs or epochs, attrs=told) as recorder:
         for epoch in range(epochs):
-            matrix = counts(right * (epoch + 1) // epochs)
+            matrix = counts(right * (epoch + 1) // epochs, per_class)
             label = samples(matrix)[1]
             state = {"seval/offsets": np.linspace(1, 2, k) + epoch, "seval/thresholds": np.linspace(0.9, 0.5, k),
                      "adello/prior": np.full(k, 1 / k)} if series else {}  # fmt: skip

@@ -74,7 +74,7 @@ def _inside_script(text: str) -> str:
     return text.replace("<", "\\u003c")
 
 
-def page(view, theme: str = "auto") -> str:
+def page(view, theme: str = "auto", still: bool = True) -> str:
     """A self-contained HTML page with the explorer in its current state.
 
     Parameters
@@ -82,6 +82,8 @@ def page(view, theme: str = "auto") -> str:
     view : Explorer
     theme : {"auto", "light", "dark"}
         ``"auto"`` follows the reader's system.
+    still : bool
+        Carry a still image for readers without scripts.
 
     Returns
     -------
@@ -101,7 +103,7 @@ def page(view, theme: str = "auto") -> str:
         "GENERATOR": f"pldebias {html.escape(__version__)}",
         "TITLE": html.escape(" and ".join(run.name for run in view.runs)),
         "CSS": style + _dark(theme),
-        "PNG": base64.b64encode(view.png()).decode(),
+        "PNG": base64.b64encode(view.png()).decode() if still else "",
         "STATE": _inside_script(json.dumps(state)),
         "DATA": base64.b64encode(view.data).decode(),
         "MODULE": module,
@@ -110,13 +112,15 @@ def page(view, theme: str = "auto") -> str:
     return re.sub(r"@([A-Z]+)@", lambda match: parts[match[1]], PAGE)
 
 
-def frame(view, theme: str = "light") -> str:
+def frame(view, theme: str = "light", still: bool = True) -> str:
     """The page as an ``<iframe>`` that carries it, for exported notebooks.
 
     Parameters
     ----------
     view : Explorer
     theme : {"auto", "light", "dark"}
+    still : bool
+        As in `page`.
 
     Returns
     -------
@@ -125,7 +129,7 @@ def frame(view, theme: str = "light") -> str:
     """
     height = 900 if len(view.runs) == 1 else 1180
     return (
-        f'<iframe srcdoc="{html.escape(page(view, theme), quote=True)}" title="{html.escape(repr(view), quote=True)}" '
+        f'<iframe srcdoc="{html.escape(page(view, theme, still), quote=True)}" title="{html.escape(repr(view), quote=True)}" '
         f'style="width: 100%; height: {height}px; border: 0" loading="lazy"></iframe>'
     )
 
