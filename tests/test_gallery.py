@@ -1,0 +1,49 @@
+"""The gallery: every script runs, and the page shows the lines of the scripts and images that are there."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+from made_runs import make_run
+
+import pldebias as pld
+
+DOCS = Path(__file__).parents[1] / "docs"
+_spec = importlib.util.spec_from_file_location("gallery_refresh", DOCS / "gallery" / "refresh.py")
+refresh = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(refresh)
+PAGE = (DOCS / "gallery.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Folders laid out as the page says, with small made runs."""
+    root = tmp_path_factory.mktemp("gallery")
+    for seed in (0, 1):
+        for method in ("fixmatch", "fixmatch+daso", "fixmatch+debiaspl", "fixmatch+seval", "fixmatch+adello"):
+            make_run(root / "glyphs-lt" / method / f"s{seed}", method, seed, epochs=12)
+        for gamma in (1.0, 25.0):
+            for method in ("supervised", "fixmatch", "fixmatch+daso"):
+                make_run(root / "ratios" / f"{gamma:g}" / method / f"s{seed}", method, seed, gamma_u=gamma)
+    return root
+
+
+@pytest.mark.parametrize("script", refresh.scripts(), ids=lambda path: path.stem)
+def test_script(script, runs, tmp_path):
+    told = refresh.execute(script, runs, tmp_path)
+    assert told.strip() and list(tmp_path.iterdir()), "a script prints its caption and writes its image"
+    headline, explanation, code = refresh.lines(script)
+    assert f"## {headline}\n\n{explanation}\n\n```python\n{code}\n```" in PAGE, "run docs/gallery/refresh.py"
+    assert 12 <= len(script.read_text().splitlines()) <= 25
+
+
+def test_every_figure_is_in_the_gallery():
+    figures = set(pld.plots.__all__) - {"Drawn", "PaperFigure"}
+    assert figures <= {script.stem for script in refresh.scripts()}
+
+
+def test_images_are_there_and_small():
+    named = set(re.findall(r"\(images/(\S+)\)", PAGE))
+    assert named == {path.name for path in (DOCS / "images").glob("*.png")} and len(named) >= 11
+    assert all((DOCS / "images" / name).stat().st_size < 80_000 for name in named)
