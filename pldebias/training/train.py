@@ -207,8 +207,9 @@ def _go_on(state: TrainingState, recorder: Recorder, folder: Path) -> None:
     """Restore the newest checkpoint that the log reaches up to, and take the log back to it."""
     steps = state.config.steps_per_epoch
     ahead: dict[str, Any] | None = None
+    found = False
     for saved in checkpoints.readable(folder):
-        epoch = saved["done"] // steps
+        epoch, found = saved["done"] // steps, True
         if epoch <= recorder.epoch:
             break
         # An epoch before it is damaged: an older checkpoint records it once more; without one it stays out.
@@ -217,9 +218,10 @@ def _go_on(state: TrainingState, recorder: Recorder, folder: Path) -> None:
         saved = ahead
     if saved is not None:
         state.restore(saved, folder)
-    elif recorder.end > 1:  # with one epoch, the process may have died before its first checkpoint
+    elif found or recorder.end > 1:  # with one epoch and none, the process died before its first checkpoint
+        reason = "those in it are of later epochs" if found else "there is none that can be read"
         raise RunError(
-            f"{folder.parent} holds {recorder.end} epochs, but no checkpoint in {folder} can be gone on from. "
+            f"{folder.parent} holds {recorder.end} epochs, but no checkpoint in {folder} to go on from: {reason}. "
             "Choose another out= to keep what it logged, or overwrite=True to delete it and train anew"
         )
     recorder.rewind(state.done // steps)

@@ -1,4 +1,4 @@
-"""What is finished stays readable: after a kill, on a full disk, with damaged files, with two writers."""
+"""What is finished stays readable: on a full disk, with damaged files, with two writers. Kills are in tests/fuzz/test_kills.py."""
 
 import errno
 import json
@@ -8,81 +8,11 @@ import shutil
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pldebias.runs import NotLogged, RunError, disk, lock, open_run, store
-
-VICTIM = """
-import os, random, signal, sys, time
-import numpy as np, torch
-from pldebias.runs import Recorder
-torch.set_num_threads(1)
-N, K = 3000, 5
-truth = np.arange(N) % K
-
-def record(path):
-    recorder = Recorder(path, truth, [5, 4, 3, 2, 1], "abcde", num_epochs=None)
-    os.write(1, b".")
-    while True:
-        e = recorder.epoch
-        label = (np.arange(N) * 7 + e) % K
-        logits = np.full((N, K), e % 1000, np.float32)
-        recorder.update(np.arange(N), label, label > 1)
-        recorder.end_epoch(scalars={"e": e}, sweep=(label, label > 1), logits=logits, features=logits, series={"s/e": [e] * K})
-
-r = random.Random(int(sys.argv[2]))
-for i in range(int(sys.argv[3])):
-    child = os.fork()
-    if child == 0:
-        record(f"{sys.argv[1]}/run{i}")
-    time.sleep(r.random() * 0.25)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-"""
-
-
-def test_killed_at_any_moment(tmp_path):
-    """Every epoch that counts as done is whole, and recording goes on after it."""
-    from pldebias.runs import Recorder
-
-    kills = 12
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(Path(store.__file__).parents[2]), os.environ.get("PYTHONPATH")]))
-    }
-    subprocess.run(
-        [sys.executable, "-c", VICTIM, str(tmp_path), "7", str(kills)], check=True, stdout=subprocess.DEVNULL, env=environment, timeout=120
-    )
-    finished, n, k = [], 3000, 5
-    for i in range(kills):
-        path, done = tmp_path / f"run{i}", 0
-        if path.exists():
-            run = open_run(path)
-            assert run.dropped == {} and not run.finished
-            epochs = run.epochs.tolist()
-            assert epochs == list(range(len(epochs)))
-            for e in epochs:
-                label = (np.arange(n) * 7 + e) % k
-                expected = np.zeros((k, k), int)
-                np.add.at(expected, (np.arange(n) % k, label), 1)
-                for kind in ("visits", "sweep"):
-                    np.testing.assert_array_equal(run.confusion(kind, epoch=e), expected)
-                    np.testing.assert_array_equal(run.confusion(kind, "accepted", e), expected * (np.arange(k) > 1))
-                np.testing.assert_array_equal(run.history(e)[0], label)
-                assert (run.logits(e) == e % 1000).all() and (run.features(e) == e % 1000).all()
-            np.testing.assert_array_equal(run.state("s/e")[:, 0] if epochs else [], epochs)
-            np.testing.assert_array_equal(run.scalars["e"] if epochs else [], epochs)
-            done = len(epochs)
-        with Recorder(path, np.arange(n) % k, [5, 4, 3, 2, 1], "abcde", resume=True) as recorder:
-            assert recorder.epoch == done
-            recorder.end_epoch(scalars={"e": done})
-        assert len(open_run(path).epochs) == done + 1
-        assert not list(path.rglob("*.partial")) and not (tmp_path / f"run{i}.init").exists() and not (tmp_path / f"run{i}.lock").exists()
-        finished.append(done)
-    assert sum(finished) > kills  # or the victims were killed before they did anything
-
 
 # -- resuming -------------------------------------------------------------------------------------------------------------
 
