@@ -269,7 +269,7 @@ class Recorder:
         states: dict[str, Tensor] = {}
         outputs: dict[str, Tensor] = {}
         if sweep is not None:
-            label, accepted = (torch.as_tensor(part) for part in sweep)
+            label, accepted = (_tensor(part) for part in sweep)
             self._shape("sweep labels", label, (n,))
             chunks["sweep"] = hand.keep(self._counter.sweep(label, accepted))
             chunks["history"], chunks["history_accepted"] = hand.keep(label, torch.int16), hand.keep(accepted, torch.bool)
@@ -277,17 +277,17 @@ class Recorder:
             chunks["test"] = hand.keep(self._test(test), torch.uint32)
         for name, values in (("logits", logits), ("semantic", semantic), ("features", features)):
             if values is not None:
-                values = torch.as_tensor(values)
+                values = _tensor(values)
                 if name == "features":
                     self.num_features = self.num_features or values.shape[-1]
                 self._shape(name, values, (n, self.num_features if name == "features" else k))
                 outputs[name] = hand.keep(values, torch.float16)
         for name, values in (series or {}).items():
-            values = torch.as_tensor(values)
+            values = _tensor(values)
             self._shape(f"series {name!r}", values, (k,))
             states[_name("scheme", name)] = hand.keep(values, None if values.dtype in (torch.float32, torch.float64) else torch.float64)
         for name, values in (snapshot or {}).items():
-            values = torch.as_tensor(values)
+            values = _tensor(values)
             outputs[_name("snapshot_state", name)] = hand.keep(values, torch.float32 if values.dtype == torch.bfloat16 else None)
         plain = {str(name): float(value) for name, value in (scalars or {}).items()}
         if wrong := [name for name in plain if not checks.is_plain(name)]:
@@ -324,14 +324,14 @@ class Recorder:
         if isinstance(test, tuple):
             true, label = test
         else:
-            test = torch.as_tensor(test)
+            test = _tensor(test)
             if test.ndim == 2:
                 self._shape("the test matrix", test, (k, k))
                 return test
             if self._test_labels is None:
                 raise ValueError("test=prediction needs test_labels in Recorder(...); or give test=(true, predicted)")
             true, label = self._test_labels, test
-        return self._counter.pairs(torch.as_tensor(true), torch.as_tensor(label))
+        return self._counter.pairs(_tensor(true), _tensor(label))
 
     def _classes(self, values, name: str) -> np.ndarray:
         values = _numpy(values)
@@ -388,6 +388,14 @@ class Recorder:
 
     def __repr__(self) -> str:
         return f"<Recorder {str(self.path)!r}: next epoch {self.epoch} of {self.num_epochs or 'unknown'}>"
+
+
+def _tensor(values) -> Tensor:
+    """A tensor of anything that numpy understands; a read-only array, such as JAX gives, is copied, since torch would warn of it."""
+    if isinstance(values, Tensor):
+        return values
+    values = np.asarray(values)
+    return torch.from_numpy(values if values.flags.writeable else values.copy())
 
 
 def _numpy(values) -> np.ndarray:

@@ -14,6 +14,8 @@ from pldebias.runs.display import describe, describe_html
 from pldebias.runs.layout import NotLogged, RunError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas
     import xarray
 
@@ -352,6 +354,21 @@ class Run:
         trusted = np.zeros(ds.sizes["epoch"], bool)
         trusted[self.epochs] = True
         return ds.assign(done=("epoch", trusted))
+
+    def to_dataframe(self, what: str = "classes") -> pandas.DataFrame:
+        """Long form, one row per epoch and class, cell, sample or nothing: ``"classes"``, ``"confusion"``, ``"history"``, ``"scalars"``.
+
+        See `pldebias.runs.exchange.to_dataframe`.
+        """
+        from pldebias.runs.exchange import to_dataframe
+
+        return to_dataframe(self, what)
+
+    def to_netcdf(self, path) -> Path:
+        """Write all arrays into one netCDF file; see `pldebias.runs.exchange.to_netcdf`."""
+        from pldebias.runs.exchange import to_netcdf
+
+        return to_netcdf(self, path)
 
     def __repr__(self) -> str:
         return describe(self)

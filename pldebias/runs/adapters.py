@@ -1,0 +1,191 @@
+"""The recorder inside other people's loops: a callback for Lightning and a hook for USB. Any other loop calls `Recorder` itself.
+
+Both hand device tensors over and wait for nothing. Neither package is imported until asked for.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pldebias.runs.recorder import Recorder
+
+__all__ = ["USBHook", "lightning_callback"]
+
+
+def _numbers(values: dict) -> dict[str, float]:
+    """Those entries that are single numbers."""
+    found = {}
+    for name, value in values.items():
+        if getattr(value, "ndim", 0) == 0 and not isinstance(value, str | bool):
+            try:
+                found[str(name)] = float(value)
+            except (TypeError, ValueError):
+                continue
+    return found
+
+
+def _callbacks() -> tuple[type, ...]:
+    """Callback classes of the Lightning that is in use; both names of the package may be."""
+    loaded = [name for name in ("lightning.pytorch", "pytorch_lightning") if name in sys.modules]
+    if not loaded:
+        try:
+            import lightning.pytorch  # noqa: F401
+
+            loaded = ["lightning.pytorch"]
+        except ImportError as error:
+            raise ImportError("the callback needs Lightning: pip install 'pldebias[loggers]', or pip install lightning") from error
+    return tuple(sys.modules[name].Callback for name in loaded)
+
+
+def lightning_callback(recorder: Recorder, *, key: str = "pseudo_labels", epoch_end: Callable[[Any, Any], dict] | None = None):
+    """Record a Lightning training.
+
+    Three lines: the training step returns ``{"loss": loss, "pseudo_labels": (index, label, accepted)}``, and the callback goes to the
+    trainer::
+
+        recorder = pld.Recorder("runs/mine", true_labels, labelled_counts, class_names)
+        trainer = lightning.Trainer(callbacks=[lightning_callback(recorder)])
+
+    Parameters
+    ----------
+    recorder : Recorder
+        Is closed at the end of ``fit``; after an exception it stays unfinished and can be resumed.
+    key : str
+        Name of the triple in what ``training_step`` returns: positions in the unlabelled set ``[M]``, labels ``[M]``, accepted ``[M]``.
+    epoch_end : callable, optional
+        ``epoch_end(trainer, module)`` gives more to `Recorder.end_epoch` as a dict: ``sweep``, ``test``, ``logits``, ``series`` ...
+
+    Returns
+    -------
+    lightning.pytorch.Callback (or pytorch_lightning.Callback, whichever is in use)
+
+    Raises
+    ------
+    ImportError
+        Lightning is not installed.
+    ValueError
+        During training: a step without the triple, or more than one process (each would record a part only).
+
+    Notes
+    -----
+    Metrics that were logged with ``self.log`` and are single numbers become scalars of the epoch; they are read once an epoch.
+    A training that goes on from an earlier checkpoint rewinds the recorder to its epoch.
+    """
+
+    class RecorderCallback(*_callbacks()):
+        def on_fit_start(self, trainer, pl_module) -> None:
+            if trainer.world_size > 1:
+                raise ValueError(
+                    f"recording works in one process; this trainer has {trainer.world_size}. Gather the labels and record on rank 0"
+                )
+
+        def on_train_start(self, trainer, pl_module) -> None:
+            if trainer.current_epoch != recorder.epoch:
+                recorder.rewind(trainer.current_epoch)
+
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
+            if outputs is None:  # a step that Lightning skipped
+                return
+            if not isinstance(outputs, dict) or key not in outputs:
+                given = ", ".join(outputs) if isinstance(outputs, dict) else type(outputs).__name__
+                raise ValueError(f"training_step must return a dict with 'loss' and {key!r}: (index, label, accepted); it returned {given}")
+            recorder.update(*outputs[key])
+
+        def on_train_epoch_end(self, trainer, pl_module) -> None:
+            more = epoch_end(trainer, pl_module) if epoch_end else {}
+            scalars = {**_numbers(trainer.callback_metrics), **more.pop("scalars", {})}
+            recorder.end_epoch(iteration=trainer.global_step, scalars=scalars, **more)
+
+        def on_fit_end(self, trainer, pl_module) -> None:
+            recorder.close()
+
+        def on_exception(self, trainer, pl_module, exception) -> None:
+            recorder.__exit__(type(exception), exception, exception.__traceback__)
+
+    return RecorderCallback()
+
+
+class _Tap:
+    """A USB hook that also tells what one of its methods returned."""
+
+    def __init__(self, hook, method: str, told: Callable):
+        self._hook, self._method, self._told = hook, method, told
+
+    def __getattr__(self, name: str):
+        found = getattr(self._hook, name)
+        if name != self._method:
+            return found
+
+        def tapped(*args, **kwargs):
+            result = found(*args, **kwargs)
+            self._told(result)
+            return result
+
+        return tapped
+
+
+class USBHook:
+    """Record a training of USB (microsoft/Semi-supervised-learning) and of its forks.
+
+    Register it before ``algorithm.train()``::
+
+        algorithm.register_hook(USBHook(recorder), "RecorderHook", "LOWEST")
+
+    Parameters
+    ----------
+    recorder : Recorder
+        Is closed after the run.
+    epoch_end : callable, optional
+        ``epoch_end(algorithm)`` gives more to `Recorder.end_epoch` as a dict: ``sweep``, ``test`` ...
+
+    Notes
+    -----
+    USB computes labels and masks inside ``train_step`` and keeps neither, so the hook listens to the two hooks that make them
+    (``PseudoLabelingHook.gen_ulb_targets``, ``MaskingHook.masking``) and takes ``idx_ulb`` from the batch. Soft targets count as their
+    largest class; a weight of at least one half counts as accepted. Algorithms that use neither hook (MixMatch, Mean Teacher) cannot be
+    recorded this way.
+    """
+
+    def __init__(self, recorder: Recorder, epoch_end: Callable[[Any], dict] | None = None):
+        self.recorder, self.epoch_end = recorder, epoch_end
+        self._index = self._label = self._mask = None
+
+    def before_run(self, algorithm) -> None:
+        for name, method, keep in (("PseudoLabelingHook", "gen_ulb_targets", "_label"), ("MaskingHook", "masking", "_mask")):
+            if name not in algorithm.hooks_dict:
+                raise ValueError(
+                    f"{type(algorithm).__name__} has no {name}, so its pseudo-labels cannot be heard; call recorder.update in its step"
+                )
+            algorithm.hooks_dict[name] = _Tap(algorithm.hooks_dict[name], method, lambda value, keep=keep: setattr(self, keep, value))
+        process = algorithm.process_batch
+
+        def process_batch(*args, **batch):
+            self._index = batch.get("idx_ulb")
+            return process(*args, **batch)
+
+        algorithm.process_batch = process_batch
+
+    def before_train_epoch(self, algorithm) -> None:
+        """Nothing to do."""
+
+    def before_train_step(self, algorithm) -> None:
+        self._index = self._label = self._mask = None
+
+    def after_train_step(self, algorithm) -> None:
+        if self._index is None:
+            raise ValueError("the batch has no idx_ulb; USB's unlabelled data sets give it, so a custom one must too")
+        if self._label is not None and self._mask is not None:
+            label = self._label.argmax(1) if self._label.ndim == 2 else self._label
+            self.recorder.update(self._index.to(label.device, non_blocking=True), label, self._mask >= 0.5)
+
+    def after_train_epoch(self, algorithm) -> None:
+        more = self.epoch_end(algorithm) if self.epoch_end else {}
+        scalars = {**_numbers(getattr(algorithm, "log_dict", {})), **more.pop("scalars", {})}
+        self.recorder.end_epoch(iteration=algorithm.it, scalars=scalars, **more)
+
+    def after_run(self, algorithm) -> None:
+        self.recorder.close()
