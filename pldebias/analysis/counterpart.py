@@ -5,13 +5,14 @@ from __future__ import annotations
 import inspect
 from pathlib import Path, PurePosixPath
 
+from pldebias import metrics
 from pldebias.analysis.outputs import as_run
 from pldebias.learners import Learner
 from pldebias.methods import LEARNERS, SCHEMES, MethodError, Part, build_method, parse
 from pldebias.runs import Run, RunError
 from pldebias.runs.catalogue import find_runs
 
-__all__ = ["compose", "options_of", "trained_counterpart"]
+__all__ = ["compose", "options_of", "outcome", "trained_counterpart"]
 
 
 def _plain(learner: Learner) -> bool:
@@ -124,3 +125,16 @@ def _root_of(run: Run) -> str:
     """The folder above ``<data>/<method>/s<seed>``."""
     path = PurePosixPath(str(run.path).replace("\\", "/"))
     return str(path.parents[2]) if len(path.parents) > 2 else "runs"
+
+
+def outcome(run: Run) -> dict[str, float]:
+    """What a training came to, in percent: tail recall and precision of its last sweep, balanced test accuracy; NaN if unknown."""
+    tail = metrics.groups(run.labelled_counts).tail
+    found = dict.fromkeys(("tail recall", "tail precision", "balanced test accuracy"), float("nan"))
+    if "sweep" in run.kinds:
+        sweep = run.confusion("sweep", epoch=-1)
+        found["tail recall"] = 100 * float(metrics.macro(metrics.recall(sweep)[tail]))
+        found["tail precision"] = 100 * float(metrics.macro(metrics.precision(sweep)[tail]))
+    if "test" in run.kinds:
+        found["balanced test accuracy"] = 100 * float(metrics.balanced_accuracy(run.confusion("test", epoch=-1)))
+    return found

@@ -231,7 +231,7 @@ def embed(
     *,
     per_class: int | None = 200,
     seed: int = 0,
-    normalise: bool = False,
+    normalise: bool = True,
     n_neighbors: int = 15,
     min_dist: float = 0.1,
     perplexity: float = 30.0,
@@ -253,8 +253,9 @@ def embed(
         Every tail sample is kept and at most this many of any other class (`sample`); None keeps all.
     seed : int, default 0
         Of the sample and of UMAP and t-SNE.
-    normalise : bool, default False
-        Scale features to unit length first: what cosine similarity sees.
+    normalise : bool, default True
+        Scale features to unit length first, so that frames show directions, which classifiers and prototypes compare, and not the growth
+        of features during training.
     n_neighbors, min_dist : int and float
         Of UMAP.
     perplexity : float, default 30

@@ -49,6 +49,8 @@ class WhatIf:
         logged sweep, or a run that does not say its method).
     differing : int
         Samples in which it does not.
+    settings : dict of str to str
+        What was asked for beside the scheme: ``threshold``, ``prior``, ``step``, in words.
     notes : tuple of str
         Where the state of each part comes from, and what else the reader must know.
     """
@@ -66,9 +68,15 @@ class WhatIf:
     groups: metrics.Groups
     reproduces: bool | None
     differing: int
+    settings: dict[str, str]
     notes: tuple[str, ...]
 
     sentence: ClassVar[str] = SENTENCE
+
+    @property
+    def title(self) -> str:
+        """The chain and what was asked for beside it."""
+        return ", ".join([self.method, *(f"{name} {value}" for name, value in self.settings.items())])
 
     @property
     def num_classes(self) -> int:
@@ -93,6 +101,18 @@ class WhatIf:
     def logged_confusion_accepted(self) -> np.ndarray:
         """`confusion_accepted` of the logged labels."""
         return metrics.confusion_matrix(self.true, self._logged(), self.num_classes, self.logged_accepted)
+
+    def shares(self, split: str = "all") -> tuple[np.ndarray, np.ndarray]:
+        """Rows of the matrix summing to 1, and their change to the logged ones; both ``[K, K]``, NaN where undefined.
+
+        `split` is ``"all"`` or ``"accepted"``.
+        """
+        if split not in ("all", "accepted"):
+            raise ValueError(f"split={split!r} is not known; choose 'all' or 'accepted'")
+        share = _rows(self.confusion if split == "all" else self.confusion_accepted)
+        if self.logged_label is None:
+            return share, np.full_like(share, np.nan)
+        return share, share - _rows(self.logged_confusion if split == "all" else self.logged_confusion_accepted)
 
     @cached_property
     def flips(self) -> np.ndarray:
@@ -153,7 +173,7 @@ class WhatIf:
         return trained_counterpart(self.run, self.method, root, options)
 
     def __repr__(self) -> str:
-        text = f"<WhatIf {self.method!r} on {self.run.name}, epoch {self.epoch}"
+        text = f"<WhatIf {self.title!r} on {self.run.name}, epoch {self.epoch}"
         if self.logged_label is not None:
             text += f": {len(self.changed):,} of {len(self.label):,} labels change"
         return f"{text}; {SENTENCE}>"
@@ -161,11 +181,16 @@ class WhatIf:
     def _repr_html_(self) -> str:
         from html import escape
 
-        lines = [f"<b>{escape(self.method)}</b> on {escape(self.run.name)}, epoch {self.epoch} <i>({SENTENCE})</i>"]
+        lines = [f"<b>{escape(self.title)}</b> on {escape(self.run.name)}, epoch {self.epoch} <i>({SENTENCE})</i>"]
         if self.logged_label is not None:
             lines.append(f"{len(self.changed):,} of {len(self.label):,} labels change")
         lines += [f"<small>{escape(note)}</small>" for note in (*self.notes, reproduction(self))]
         return "<br>".join(lines) + self.table.to_html(float_format=lambda x: f"{x:.1f}", na_rep="–")
+
+
+def _rows(counts: np.ndarray) -> np.ndarray:
+    sums = counts.sum(1, keepdims=True)
+    return np.divide(counts, sums, out=np.full(counts.shape, np.nan), where=sums > 0)
 
 
 def reproduction(result: WhatIf) -> str:

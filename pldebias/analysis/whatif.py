@@ -177,8 +177,19 @@ def what_if(
     return WhatIf(
         run=run, method=spelling, scheme=scheme, epoch=seen.epoch, label=label, accepted=accepted, confidence=confidence,
         logged_label=seen.label, logged_accepted=seen.accepted, true=run.true_labels, groups=parts,
-        reproduces=reproduces, differing=differing, notes=notes,
+        reproduces=reproduces, differing=differing, settings=_settings(threshold, prior, step), notes=notes,
     )  # fmt: skip
+
+
+def _settings(threshold, prior, step: int | None) -> dict[str, str]:
+    words = {}
+    if isinstance(threshold, Mapping):
+        words["threshold"] = " ".join(f"{name} {value:g}" for name, value in threshold.items() if value is not None)
+    elif threshold is not None:
+        words["threshold"] = "by class" if np.ndim(threshold) else f"{float(threshold):g}"
+    if prior is not None:
+        words["prior"] = prior if isinstance(prior, str) else "as given"
+    return words if step is None else words | {"step": str(step)}
 
 
 def _given_state(state, seen: Outputs) -> tuple[dict[str, Tensor], tuple[str, ...]]:

@@ -107,6 +107,7 @@ def test_thresholds_act_on_acceptance_alone(trained):
     to_tail = np.isin(tail.label, tail.groups.tail)
     np.testing.assert_array_equal(tail.accepted[~to_tail], as_logged.accepted[~to_tail])
     assert tail.accepted[to_tail].all()
+    assert tail.title == "fixmatch, threshold tail 0.1" and tail.title in repr(tail)
     per_class = np.full(10, 0.5)
     per_class[tail.groups.tail] = 0.1
     np.testing.assert_array_equal(what_if(run, threshold=per_class).accepted, tail.accepted)

@@ -1,0 +1,170 @@
+"""Embedded features: a still at chosen epochs, and a figure with a slider over all of them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from pldebias.plots.style import GROUPS, Drawn
+
+__all__ = ["embedding", "embedding_slider"]
+
+SIZES = {"head": 5, "medium": 6, "tail": 13}
+RANGE = 32_000  # positions travel as 16-bit integers; axes have no units
+
+
+def _limits(frames: np.ndarray) -> float:
+    return 1.04 * float(np.abs(frames).max() or 1)
+
+
+def embedding(points, epochs=None, *, colour="label", quality=True, columns=4, title=None) -> Drawn:
+    """Draw the points of an embedding at some epochs.
+
+    Parameters
+    ----------
+    points : Embedding
+        From `pldebias.embed`.
+    epochs : sequence of int, optional
+        At most eight of the embedding's epochs, evenly chosen, when None.
+    colour : {"label", "true"}
+        Fill by the group of the pseudo-label, or of the true class.
+    quality : bool, default True
+        Write the neighbourhood purity in feature space (tail and all) and the trustworthiness over every panel.
+    columns : int, default 4
+    title : str, optional
+
+    Returns
+    -------
+    Drawn
+        ``values["frames"]`` ``[E, n, 2]``, ``values["fill"]`` ``[E, n]`` (0 head, 1 medium, 2 tail) and ``values["wrong"]`` ``[E, n]``.
+
+    Notes
+    -----
+    Tail samples (by truth) are drawn last and larger. A dark ring is a wrong pseudo-label. All panels share one scale.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    if colour not in ("label", "true"):
+        raise ValueError(f"colour={colour!r} is not known; choose 'label' or 'true'")
+    if epochs is None:
+        chosen = np.unique(np.linspace(0, len(points.epochs) - 1, min(8, len(points.epochs))).round().astype(int))
+    else:
+        chosen = np.array([points.frame(e) for e in epochs])
+    columns = max(1, min(columns, len(chosen)))
+    rows = math.ceil(len(chosen) / columns)
+    figure = Figure(figsize=(2.5 * columns + 0.1, 2.75 * rows + 0.75), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for ax in axes.flat:
+        ax.axis("off")
+    limit, shades = _limits(points.frames[chosen]), np.array(list(GROUPS.values()))
+    group = points.group
+    fill = np.stack([points.groups.of[points.label[i]] if colour == "label" else group for i in chosen])
+    for ax, number, filled in zip(axes.flat, chosen, fill, strict=False):
+        wrong = points.wrong[number]
+        for which, name in enumerate(GROUPS):
+            for bad in (False, True):
+                rows_of = (group == which) & (wrong == bad)
+                ax.scatter(
+                    *points.frames[number, rows_of].T, s=SIZES[name], c=shades[filled[rows_of]], alpha=0.8,
+                    linewidths=0.5 if bad else 0, edgecolors="#111111" if bad else "none", zorder=2 + which,
+                )  # fmt: skip
+        ax.axis("on")
+        ax.set(xlim=(-limit, limit), ylim=(-limit, limit), xticks=(), yticks=(), aspect="equal")
+        for spine in ax.spines.values():
+            spine.set_color("#cccccc")
+        text = f"epoch {points.epochs[number]}"
+        if quality:
+            tail, every, trust = points.purity[number, 2], points.purity[number, 3], points.trustworthiness[number]
+            text += f"\npurity tail {tail:.2f}, all {every:.2f}; trust {trust:.2f}".replace("nan", "–")
+        ax.set_title(text, fontsize=7.5, loc="left")
+    by = "pseudo-label" if colour == "label" else "truth"
+    marks = [Line2D([], [], ls="", marker="o", ms=4, color=c, label=f"{n} ({by})") for n, c in GROUPS.items()]
+    marks.append(Line2D([], [], ls="", marker="o", ms=6, color="#bbbbbb", label="large: truly tail"))
+    marks.append(Line2D([], [], ls="", marker="o", ms=5, mfc="none", mec="#111111", label="wrong pseudo-label"))
+    figure.legend(handles=marks, loc="outside lower left", ncols=5, fontsize=7.5, frameon=False)
+    figure.suptitle(points.caption() if title is None else title, fontsize=8.5, x=0.01, ha="left", parse_math=False)
+    return Drawn(
+        figure, axes, {"frames": points.frames[chosen], "fill": fill, "wrong": points.wrong[chosen], "epochs": points.epochs[chosen]}
+    )
+
+
+def embedding_slider(points, *, colour="label", height=520):
+    """A plotly figure of the points with a slider over epochs; hover tells sample, truth and pseudo-label.
+
+    Parameters
+    ----------
+    points : Embedding
+    colour : {"label", "true"}
+        Fill by the group of the pseudo-label, or of the true class.
+    height : int
+        Pixels; it is 140 pixels wider.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+        One trace for each true group (head first), one frame for each epoch; positions are 16-bit integers (about 10 bytes a point and
+        epoch).
+    """
+    import plotly.graph_objects as go
+
+    if colour not in ("label", "true"):
+        raise ValueError(f"colour={colour!r} is not known; choose 'label' or 'true'")
+    names, group, shades = points.run.class_names, points.group, list(GROUPS.values())
+    limit = _limits(points.frames)
+    positions = np.round(points.frames / limit * RANGE).astype(np.int16)
+    scale = [[edge, c] for k, c in enumerate(shades) for edge in (k / 3, (k + 1) / 3)]
+
+    def traces(number: int) -> list:
+        made = []
+        for which, name in enumerate(GROUPS):
+            rows = group == which
+            fill = points.groups.of[points.label[number, rows]] if colour == "label" else group[rows]
+            labels = points.label[number, rows].astype(np.int16)
+            made.append(
+                go.Scattergl(
+                    x=positions[number, rows, 0],
+                    y=positions[number, rows, 1],
+                    mode="markers",
+                    name=f"{name} (true)",
+                    customdata=labels,
+                    hovertemplate="%{text}, called %{customdata}<extra></extra>",
+                    marker={
+                        "size": 3 + SIZES[name] ** 0.5, "color": fill.astype(np.uint8), "cmin": -0.5, "cmax": 2.5, "colorscale": scale,
+                        "line": {"width": points.wrong[number, rows].astype(np.uint8), "color": "#111111"},
+                    },
+                )
+            )  # fmt: skip
+        return made
+
+    first = traces(len(points.epochs) - 1)
+    for trace, which in zip(first, range(3), strict=True):
+        rows = np.flatnonzero(group == which)
+        trace.text = [f"#{points.index[i]} {names[points.true[i]] if points.true[i] >= 0 else '?'}" for i in rows]
+    frames = [go.Frame(data=traces(i), name=str(e)) for i, e in enumerate(points.epochs)]
+    steps = [
+        {
+            "method": "animate",
+            "label": str(e),
+            "args": [[str(e)], {"mode": "immediate", "frame": {"duration": 0, "redraw": True}, "transition": {"duration": 0}}],
+        }
+        for e in points.epochs
+    ]
+    axis = {"range": [-RANGE, RANGE], "visible": False}
+    calls = ", ".join(f"{k} {name}" for k, name in enumerate(names)) if len(names) <= 12 else ""
+    heading = points.caption().replace("; ", ";<br>")
+    subtitle = f"fill: group of the {'pseudo-label' if colour == 'label' else 'true class'}; ring: wrong pseudo-label. {calls}"
+    figure = go.Figure(data=first, frames=frames)
+    figure.update_layout(
+        height=height,
+        width=height + 140,
+        margin={"l": 10, "r": 10, "t": 70, "b": 10},
+        template="plotly_white",
+        title={"text": f"{heading}<br><sub>{subtitle}</sub>", "font": {"size": 12}},
+        xaxis=axis,
+        yaxis={**axis, "scaleanchor": "x"},
+        legend={"orientation": "h", "y": 0},
+        sliders=[{"steps": steps, "active": len(steps) - 1, "currentvalue": {"prefix": "epoch "}}],
+    )
+    return figure

@@ -1,0 +1,246 @@
+"""The what-if panel: move a temperature, a threshold, a prior, and see which pseudo-labels this epoch would have got."""
+
+from __future__ import annotations
+
+import asyncio
+from html import escape
+from pathlib import Path
+
+import ipywidgets as ui
+import numpy as np
+import traitlets
+
+from pldebias.analysis.counterpart import outcome
+from pldebias.analysis.outputs import as_run
+from pldebias.analysis.relabelled import GROUP_NAMES, reproduction
+from pldebias.analysis.whatif import what_if
+from pldebias.widgets.tables import matrix, scores
+
+__all__ = ["WhatIfPanel"]
+
+AS_TRAINED = "as trained"
+PRESETS = {
+    AS_TRAINED: AS_TRAINED,
+    "bare learner": "",
+    "DebiasPL": "debiaspl(tau=0.4)",
+    "logit adjustment": "la(at=pseudo,tau=1.0)",
+    "DASO": "daso",
+    "DASO, constant": "daso(weight=0.5)",
+    "DebiasPL + DASO": "debiaspl(tau=0.4)+daso",
+}
+PRIORS = {"the scheme's own": None, "labelled frequencies": "labelled", "mean prediction": "running", "true (oracle)": "oracle"}
+WAIT = 0.06  # seconds that a moving slider may go on before labels are made
+RED, GREY = "#a03000", "#555555"
+
+
+class WhatIfPanel(ui.VBox):
+    """Controls, and the matrix, its change and the group scores that follow them.
+
+    The chain is written as a method string, which can also be typed; sliders rewrite it. Everything is computed in the kernel by
+    `pldebias.what_if`.
+
+    Parameters
+    ----------
+    run : Run or path
+        With logits at some epochs.
+    scheme : str, default "as trained"
+        Chain to begin with.
+    epoch : int, default -1
+        Snapshot epoch to begin with; -1 is the last.
+    root : path, optional
+        Where to look for runs that were really trained with the chain; by default where `run` lies. False does not look.
+
+    Attributes
+    ----------
+    result : WhatIf or None
+        What is shown; None before the first chain that works.
+    problem : str
+        Why the present controls give nothing; empty if they do.
+    """
+
+    chain = traitlets.Unicode(AS_TRAINED)
+    problem = traitlets.Unicode("")
+
+    def __init__(self, run, scheme: str = AS_TRAINED, *, epoch: int = -1, root: str | Path | bool | None = None):
+        self.run, self.root, self.result = as_run(run), root, None
+        self._timer: asyncio.TimerHandle | None = None
+        self._writing = False
+        self._found: dict[str, str] = {}
+        what_if(self.run, epoch=epoch) if self.run.method else None  # an epoch without logits is refused at once
+        have = [int(e) for e in self.run.logged("logits")]
+        wide, narrow = {"layout": ui.Layout(width="320px")}, {"layout": ui.Layout(width="250px")}
+        self.epoch = ui.SelectionSlider(options=have, value=have[-1] if epoch == -1 else epoch, description="epoch", **wide)
+        self.text = ui.Text(value=scheme, description="chain", continuous_update=False, layout=ui.Layout(width="480px"))
+        self.tau = ui.FloatSlider(value=0.0, min=0, max=2, step=0.05, description="debias τ", **wide)
+        self.blend = ui.Dropdown(options=["no blending", "DASO", "constant"], description="blend", **narrow)
+        self.T = ui.FloatSlider(value=1.5, min=0.1, max=3, step=0.1, description="DASO T", **wide)
+        self.nu = ui.FloatSlider(value=0.5, min=0, max=1, step=0.05, description="weight ν", **wide)
+        self.prior = ui.Dropdown(options=PRIORS, description="prior", **narrow)
+        self.own = ui.Checkbox(value=True, description="the method's thresholds", indent=False)
+        start = float(self._threshold())
+        self.thresholds = {
+            name: ui.FloatSlider(value=start, min=0, max=1, step=0.01, description=name, disabled=True, **narrow) for name in GROUP_NAMES
+        }
+        self.split = ui.ToggleButtons(options=["all", "accepted"], style={"button_width": "80px"})
+        buttons = []
+        for name, preset in PRESETS.items():
+            button = ui.Button(description=name, tooltip=preset or "no scheme", layout=ui.Layout(width="auto"))
+            button.on_click(lambda _, preset=preset: self.show(preset))
+            buttons.append(button)
+        self.badge, self.view = ui.HTML(), ui.HTML()
+        for control in (self.tau, self.blend, self.T, self.nu):
+            control.observe(self._rewrite, "value")
+        self.text.observe(lambda change: self.show(change["new"]), "value")
+        self.own.observe(self._use_own, "value")
+        for control in (self.epoch, self.prior, self.own, self.split, *self.thresholds.values()):
+            control.observe(lambda _: self._later(), "value")
+        super().__init__(
+            [
+                ui.HBox(buttons, layout=ui.Layout(flex_flow="row wrap")),
+                ui.HBox([self.text, self.epoch], layout=ui.Layout(flex_flow="row wrap")),
+                ui.HBox([self.tau, self.blend, self.T, self.nu], layout=ui.Layout(flex_flow="row wrap")),
+                ui.HBox([self.prior, self.own, *self.thresholds.values(), self.split], layout=ui.Layout(flex_flow="row wrap")),
+                self.badge,
+                self.view,
+            ]
+        )
+        self.chain = scheme
+        self._sync(scheme)
+        self.update()
+
+    def _threshold(self) -> float:
+        from pldebias.analysis.counterpart import compose, options_of
+        from pldebias.methods import build_method
+
+        spelling = compose(self.run, None if self.run.method else "")[0]
+        return getattr(build_method(spelling, options_of(self.run)).learner, "confidence_threshold", 0.95)
+
+    # -- controls -----------------------------------------------------------------------------------------------------
+
+    def show(self, chain: str) -> None:
+        """Show this chain: a method string as `pldebias.what_if` takes, ``""`` for the bare learner, or ``"as trained"``."""
+        if chain != self.chain:
+            self.chain = chain
+            self._sync(chain)
+            self._later()
+
+    def _sync(self, chain: str) -> None:
+        """Let the controls say what the chain says, as far as they can."""
+        from pldebias.methods import MethodError, parse
+
+        try:
+            parts = {part.name: part.options for part in parse(chain)} if chain not in ("", AS_TRAINED) else {}
+        except MethodError:
+            parts = {}
+        debias = parts.get("debiaspl", parts.get("la") if parts.get("la", {}).get("at") == "pseudo" else None)
+        self._writing = True
+        try:
+            self.text.value = chain
+            self.tau.value = 0.0 if debias is None else float(debias.get("tau", 0.4 if "debiaspl" in parts else 1.0))
+            daso = parts.get("daso")
+            self.blend.value = "no blending" if daso is None else "DASO" if daso.get("weight") is None else "constant"
+            if daso is not None:
+                self.T.value, self.nu.value = float(daso.get("T", self.T.value)), float(daso.get("weight") or self.nu.value)
+        finally:
+            self._writing = False
+
+    def _rewrite(self, _) -> None:
+        """Write the chain that the controls say."""
+        if self._writing:
+            return
+        parts = [f"debiaspl(tau={self.tau.value:g})"] if self.tau.value else []
+        if self.blend.value == "DASO":
+            parts.append(f"daso(T={self.T.value:g})")
+        elif self.blend.value == "constant":
+            parts.append(f"daso(weight={self.nu.value:g})")
+        self.chain = "+".join(parts)
+        self._writing = True
+        try:
+            self.text.value = self.chain
+        finally:
+            self._writing = False
+        self._later()
+
+    def _use_own(self, change) -> None:
+        for slider in self.thresholds.values():
+            slider.disabled = change["new"]
+
+    def _later(self) -> None:
+        """Update soon, once for all moves until then; at once where nothing runs an event loop."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self.update()
+            return
+        if self._timer is None:
+            self._timer = loop.call_later(WAIT, self.update)
+
+    # -- what follows -------------------------------------------------------------------------------------------------
+
+    def update(self) -> None:
+        """Relabel and draw."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        scheme = None if self.chain == AS_TRAINED else self.chain
+        threshold = None if self.own.value else {name: slider.value for name, slider in self.thresholds.items()}
+        try:
+            self.result = what_if(self.run, scheme, epoch=self.epoch.value, threshold=threshold, prior=self.prior.value)
+        except (ValueError, KeyError) as error:  # MethodError and NotLogged are such
+            self.problem = str(error)
+            self.badge.value = f"<b style='color:{RED}'>{escape(self.problem)}</b>"
+            self.view.layout.opacity = "0.25"
+            return
+        self.problem, self.view.layout.opacity = "", "1"
+        self.view.value = self._drawn()
+        colour = RED if self.result.reproduces is False else GREY
+        lines = [
+            f"<b>{self.result.sentence}</b>",
+            f"<span style='color:{colour}'>{escape(reproduction(self.result))}</span>",
+            *(escape(note) for note in self.result.notes),
+            self._trained(),
+        ]
+        self.badge.value = "<div style='line-height:1.4;font-size:12px'>" + "<br>".join(line for line in lines if line) + "</div>"
+
+    def _drawn(self) -> str:
+        result, split = self.result, self.split.value
+        share, change = result.shares(split)
+        order = result.groups.order
+        names = [self.run.class_names[k] for k in order]
+        edges = [int(edge) for edge in np.cumsum([len(part) for part in result.groups[:3]])[:-1]]
+        changed = "" if result.logged_label is None else f"{len(result.changed):,} of {len(result.label):,} labels change"
+        left = matrix(100 * share[np.ix_(order, order)], names, edges, title=f"{split}: percent of the true class (row) by pseudo-label")
+        right = matrix(100 * change[np.ix_(order, order)], names, edges, title="change to the logged labels, in points", change=True)
+        parts = (f"<div>{part}</div>" for part in (left, right, f"<div style='font-size:12px'>{changed}</div>{scores(result.table)}"))
+        return f"<div style='display:flex;flex-wrap:wrap;gap:24px;align-items:flex-start'>{''.join(parts)}</div>"
+
+    def _trained(self) -> str:
+        """The other half: a run that was really trained with this chain."""
+        if self.root is False or self.result.scheme is None:
+            return ""
+        key = self.result.method
+        if key not in self._found:
+            other = self.result.trained(None if self.root is True else self.root, options="any")
+            if other is None or other.path == self.run.path:
+                self._found[key] = "no run here was really trained with this chain"
+            else:
+                here, there = outcome(self.run), outcome(other)
+                values = ", ".join(f"{name} {there[name]:.0f} % (this run {here[name]:.0f} %)" for name in here)
+                self._found[key] = f"really trained with it: <b>{escape(other.method)}</b>, seed {other.seed}, at its end: {values}"
+        return self._found[key]
+
+    def __repr__(self) -> str:
+        return f"WhatIfPanel({self.run.name}, epoch {self.epoch.value}, {self.chain or 'bare learner'!r})"
+
+    def _repr_mimebundle_(self, **kwargs):
+        import base64
+
+        from pldebias.plots.what_if import what_if as draw
+
+        bundle = super()._repr_mimebundle_(**kwargs)
+        bundle, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
+        # Where no kernel runs, the picture and the notes are left.
+        still = {}
+        if self.result is not None:
+            still["image/png"] = base64.b64encode(draw(self.result, split=self.split.value)._repr_png_()).decode()
+        return {**still, **(bundle or {}), "text/plain": repr(self)}, metadata

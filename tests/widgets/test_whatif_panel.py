@@ -1,0 +1,156 @@
+"""The panel says and shows what `what_if` gives for its controls."""
+
+import asyncio
+
+import numpy as np
+import pytest
+
+import pldebias as pld
+from pldebias.runs import NotLogged, Recorder
+from pldebias.widgets.tables import matrix, scores
+from pldebias.widgets.whatif import WhatIfPanel
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    random = np.random.default_rng(0)
+    n, counts = 300, [100, 50, 20, 10]
+    true = np.repeat(np.arange(4), [150, 90, 40, 20])
+    logits = (random.normal(size=(n, 4)) + 2 * np.eye(4)[true] + np.array([1.5, 0.5, 0, -1])).astype(np.float16).astype(np.float32)
+    probs = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    path = tmp_path_factory.mktemp("panel") / "run"
+    attrs = {"method": "fixmatch(threshold=0.7)", "seed": 0}
+    with Recorder(path, true, counts, ["a", "<b>", "c&d", "e"], num_epochs=2, num_features=3, attrs=attrs) as recorder:
+        for epoch in range(2):
+            snapshot = {"labelled/prototypes": np.eye(4)[:, :3].astype(np.float32)}
+            features = random.normal(size=(n, 3))
+            sweep = (logits.argmax(1), probs.max(1) >= 0.7)
+            recorder.end_epoch(sweep=sweep, logits=logits, features=features, snapshot=snapshot, iteration=epoch + 1)
+    return pld.open_run(path)
+
+
+@pytest.fixture
+def panel(run):
+    return WhatIfPanel(run, root=False)
+
+
+def test_it_begins_as_trained_and_says_so(panel):
+    assert panel.result.scheme is None and panel.result.reproduces
+    assert "one-step counterfactual" in panel.badge.value and "come out again" in panel.badge.value
+    assert panel.thresholds["tail"].value == 0.7 and panel.thresholds["tail"].disabled
+
+
+def test_sliders_write_the_chain(panel, run):
+    panel.tau.value = 0.8
+    assert panel.chain == panel.text.value == "debiaspl(tau=0.8)"
+    np.testing.assert_array_equal(panel.result.label, pld.what_if(run, "debiaspl(tau=0.8)").label)
+    before = panel.view.value
+    panel.blend.value = "DASO"
+    panel.T.value = 0.5
+    assert panel.chain == "debiaspl(tau=0.8)+daso(T=0.5)"
+    assert panel.view.value != before
+    panel.blend.value = "constant"
+    panel.nu.value = 0.25
+    panel.tau.value = 0.0
+    assert panel.chain == "daso(weight=0.25)"
+    np.testing.assert_array_equal(panel.result.label, pld.what_if(run, "daso(weight=0.25)").label)
+
+
+def test_a_typed_chain_moves_the_sliders(panel):
+    panel.text.value = "debiaspl(tau=1.5)+daso(T=0.3)"
+    assert (panel.tau.value, panel.blend.value, panel.T.value) == (1.5, "DASO", 0.3)
+    assert panel.result.method == "fixmatch(threshold=0.7)+debiaspl(tau=1.5)+daso(T=0.3)"
+
+
+def test_presets_are_buttons(panel):
+    buttons = {button.description: button for button in panel.children[0].children}
+    for name, button in buttons.items():
+        button.click()
+        assert not panel.problem, f"{name}: {panel.problem}"
+    buttons["as trained"].click()
+    assert panel.result.scheme is None
+
+
+def test_thresholds_prior_epoch_and_split(panel, run):
+    panel.own.value = False
+    assert not panel.thresholds["head"].disabled
+    panel.thresholds["head"].value = 0.99
+    assert panel.result.accepted.sum() < run.history(-1)[1].sum()
+    panel.show("debiaspl(tau=1)")
+    panel.prior.value = "oracle"
+    assert "prior of debiaspl: oracle" in panel.badge.value
+    panel.epoch.value = 0
+    assert panel.result.epoch == 0
+    panel.split.value = "accepted"
+    assert "accepted: percent of the true class" in panel.view.value
+
+
+def test_a_problem_is_said_and_the_view_fades(panel):
+    panel.text.value = "dazo"
+    assert "did you mean" in panel.badge.value and panel.view.layout.opacity == "0.25"
+    panel.text.value = "daso"
+    assert panel.problem == "" and panel.view.layout.opacity == "1"
+
+
+def test_moves_are_taken_together_while_a_loop_runs(panel, monkeypatch):
+    updates = []
+    original = panel.update
+    monkeypatch.setattr(panel, "update", lambda: (updates.append(panel.tau.value), original()))
+
+    async def drag():
+        for tau in np.linspace(0.1, 1.5, 15):
+            panel.tau.value = float(tau)
+        assert not updates
+        await asyncio.sleep(0.5)
+
+    asyncio.run(drag())
+    assert updates == [1.5] and panel.result.method.endswith("debiaspl(tau=1.5)")
+
+
+def test_where_no_kernel_runs_a_picture_is_left(panel):
+    bundle, _ = panel._repr_mimebundle_()
+    assert bundle["image/png"] and "as trained" in bundle["text/plain"]
+    assert "application/vnd.jupyter.widget-view+json" in bundle
+
+
+def test_the_trained_run_is_offered_beside(tmp_path):
+    options = {"steps": 20, "steps_per_epoch": 10, "snapshots": 1, "m1": 30, "gamma_u": 2.0, "progress": False}
+    here = pld.train("fixmatch", out=tmp_path, **options)
+    panel = WhatIfPanel(here, "debiaspl(tau=0.4)")
+    assert "no run here was really trained" in panel.badge.value
+    pld.train("fixmatch+debiaspl", out=tmp_path, **options)
+    panel = WhatIfPanel(here, "debiaspl")
+    assert "really trained with it: <b>fixmatch+debiaspl</b>" in panel.badge.value
+    assert "balanced test accuracy" in panel.badge.value
+
+
+def test_a_failed_check_is_red(run, tmp_path):
+    label, accepted = run.history(-1)
+    attrs = {"method": run.method, "seed": 0}
+    with Recorder(tmp_path / "run", run.true_labels, run.labelled_counts, run.class_names, num_epochs=1, attrs=attrs) as recorder:
+        recorder.end_epoch(sweep=((label + 1) % 4, accepted), logits=run.logits(), iteration=1)
+    panel = WhatIfPanel(tmp_path / "run", root=False)
+    assert "CHECK FAILED" in panel.badge.value and "#a03000" in panel.badge.value
+
+
+def test_a_run_without_logits_is_refused(tmp_path):
+    with Recorder(tmp_path / "run", [0, 1], [2, 1], ["a", "b"], num_epochs=1, attrs={"method": "fixmatch"}) as recorder:
+        recorder.end_epoch(sweep=([0, 1], [True, True]))
+    with pytest.raises(NotLogged, match="kept no logits"):
+        WhatIfPanel(tmp_path / "run")
+
+
+def test_matrices_as_html_escape_names_and_show_undefined():
+    values = np.array([[90.0, 10.0], [np.nan, np.nan]])
+    html = matrix(values, ["<i>", "b'"], [1], title="t & t")
+    assert "<i>" not in html and "&lt;i&gt;" in html and "t &amp; t" in html
+    assert html.count("undefined") == 2 and ">90<" in html and "<th scope='row'" in html
+    assert "data:image/png" in matrix(np.zeros((40, 40)), [str(k) for k in range(40)], [13], title="many")
+    assert ">+12<" in matrix(np.full((2, 2), 12.3), ["a", "b"], [], title="t", change=True)
+
+
+def test_scores_as_html(panel):
+    panel.show("debiaspl(tau=1)")
+    html = scores(panel.result.table)
+    value = panel.result.table.loc["tail", ("recall %", "what if")]
+    assert f"{value:.1f} <span" in html and "tail</th>" in html
