@@ -6,14 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from needs import missing
 
 HERE = Path(__file__).parent
-
-
-def missing(what: str, variable: str):
-    """A stranger's machine may lack the data, which is then said; where everything is promised (CI is set) its absence is a failure."""
-    message = f"{what} not found; set {variable} to the folder that holds it"
-    (pytest.fail if os.environ.get("CI") else pytest.skip)(message)
 
 
 @pytest.fixture(scope="session", autouse=True)

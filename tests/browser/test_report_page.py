@@ -4,8 +4,8 @@ import contextlib
 import shutil
 
 import pytest
-from conftest import missing
 from made_runs import HOSTILE, make_run
+from needs import missing
 
 from pldebias import metrics
 from pldebias.report import report
