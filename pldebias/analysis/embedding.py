@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from pldebias import metrics
 from pldebias.analysis.chain import align, cache_folder, chain
@@ -157,11 +158,10 @@ def pca_frames(features: np.ndarray) -> tuple[np.ndarray, float]:
     explained : float
         Share of the pooled variance.
     """
-    mean = features.mean((0, 1))
-    total = np.zeros((features.shape[2],) * 2)
-    for frame in features:
-        centred = frame - mean
-        total += centred.T @ centred
+    flat = features.reshape(-1, features.shape[2])
+    centred = flat - flat.mean(0)
+    tensor = torch.from_numpy(centred)  # NumPy takes x.T @ x for a symmetric rank-k update, which its OpenBLAS does 20 times slower
+    total = (tensor.T @ tensor).double().numpy()
     values, vectors = np.linalg.eigh(total)
     basis = vectors[:, ::-1][:, :2]
     if basis.shape[1] < 2:
@@ -169,7 +169,7 @@ def pca_frames(features: np.ndarray) -> tuple[np.ndarray, float]:
     # Signs of eigenvectors are arbitrary: the largest entry of each is made positive.
     basis = basis * np.where(basis[np.abs(basis).argmax(0), np.arange(2)] < 0, -1, 1)
     explained = float(values[::-1][:2].sum() / values.sum()) if values.sum() > 0 else float("nan")
-    return ((features - mean) @ basis.astype(features.dtype)).astype(np.float32), explained
+    return (centred @ basis.astype(features.dtype)).reshape(*features.shape[:2], 2).astype(np.float32), explained
 
 
 def purity(features: np.ndarray, true: np.ndarray, groups: metrics.Groups, neighbours: int = NEIGHBOURS) -> np.ndarray:
