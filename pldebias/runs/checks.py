@@ -72,6 +72,8 @@ def _whole(value, most: int = 2**53) -> bool:
 
 def attributes(attrs: dict) -> str | None:
     """What is wrong with the attributes of a run; None if they can be used."""
+    if missing := [key for key in ("unlabelled_counts", "num_epochs") if key not in attrs]:
+        return f"{missing[0]} is missing"
     names = attrs.get("class_names")
     if not isinstance(names, list) or not 1 <= len(names) <= 32767 or not all(is_plain(name) for name in names):
         return "class_names must be 1 to 32767 texts of one line, without control characters"

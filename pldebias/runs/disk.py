@@ -21,6 +21,8 @@ def explained(what: str, path: Path):
         raise
     except OSError as error:
         reason = error.strerror or str(error)
+        if error.errno in (errno.EISDIR, errno.ENOTDIR, errno.ENOENT, errno.ELOOP) and error.filename:
+            reason += f" ({error.filename2 or error.filename})"
         advice = "Make the place writable and free space on it, then resume; finished epochs are safe"
         raise RunError(f"cannot {what} {path}: {reason}. {advice}") from error
 

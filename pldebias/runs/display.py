@@ -5,6 +5,8 @@ from __future__ import annotations
 import html
 from typing import TYPE_CHECKING
 
+from pldebias.runs.layout import RunError
+
 if TYPE_CHECKING:
     from pldebias.runs.run import Run
 
@@ -16,7 +18,12 @@ def problems(dropped: dict[int, str]) -> str:
 
 def facts(run: Run) -> dict[str, str]:
     """What one wants to know first."""
-    known = (run.true_labels >= 0).sum() if run.unlabelled_counts is None else None
+    known, damage = None, [problems(run.dropped)] if run.dropped else []
+    if run.unlabelled_counts is None:
+        try:
+            known = (run.true_labels >= 0).sum()
+        except RunError as error:  # whatever is wrong with a run, it can be looked at
+            damage.append(str(error))
     size = f"{run.num_classes} classes, {run.labelled_counts.sum()} labelled, {run.num_unlabelled} unlabelled"
     told = {
         "data": f"{run.data or 'unnamed'}, {size}" + (f" (true class known for {known})" if known is not None else ""),
@@ -25,8 +32,8 @@ def facts(run: Run) -> dict[str, str]:
         "snapshots": f"{len(run.snapshots)}" + (f" (epochs {', '.join(map(str, run.snapshots))})" if len(run.snapshots) else ""),
         "state": ", ".join(run.series) or "none",
     }
-    if run.dropped:
-        told["damaged"] = problems(run.dropped)
+    if damage:
+        told["damaged"] = "; ".join(damage)
     return told
 
 

@@ -128,6 +128,10 @@ class Store:
                     raise RunError(f"{folder}/{name} is a link; nothing is written through links inside a run, so put the files there")
                 if name.endswith(".partial") and name in files:
                     os.unlink(f"{folder}/{name}")
+        for name in self.arrays:
+            if not os.path.exists(f"{self.path}/{name}/zarr.json"):
+                os.makedirs(f"{self.path}/{name}", exist_ok=True)
+                self._changed.add(name)
         for name in filter(checks.is_table, self.arrays):
             meta = self.arrays[name]
             size = layout.most_bytes(meta)
