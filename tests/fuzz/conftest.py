@@ -1,48 +1,7 @@
-"""How much is tried: a profile that fits the test suite, and one for a night (``make soak``), chosen by PLDEBIAS_FUZZ."""
-
-import os
-import signal
-from collections import Counter
+"""What the fuzz tests share with pytest."""
 
 import pytest
-from hypothesis import HealthCheck, settings
-
-ALL = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large, HealthCheck.filter_too_much]
-settings.register_profile("pldebias-ci", max_examples=100, derandomize=True, deadline=None, database=None, suppress_health_check=ALL)
-settings.register_profile("pldebias-soak", max_examples=2500, deadline=None, print_blob=True, suppress_health_check=ALL)
-PROFILE = settings.get_profile(f"pldebias-{os.environ.get('PLDEBIAS_FUZZ', 'ci')}")
-SOAK = PROFILE.max_examples > 100
-SECONDS = 60
-"""One case may take; more is a hang."""
-tried = Counter()
-
-
-def fuzz(share: float = 1.0):
-    """Settings of a fuzz test that takes `share` of the profile's cases."""
-    return settings(PROFILE, max_examples=max(1, int(share * PROFILE.max_examples)))
-
-
-class Hang(BaseException):
-    """A case did not come back; no `except Exception` may swallow it."""
-
-
-class bounded:
-    """Counts a case of some kind, and ends it if it hangs."""
-
-    def __init__(self, what: str):
-        tried[what] += 1
-        self.what = what
-
-    def _stop(self, *_):
-        raise Hang(f"{self.what}: no end after {SECONDS} s")
-
-    def __enter__(self):
-        self.before = signal.signal(signal.SIGALRM, self._stop)
-        signal.setitimer(signal.ITIMER_REAL, SECONDS)
-
-    def __exit__(self, *_):
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, self.before)
+from cases import SOAK, tried
 
 
 @pytest.fixture

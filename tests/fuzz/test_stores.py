@@ -9,7 +9,7 @@ from typing import NamedTuple
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from conftest import bounded, fuzz
+from cases import bounded, fuzz
 from hypothesis import given
 from reading import everything, explored, listed, wrong
 
