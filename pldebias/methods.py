@@ -68,8 +68,12 @@ def parse(method: str) -> tuple[Part, ...]:
             node = node.left
         parts.append(_part(node))
     except (SyntaxError, TypeError, ValueError, RecursionError, MemoryError) as error:
-        raise MethodError(f"method {method!r} cannot be read; write it like 'fixmatch+la+daso(T=0.3)'") from error
+        raise MethodError(f"method {_short(method)} cannot be read; write it like 'fixmatch+la+daso(T=0.3)'") from error
     return tuple(reversed(parts))
+
+
+def _short(text: str) -> str:
+    return repr(text) if len(text) < 300 else f"{text[:300]!r} ... ({len(text)} characters)"
 
 
 def _part(node: ast.expr) -> Part:
@@ -93,7 +97,7 @@ def _create(kind: str, table: dict[str, type], part: Part, defaults: Mapping[str
         hint = f" (did you mean {close[0]!r}?)" if close else ""
         if part.name in other:
             hint = " (a method starts with one learner; schemes follow)"
-        raise MethodError(f"{kind} {part.name!r} is not known{hint}; choose one of {', '.join(sorted(table))}")
+        raise MethodError(f"{kind} {_short(part.name)} is not known{hint}; choose one of {', '.join(sorted(table))}")
     cls = table[part.name]
     known = {name: p for name, p in inspect.signature(cls).parameters.items() if p.kind is not p.VAR_KEYWORD}
     unknown = [name for name in part.options if name not in known]

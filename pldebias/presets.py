@@ -10,6 +10,8 @@ import difflib
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
+from pldebias.settings import wrong_type
+
 PRECISIONS = ("fp32", "tf32", "bf16")
 SCHEDULES = ("constant", "cosine", "steps")
 
@@ -84,10 +86,14 @@ class Config:
         return self.steps // self.steps_per_epoch
 
     def __post_init__(self):
+        if problem := wrong_type(self):
+            raise ConfigError(problem)
         positive = ("batch_size", "mu", "lr", "steps", "steps_per_epoch")
         for name in positive:
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name}={getattr(self, name)!r} must be positive")
+        if not 0 <= self.seed < 2**31:
+            raise ConfigError(f"seed={self.seed} must lie in 0..{2**31 - 1}")
         choices = {
             "optimizer": ("sgd", "adam"),
             "schedule": SCHEDULES,
@@ -260,10 +266,13 @@ def resolve(method: str, data: str = "glyphs-lt", seed: int = 0, learner: str | 
         preset = replace(Config(), data=data, source=data, validation=0, n1=None, m1=None, gamma_l=1.0, gamma_u=1.0)
     overrides = {name: value for name, value in overrides.items() if value is not None}
     options = {part: dict(values) for part, values in preset.options.items()}
-    for part, values in overrides.pop("options", {}).items():
+    given = overrides.pop("options", {})
+    if not isinstance(given, dict) or not all(isinstance(values, dict) for values in given.values()):
+        raise ConfigError(f"options={given!r}: give a dict of options for each part, such as {{'daso': {{'T': 0.3}}}}")
+    for part, values in given.items():
         options.setdefault(part, {}).update(values)
     for name in ("class_order", "milestones"):
-        if name in overrides:
+        if isinstance(overrides.get(name), (list, range)):
             overrides[name] = tuple(overrides[name])
     special = LEARNER_OVERRIDES.get(data, {}).get(learner or "", {})
     try:

@@ -16,6 +16,7 @@ from pldebias.data.errors import DataError
 from pldebias.data.plan import plan_counts, resolve_order
 from pldebias.data.sources import KNOWN, Known, Source, glyph_test_set, load_source, parse_source, render_glyphs
 from pldebias.data.spec import Dataset, Images, SplitSpec
+from pldebias.settings import wrong_type
 
 PROTOCOLS = ("daso", "usb")
 
@@ -38,6 +39,8 @@ def build(spec: SplitSpec, seed: int = 0, progress: bool = False) -> Dataset:
         For anything impossible or unreadable; what can be checked before reading images is.
     """
     kind, known = check_spec(spec)
+    if not 0 <= seed < 2**32:
+        raise DataError(f"seed={seed}: give a whole number in 0..{2**32 - 1}")
     if kind == "glyphs":
         source, parts = _glyph_parts(spec, known, seed)
     else:
@@ -48,6 +51,8 @@ def build(spec: SplitSpec, seed: int = 0, progress: bool = False) -> Dataset:
 
 def check_spec(spec: SplitSpec) -> tuple[str, Known]:
     """Find what is wrong with `spec` without reading an image; returns the kind of source and what is known of it."""
+    if problem := wrong_type(spec):
+        raise DataError(problem)
     kind, _ = parse_source(spec.source)
     known = KNOWN.get(kind, Known())
     if spec.protocol not in PROTOCOLS:

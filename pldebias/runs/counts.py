@@ -52,12 +52,16 @@ class Counter:
             self.to(label.device)
             index, accepted = torch.as_tensor(index, device=label.device), torch.as_tensor(accepted, device=label.device)
             _same_shape(index, label, accepted)
+            if index.is_floating_point() or label.is_floating_point():
+                raise ValueError(f"index and label must be whole numbers; got {index.dtype} and {label.dtype}")
             self._add(self._there, self._base[index], label, accepted)
         else:
             rows = _copy(index), _copy(label), _copy(accepted)
-            if not rows[0].shape == rows[1].shape == rows[2].shape:
+            if not rows[0].shape == rows[1].shape == rows[2].shape or rows[0].ndim != 1:
                 _same_shape(*rows)
-            self._waiting.append(rows)
+            if len(rows[0]):  # an empty list has the type of numbers with a point
+                _whole(*rows)
+                self._waiting.append(rows)
             self._rows += len(rows[0])
             if self._rows > ROWS:
                 self._count()
@@ -135,7 +139,17 @@ class Counter:
 def _copy(values) -> np.ndarray:
     if isinstance(values, Tensor):
         return (values.cpu() if values.is_cuda else values).numpy().copy()
-    return np.array(values)
+    try:
+        return np.array(values)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"index, label and accepted must be tensors or arrays of one dimension ({error})") from error
+
+
+def _whole(index: np.ndarray, label: np.ndarray, accepted: np.ndarray) -> None:
+    if index.dtype.kind not in "iu" or label.dtype.kind not in "iu" or accepted.dtype.kind not in "biuf":
+        raise ValueError(
+            f"index and label must be whole numbers and accepted a mask; got {index.dtype}, {label.dtype} and {accepted.dtype}"
+        )
 
 
 def _same_shape(*parts) -> None:

@@ -269,29 +269,34 @@ class Recorder:
         states: dict[str, Tensor] = {}
         outputs: dict[str, Tensor] = {}
         if sweep is not None:
-            label, accepted = (_tensor(part) for part in sweep)
+            if not isinstance(sweep, (tuple, list)) or len(sweep) != 2:
+                raise ValueError(f"sweep must be (label [N], accepted [N]); got {type(sweep).__name__}")
+            label, accepted = _tensor("sweep labels", sweep[0], whole=True), _tensor("the sweep's mask", sweep[1])
             self._shape("sweep labels", label, (n,))
+            self._shape("the sweep's mask", accepted, (n,))
             chunks["sweep"] = hand.keep(self._counter.sweep(label, accepted))
             chunks["history"], chunks["history_accepted"] = hand.keep(label, torch.int16), hand.keep(accepted, torch.bool)
         if test is not None:
             chunks["test"] = hand.keep(self._test(test), torch.uint32)
         for name, values in (("logits", logits), ("semantic", semantic), ("features", features)):
             if values is not None:
-                values = _tensor(values)
-                if name == "features":
+                values = _tensor(name, values)
+                if name == "features" and values.ndim:
                     self.num_features = self.num_features or values.shape[-1]
                 self._shape(name, values, (n, self.num_features if name == "features" else k))
                 outputs[name] = hand.keep(values, torch.float16)
         for name, values in (series or {}).items():
-            values = _tensor(values)
+            values = _tensor(f"series {name!r}", values)
             self._shape(f"series {name!r}", values, (k,))
             states[_name("scheme", name)] = hand.keep(values, None if values.dtype in (torch.float32, torch.float64) else torch.float64)
         for name, values in (snapshot or {}).items():
-            values = _tensor(values)
+            values = _tensor(f"snapshot {name!r}", values)
             outputs[_name("snapshot_state", name)] = hand.keep(values, torch.float32 if values.dtype == torch.bfloat16 else None)
-        plain = {str(name): float(value) for name, value in (scalars or {}).items()}
+        plain = {str(name): _number(f"scalars[{name!r}]", value) for name, value in (scalars or {}).items()}
         if wrong := [name for name in plain if not checks.is_plain(name)]:
             raise ValueError(f"a scalar is named by one line of text without control characters; got {wrong[0]!r}")
+        if iteration is not None and not -1 <= _number("iteration", iteration) < 2**63:
+            raise ValueError(f"iteration must lie in 0..{2**63 - 1}; got {iteration}")
         if self._counter.used:
             chunks["visits"] = self._counter.take(hand.keep)
         hand.seal()
@@ -322,16 +327,20 @@ class Recorder:
     def _test(self, test) -> Tensor:
         k = self.num_classes
         if isinstance(test, tuple):
+            if len(test) != 2:
+                raise ValueError(f"test must be (true [T], predicted [T]); got {len(test)} parts")
             true, label = test
         else:
-            test = _tensor(test)
+            test = _tensor("test", test)
             if test.ndim == 2:
                 self._shape("the test matrix", test, (k, k))
+                if test.device.type == "cpu" and not ((test >= 0) & (test < 2**32) & (test == test.to(torch.int64))).all():
+                    raise ValueError("the test matrix must hold counts: whole numbers, 0 or more")
                 return test
             if self._test_labels is None:
                 raise ValueError("test=prediction needs test_labels in Recorder(...); or give test=(true, predicted)")
             true, label = self._test_labels, test
-        return self._counter.pairs(_tensor(true), _tensor(label))
+        return self._counter.pairs(_tensor("test", true, whole=True), _tensor("test", label, whole=True))
 
     def _classes(self, values, name: str) -> np.ndarray:
         values = _numpy(values)
@@ -390,16 +399,27 @@ class Recorder:
         return f"<Recorder {str(self.path)!r}: next epoch {self.epoch} of {self.num_epochs or 'unknown'}>"
 
 
-def _tensor(values) -> Tensor:
-    """A tensor of anything that numpy understands; a read-only array, such as JAX gives, is copied, since torch would warn of it."""
-    if isinstance(values, Tensor):
-        return values
-    values = np.asarray(values)
-    return torch.from_numpy(values if values.flags.writeable else values.copy())
-
-
 def _numpy(values) -> np.ndarray:
     return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+
+
+def _tensor(what: str, values, whole: bool = False) -> Tensor:
+    """A tensor of anything that numpy understands; a read-only array, such as JAX gives, is copied, since torch would warn of it."""
+    try:
+        array = values if isinstance(values, Tensor) else np.asarray(values)
+        tensor = array if isinstance(array, Tensor) else torch.from_numpy(array if array.flags.writeable else array.copy())
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise ValueError(f"{what} must be a tensor or an array of numbers ({error})") from error
+    if whole and tensor.numel() and (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool):
+        raise ValueError(f"{what} must be whole numbers; got {tensor.dtype}")
+    return tensor.to(torch.int64) if whole and not tensor.numel() else tensor
+
+
+def _number(what: str, value) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+        raise ValueError(f"{what} must be one number; got {str(value)[:80]!r}") from error
 
 
 def _name(root: str, name: str) -> str:

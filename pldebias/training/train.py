@@ -18,8 +18,8 @@ import torch
 from tqdm.auto import tqdm
 
 from pldebias import __version__
-from pldebias.data import SplitSpec, build
-from pldebias.methods import build_method, parse, slug
+from pldebias.data import DataError, SplitSpec, build
+from pldebias.methods import MethodError, build_method, parse, slug
 from pldebias.presets import Config, ConfigError, as_dict, resolve
 from pldebias.runs import Recorder, Run, RunError, open_run
 from pldebias.training import checkpoints
@@ -183,7 +183,7 @@ def train(
     if _finished(folder, attributes):
         return open_run(folder)
     with machine(config, device):
-        state = TrainingState(config, built, dataset, device)
+        state = _state(config, built, dataset, device)
         recorder = Recorder(
             folder,
             dataset.unlabelled.labels,
@@ -201,6 +201,16 @@ def train(
             with tqdm(total=config.steps, initial=state.done, desc=f"{built.spelling} s{seed}", unit="it", disable=not progress) as bar:
                 fit(state, recorder, folder / "checkpoints", bar)
     return open_run(folder)
+
+
+def _state(config: Config, built: Method, dataset: Dataset, device: torch.device) -> TrainingState:
+    """A fresh state; a value that a network, an optimiser or a policy refuses is a setting that was refused."""
+    try:
+        return TrainingState(config, built, dataset, device)
+    except (ConfigError, MethodError, DataError):
+        raise
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
 
 
 def _go_on(state: TrainingState, recorder: Recorder, folder: Path) -> None:

@@ -172,26 +172,33 @@ def test_trainings(tmp_path_factory, method, settings):
 
 
 NUMBERS = st.lists(st.integers(-3, 5) | st.floats(-2, 5), max_size=12)
-ARRAYS = st.one_of(
-    NUMBERS, NUMBERS.map(np.array), NUMBERS.map(torch.tensor), st.integers(0, 5), st.none(), st.text(max_size=3), st.just([[1, 2], [3, 4]])
-)
-SCALARS = st.dictionaries(st.text(max_size=3), ODD, max_size=2)
-SERIES = st.dictionaries(st.text(max_size=6) | st.just("a/b"), ARRAYS | st.just([1.0, 2, 3]), max_size=1)
+FIVE = st.lists(st.integers(0, 2), min_size=5, max_size=5)
+ARRAYS = st.one_of(NUMBERS, NUMBERS.map(np.array), NUMBERS.map(torch.tensor), ODD, st.just([[1, 2], [3, 4]]), FIVE)
+RIGHT = {
+    "counts": [3, 2, 1],
+    "update": ([0, 1, 4, 4], [0, 2, 2, 1], [1, 0, 1, 1]),
+    "sweep": ([0, 1, 2, 0, 1], [True, False, True, True, True]),
+    "test": ([0, 1, 2], [0, 1, 1]),
+    "logits": np.ones((5, 3)),
+    "scalars": {"loss": 1.5},
+    "series": {"a/b": [1.0, 2, 3]},
+    "snapshot": {"a/b": np.ones((3, 2))},
+    "iteration": 7,
+}
+NAMED = st.dictionaries(st.text(max_size=6) | st.just("a/b"), ARRAYS, max_size=2)
+WRONG = st.one_of(ARRAYS, st.tuples(ARRAYS, ARRAYS), st.tuples(ARRAYS, ARRAYS, ARRAYS), NAMED)
 
 
-ROWS = st.lists(st.integers(0, 2), min_size=5, max_size=5) | ARRAYS
-
-
-@fuzz(4)
-@given(st.none() | st.none() | ARRAYS, ROWS, ROWS, ROWS, st.none() | ROWS, SCALARS, SERIES)
-def test_recorders(tmp_path_factory, monkeypatch, counts, index, label, accepted, sweep, scalars, series):
+@fuzz(6)
+@given(st.dictionaries(st.sampled_from(sorted(RIGHT)), WRONG, min_size=1, max_size=2))
+def test_recorders(tmp_path_factory, monkeypatch, wrong):
     """Counts are what was given, or it is refused; a refusal harms nothing that is recorded already."""
     monkeypatch.setattr("pldebias.runs.store.force", lambda paths: None)
     path = tmp_path_factory.mktemp("recorder") / "run"
-    truth = [0, 1, 2, 0, -1]
+    truth, given = np.array([0, 1, 2, 0, -1]), RIGHT | wrong
     with bounded("recorders"):
         try:
-            recorder = Recorder(path, truth, [1, 2, 3] if counts is None else counts, "abc")
+            recorder = Recorder(path, truth, given.pop("counts"), "abc")
         except (ValueError, RunError) as error:
             assert str(error) and not path.exists()
             return
@@ -199,12 +206,22 @@ def test_recorders(tmp_path_factory, monkeypatch, counts, index, label, accepted
         with recorder:
             recorder.end_epoch(scalars={"first": 1.0})
             try:
-                recorder.update(index, label, accepted)
-                recorder.end_epoch(sweep=None if sweep is None else (sweep, sweep), scalars=scalars, series=series)
+                update = given.pop("update")
+                update = update if isinstance(update, tuple) and len(update) == 3 else (update,) * 3
+                recorder.update(*update)
+                for name in ("scalars", "series", "snapshot"):
+                    given[name] = given[name] if isinstance(given[name], dict) else {"a/b": given[name]}
+                recorder.end_epoch(**given)
+                recorder.flush()
             except (ValueError, RunError) as error:
                 refused = bool(str(error))
         run = open_run(path)
         assert run.scalars["first"].iloc[0] == 1.0 and run.epochs.tolist() == ([0] if refused else [0, 1])
-        if not refused and "visits" in run.kinds:
-            pairs = [(truth[int(i)], int(x)) for i, x in zip(index, label, strict=True)]
-            assert run.confusion("visits", epoch=1).sum() + run.unknown("visits", epoch=1).sum() == len(pairs)
+    if not refused:
+        i, label, _ = update
+        assert run.confusion("visits", epoch=1).sum() + run.unknown("visits", epoch=1).sum() == len(i)
+        for true in range(3):
+            picked = [int(x) for j, x in zip(i, label, strict=True) if truth[int(j)] == true]
+            assert run.confusion("visits", epoch=1)[true].tolist() == np.bincount(picked, minlength=3).tolist()
+        if given["sweep"] is not None:
+            assert run.history(1)[0].tolist() == np.asarray(given["sweep"][0]).tolist()
