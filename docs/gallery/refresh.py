@@ -15,14 +15,17 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
-ORDER = ("carpet", "confusion", "confusion_epochs", "confusion_difference", "recall_precision", "training_curves", "label_distribution",
-         "learned_state", "estimated_prior", "accuracy_gamma", "unlabelled_imbalance")  # fmt: skip
+ORDER = (
+    *("carpet", "confusion", "confusion_epochs", "confusion_difference", "recall_precision", "training_curves", "label_distribution"),
+    *("learned_state", "estimated_prior", "accuracy_gamma", "unlabelled_imbalance", "reliability", "threshold_sweep", "what_if"),
+    *("embedding", "flows", "learning_order", "samples"),
+)
 TOP = """# Gallery
 
-Every figure, with the lines that made it. A figure takes a run, a path, a dict from labels to runs (a list or a folder under a label is its
-seeds) or rows of `pld.catalogue`; it comes in the widths of a two-column paper, as PDF with embedded TrueType fonts, SVG or PNG; and it
-gives back the arrays that it drew (`figure.values`) and what its caption must say (`figure.caption`). `backend="none"` gives the arrays
-without drawing. Runs that cannot be compared are refused, with the reason.
+Every figure, with the lines that made it. Those that compare take a run, a path, a dict from labels to runs (a list or a folder under a
+label is its seeds) or rows of `pld.catalogue`; they come in the widths of a two-column paper, as PDF with embedded TrueType fonts, SVG or
+PNG, and say what their caption must say (`figure.caption`). Every figure gives back the arrays that it drew (`figure.values`), and
+`backend="none"` gives them without drawing. Runs that cannot be compared are refused, with the reason.
 
 The runs shown are small ones, trained for this page on a CPU; they show what the figures look like, not which method is better:
 

@@ -345,7 +345,7 @@ def _notes(cells, members, parts, found, baseline, published: bool, which: str, 
         notes.append("Pseudo-labels: one clean pass over the unlabelled set at the end of the epoch, accepted or not.")
     if baseline is not None:
         notes.append(
-            f"Differences to {baseline}: mean over pairs of equal seed, and Student's {100 * level:g} % interval where there are two."
+            f"Differences to {baseline}: mean over pairs of equal seed; [Student's {100 * level:g} % interval]."
         )
     if any(cell is None for cell in cells.values()):
         notes.append(f"{render.MISSING}: no run.")

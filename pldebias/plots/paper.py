@@ -76,6 +76,12 @@ class PaperFigure(Drawn):
                 stacklevel=2,
             )
 
+    def __repr__(self) -> str:
+        if self.figure is None:
+            return f"<PaperFigure, not drawn; values: {', '.join(self.values)}>"
+        width, height = self.figure.get_size_inches()
+        return f"<PaperFigure, {width:g} x {height:g} in; values: {', '.join(self.values)}>"
+
     def _repr_png_(self) -> bytes | None:
         return None if self.figure is None else super()._repr_png_()
 

@@ -219,8 +219,10 @@ def test_choices_are_checked_before_anything_is_drawn(two):
             plots.recall_precision(two, **options)
     with pytest.raises(ValueError, match="9 entries cannot be told apart"):
         plots.recall_precision({str(i): two["DASO"][0] for i in range(9)})
+    undrawn = plots.recall_precision(two, backend="none")
     with pytest.raises(ValueError, match="nothing was drawn"):
-        plots.recall_precision(two, backend="none").save("f.pdf")
+        undrawn.save("f.pdf")
+    assert repr(undrawn) == "<PaperFigure, not drawn; values: runs, order>" and undrawn._repr_png_() is None
 
 
 def test_fonts(two, tmp_path):

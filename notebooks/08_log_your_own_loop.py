@@ -1,0 +1,165 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 8. Log your own loop
+#
+# You have a training loop already, and you want to know what its pseudo-labels were. Three lines do it:
+#
+# ```python
+# recorder = pld.Recorder("runs/mine", true_labels, labelled_counts, class_names)   # once
+# recorder.update(index, label, accepted)                                           # every step
+# recorder.end_epoch(scalars={"test_accuracy": 0.71})                               # every epoch
+# ```
+#
+# `index` says which unlabelled samples were in the batch, `label` what they were called, `accepted` whether the loss used them. The tensors
+# may live on a GPU: nothing waits for it. The true classes stay on the recorder's side; a training never sees them. Without true classes
+# (`true_labels=None, num_unlabelled=N`) it records all the same, and what needs the truth says so.
+
+# %%
+import os
+import shutil
+
+import numpy as np
+import torch
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+
+import pldebias as pld
+from pldebias.runs.exchange import read_tensorboard, write_tensorboard
+from pldebias.runs.importers import from_csv
+
+epochs = 4 if os.environ.get("PLDEBIAS_FAST") == "1" else 25
+for name in ("torch", "numpy", "csv", "events"):
+    shutil.rmtree(f"../runs/own/{name}", ignore_errors=True)
+
+# %% [markdown]
+# ## Data: digits with a long tail
+#
+# 60 labelled zeros down to 4 labelled nines; the unlabelled set leans the same way.
+
+# %%
+digits = load_digits()
+x, y = digits.data.astype(np.float32) / 16, digits.target
+order = np.random.default_rng(0).permutation(len(y))
+labelled_counts = [60, 44, 33, 24, 18, 13, 10, 7, 5, 4]
+labelled = np.concatenate([order[y[order] == k][:n] for k, n in enumerate(labelled_counts)])
+unlabelled = np.concatenate([order[y[order] == k][60 : 60 + 2 * n] for k, n in enumerate(labelled_counts)])
+test = np.setdiff1d(np.arange(len(y)), np.concatenate([labelled, unlabelled]))
+names = [str(k) for k in range(10)]
+len(labelled), len(unlabelled), len(test)
+
+# %% [markdown]
+# ## A loop in PyTorch
+#
+# Confident predictions become labels of the next step. The lines with `recorder` are all that was added.
+
+# %%
+torch.manual_seed(0)
+torch.set_num_threads(1)
+x_l, y_l, x_u, x_t = torch.tensor(x[labelled]), torch.tensor(y[labelled]), torch.tensor(x[unlabelled]), torch.tensor(x[test])
+network = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.ReLU(), torch.nn.Linear(64, 10))
+optimiser = torch.optim.SGD(network.parameters(), lr=0.2, momentum=0.9)
+
+recorder = pld.Recorder("../runs/own/torch", y[unlabelled], labelled_counts, names, attrs={"method": "self-training", "seed": 0})
+for epoch in range(epochs):
+    for _ in range(10):
+        index = torch.randint(len(x_u), (64,))
+        confidence, label = network(x_u[index]).detach().softmax(1).max(1)
+        accepted = confidence > 0.9
+        noisy = x_u[index] + 0.2 * torch.randn_like(x_u[index])
+        loss = torch.nn.functional.cross_entropy(network(x_l), y_l)
+        loss = loss + (torch.nn.functional.cross_entropy(network(noisy), label, reduction="none") * accepted).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        recorder.update(index, label, accepted)
+    with torch.no_grad():
+        confidence, label = network(x_u).softmax(1).max(1)
+        predicted = network(x_t).argmax(1)
+    scalars = {"loss": float(loss.detach())}
+    recorder.end_epoch(sweep=(label, confidence > 0.9), test=(y[test], predicted), scalars=scalars, iteration=10 * (epoch + 1))
+recorder.close()
+
+# %% [markdown]
+# The run now has everything that the trainings of this package have: the explorer, tables, figures, the report.
+
+# %%
+mine = pld.open_run("../runs/own/torch")
+mine
+
+# %%
+pld.explore(mine, kind="sweep", split="all")
+
+# %% [markdown]
+# ## A loop without PyTorch
+#
+# The recorder takes numpy arrays as well, and so anything that can become one: Keras, JAX, scikit-learn. Here a linear classifier teaches
+# itself. There are no steps, so there is no `update`: one clean pass over the unlabelled set (`sweep`) at the end of each round.
+
+# %%
+recorder = pld.Recorder("../runs/own/numpy", y[unlabelled], labelled_counts, names, attrs={"method": "linear self-training", "seed": 0})
+chosen, believed = np.zeros(len(unlabelled), bool), np.zeros(len(unlabelled), int)
+for _ in range(min(epochs, 8)):
+    inputs, targets = np.concatenate([x[labelled], x[unlabelled][chosen]]), np.concatenate([y[labelled], believed[chosen]])
+    model = LogisticRegression(max_iter=300).fit(inputs, targets)
+    probability = model.predict_proba(x[unlabelled])
+    believed, chosen = probability.argmax(1), probability.max(1) > 0.7
+    recorder.end_epoch(sweep=(believed, chosen), test=(y[test], model.predict(x[test])))
+recorder.close()
+pld.table([mine, "../runs/own/numpy"], values=("balanced_accuracy", "recall", "pl_recall_tail"))
+
+# %% [markdown]
+# ## Lightning and USB
+#
+# In **Lightning**, return the three tensors from the training step and hand the callback to the trainer. Metrics logged with `self.log`
+# become scalars; an interrupted training leaves an unfinished run that can be resumed.
+#
+# ```python
+# from pldebias.runs.adapters import lightning_callback
+#
+# def training_step(self, batch, _):
+#     ...
+#     return {"loss": loss, "pseudo_labels": (index, label, accepted)}
+#
+# trainer = lightning.Trainer(callbacks=[lightning_callback(recorder)])
+# ```
+#
+# In **USB** and its forks, register a hook; it listens to the hooks that make the pseudo-labels and the mask.
+#
+# ```python
+# from pldebias.runs.adapters import USBHook
+#
+# algorithm.register_hook(USBHook(recorder), "RecorderHook", "LOWEST")
+# ```
+#
+# ## From logs you already have
+#
+# A CSV with the columns `epoch`, `index` and `label` (and `true`, `accepted`, if known) is enough; arrays go through `from_numpy`,
+# ConfusionFlow's logs through `from_confusionflow`. Here the run above goes out as a data frame and comes back.
+
+# %%
+frame = mine.to_dataframe("history")
+frame.to_csv("../runs/own/history.csv", index=False)
+again = from_csv("../runs/own/csv", "../runs/own/history.csv", labelled_counts=labelled_counts, class_names=names)
+bool((again.confusion("sweep") == mine.confusion("sweep")).all()), frame.tail(3)
+
+# %% [markdown]
+# ## To other tools
+#
+# `run.to_dataframe()` for pandas and R, `run.to_netcdf("run.nc")` for one file, `xarray.open_zarr(run.path)` for the store itself, and
+# TensorBoard, both ways. A run can be opened from any address that fsspec knows: `pld.open_run("https://...")`.
+
+# %%
+write_tensorboard(mine, "../runs/own/events")
+read_tensorboard("../runs/own/events").tail(3).round(3)
+
+# %% [markdown]
+# **To try:** lower the threshold 0.9 of the PyTorch loop and look at the tail's row of the explorer. Then record a loop of your own.
