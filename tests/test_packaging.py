@@ -26,6 +26,7 @@ NEVER_IMPORTED = {
     "jupyterlab",  # started as a command
     "aiohttp",  # fsspec reads http(s) through it
     "ipywidgets",  # anywidget's and plotly's widgets are drawn through it
+    "seaborn",  # for the figures that readers of the notebooks draw themselves
 }
 # Imported here and there, and always installed by a declared package that builds on them.
 BROUGHT_BY = {
@@ -139,7 +140,7 @@ def test_constraints_name_one_version_for_each_machine():
 @pytest.mark.parametrize(("folder", "extras"), [("pldebias", ["notebooks", "loggers"]), ("tests", ["test"]), ("benchmarks", ["test"])])
 def test_every_import_is_a_declared_dependency(folder, extras):
     declared = {IMPORT_NAMES.get(name, name) for name in requirements(*extras)}
-    own = {PROJECT["name"], "conftest", "tests", "benchmarks"} | {path.stem for path in (ROOT / folder).rglob("*.py")}
+    own = {PROJECT["name"], "conftest", "tests", "benchmarks", "refresh"} | {path.stem for path in (ROOT / folder).rglob("*.py")}
     for name, where in imports(folder).items():
         known = name in declared | own | set(sys.stdlib_module_names) or BROUGHT_BY.get(name) in declared
         assert known, f"{where} imports {name}, which pyproject.toml does not declare"
