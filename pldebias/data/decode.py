@@ -7,6 +7,7 @@ import os
 import uuid
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,10 @@ from torch import Tensor
 from pldebias.data.errors import DataError
 
 SUFFIXES = frozenset([".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"])
+
+
+PIXELS = 2**26
+"""Most pixels of one image: what a header claims is compared with it before memory is taken."""
 
 
 def decode(data: bytes, where: str, channels: int, size: int | None = None) -> Tensor:
@@ -39,18 +44,53 @@ def decode(data: bytes, where: str, channels: int, size: int | None = None) -> T
     """
     from PIL import Image
 
-    pixels = _fast_jpeg(data, channels) if data[:2] == b"\xff\xd8" else None
+    claimed = _jpeg_size(data)
+    _check_size(claimed, where)
+    pixels = _fast_jpeg(data, channels) if claimed != (0, 0) else None
     if pixels is None:
-        try:
-            with Image.open(io.BytesIO(data)) as image:
-                array = np.array(image.convert("L" if channels == 1 else "RGB"))
-        except Exception as error:  # Pillow raises a dozen kinds for broken files
-            raise DataError(f"{where}: not a readable image ({type(error).__name__}: {error}); repair or remove it") from error
+        with _opened(data, where) as image:
+            array = np.array(image.convert("L" if channels == 1 else "RGB"))
         pixels = torch.from_numpy(array.reshape(*array.shape[:2], channels)).permute(2, 0, 1)
     if size is not None and tuple(pixels.shape[1:]) != (size, size):
-        image = Image.fromarray(pixels.permute(1, 2, 0).numpy().squeeze()).resize((size, size), Image.Resampling.BILINEAR)
+        array = pixels[0].numpy() if channels == 1 else pixels.permute(1, 2, 0).numpy()
+        image = Image.fromarray(array).resize((size, size), Image.Resampling.BILINEAR)
         pixels = torch.from_numpy(np.array(image).reshape(size, size, channels)).permute(2, 0, 1)
     return pixels
+
+
+@contextmanager
+def _opened(data: bytes, where: str):
+    """An image that Pillow can read, of a size and a depth that we take; what goes wrong inside is said of `where`."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            _check_size(image.size, where)
+            if image.mode[0] in "IF":
+                raise DataError(f"{where}: its pixels have more than 8 bits (mode {image.mode}); convert it, so that none is cut off")
+            yield image
+    except DataError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise DataError(f"{where}: {error}; at most {PIXELS:,} pixels are decoded") from error
+    except Exception as error:  # Pillow raises a dozen kinds for broken files
+        raise DataError(f"{where}: not a readable image ({type(error).__name__}: {error}); repair or remove it") from error
+
+
+def _check_size(size: tuple[int, int], where: str) -> None:
+    if size[0] * size[1] > PIXELS:
+        raise DataError(f"{where}: an image of {size[0]} x {size[1]} pixels; at most {PIXELS:,} pixels are decoded, so make it smaller")
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int]:
+    """Width and height that a JPEG's header claims; (0, 0) if this is none."""
+    at = 2 if data[:2] == b"\xff\xd8" else len(data)
+    while at + 9 <= len(data) and data[at] == 0xFF:
+        kind = data[at + 1]
+        if 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):
+            return int.from_bytes(data[at + 7 : at + 9], "big"), int.from_bytes(data[at + 5 : at + 7], "big")
+        at += 1 if kind == 0xFF else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return 0, 0
 
 
 def _fast_jpeg(data: bytes, channels: int) -> Tensor | None:
@@ -70,15 +110,10 @@ def _fast_jpeg(data: bytes, channels: int) -> Tensor | None:
 
 def probe(samples: Iterable[tuple[bytes, str]]) -> int:
     """Channels that a set of images needs: 1 if every sample is grey, else 3."""
-    from PIL import Image
-
     for data, where in samples:
-        try:
-            with Image.open(io.BytesIO(data)) as image:
-                if image.mode not in ("1", "L"):
-                    return 3
-        except Exception as error:
-            raise DataError(f"{where}: not a readable image ({type(error).__name__}: {error}); repair or remove it") from error
+        with _opened(data, where) as image:
+            if image.mode not in ("1", "L"):
+                return 3
     return 1
 
 

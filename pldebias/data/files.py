@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ PARTS = {"train": ("train", "training"), "test": ("test", "val", "validation"), 
 TEST_FRACTION, TEST_SEED = 0.2, 77
 LAZY_ABOVE = 32 * 2**30  # decoded bytes of a folder beyond which nothing is cached and files are decoded as they are needed
 PROBES = 64
+CLASSES = 32767  # what a run can count
 
 
 @dataclass
@@ -128,7 +130,10 @@ def load_parquet(path: str, root: Path, image_size: int | None, progress: bool) 
         raise DataError(f"parquet:{path}: no train*.parquet among {', '.join(f.name for f in files[:5])}; name the training files so")
     image_column, label_column, names = _columns(groups["train"][0])
     raw = {part: _labels(group, label_column) for part, group in groups.items()}
-    names = names or _names(raw["train"])
+    try:
+        names = names or _names(raw["train"])
+    except DataError as error:
+        raise DataError(f"parquet:{path}: {error}") from error
     parts = {}
     for part, group in groups.items():
         labels = _to_ids(raw[part], names, part, group)
@@ -144,13 +149,20 @@ def _part_of(file: Path, base: Path) -> str:
 
 
 def _open(file: Path):
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
+    with _readable(file):
         return pq.ParquetFile(file)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{file}: not a readable Parquet file ({error})") from error
+
+
+@contextmanager
+def _readable(file: Path):
+    import pyarrow as pa
+
+    try:
+        yield
+    except (pa.ArrowException, OSError, MemoryError, UnicodeDecodeError) as error:
+        raise DataError(f"{file}: not a readable Parquet file ({str(error) or type(error).__name__})") from error
 
 
 def _columns(file: Path) -> tuple[str, str, tuple[str, ...] | None]:
@@ -158,8 +170,11 @@ def _columns(file: Path) -> tuple[str, str, tuple[str, ...] | None]:
     import pyarrow.types as types
 
     schema = _open(file).schema_arrow
-    features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
-    tagged = {kind: [n for n, f in features.items() if isinstance(f, dict) and f.get("_type") == kind] for kind in ("Image", "ClassLabel")}
+    features = _features(schema.metadata or {})
+    tagged = {
+        kind: [n for n, f in features.items() if isinstance(f, dict) and f.get("_type") == kind and n in schema.names]
+        for kind in ("Image", "ClassLabel")
+    }
     binary = [f.name for f in schema if types.is_binary(f.type) or types.is_large_binary(f.type)]
     structs = [f.name for f in schema if types.is_struct(f.type) and f.type.get_field_index("bytes") >= 0]
     images = tagged["Image"] or structs or binary
@@ -168,8 +183,21 @@ def _columns(file: Path) -> tuple[str, str, tuple[str, ...] | None]:
     if not images or not labels:
         missing = "image column (struct with bytes)" if not images else "label column (integers or strings)"
         raise DataError(f"{file}: no {missing} among its columns {', '.join(schema.names)}")
-    names = features.get(labels[0], {}).get("names") if tagged["ClassLabel"] else None
+    names = features[labels[0]].get("names") if tagged["ClassLabel"] else None
+    if names is not None and not (isinstance(names, list) and all(isinstance(n, str) for n in names) and len(set(names)) == len(names)):
+        raise DataError(f"{file}: the class names in its schema are no list of different texts: {str(names)[:100]}")
     return images[0], labels[0], tuple(names) if names else None
+
+
+def _features(metadata: dict[bytes, bytes]) -> dict:
+    """What the "huggingface" entry of a schema says of its columns; empty if it says nothing that can be understood."""
+    try:
+        found = json.loads(metadata.get(b"huggingface", b"{}"))
+        for key in ("info", "features"):
+            found = found.get(key, {})
+        return dict(found)
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return {}
 
 
 def _labels(files: list[Path], column: str) -> list:
@@ -179,19 +207,26 @@ def _labels(files: list[Path], column: str) -> list:
         if column not in parquet.schema_arrow.names:
             values += [-1] * parquet.metadata.num_rows
             continue
-        values += parquet.read(columns=[column]).column(0).to_pylist()
+        with _readable(file):
+            values += parquet.read(columns=[column]).column(0).to_pylist()
     return values
 
 
 def _names(values: list) -> tuple[str, ...]:
     if any(isinstance(v, str) for v in values):
         return tuple(sorted({str(v) for v in values if v is not None}))
-    return tuple(str(k) for k in range(max((v for v in values if v is not None), default=-1) + 1))
+    most = max((v for v in values if v is not None), default=-1)
+    if most >= CLASSES:
+        raise DataError(f"its labels go up to {most}; at most {CLASSES} classes, numbered from 0, can be trained")
+    return tuple(str(k) for k in range(most + 1))
 
 
 def _to_ids(values: list, names: tuple[str, ...], part: str, files: list[Path]) -> np.ndarray:
     lookup = {name: k for k, name in enumerate(names)}
-    ids = np.array([-1 if v is None else lookup.get(v, -2) if isinstance(v, str) else v for v in values], np.int64)
+    # Anything beyond the classes is as wrong as -2, and fits the type.
+    ids = np.array(
+        [-1 if v is None else lookup.get(v, -2) if isinstance(v, str) else v if -1 <= v < len(names) else -2 for v in values], np.int64
+    )
     wrong = np.flatnonzero((ids >= len(names)) | (ids < (-1 if part == "unlabelled" else 0)))
     if len(wrong):
         file, row = _locate(files, int(wrong[0]))
@@ -232,10 +267,17 @@ def _encoded(files: list[Path], column: str) -> Iterator[tuple[bytes, str]]:
 
     for file in files:
         row = 0
-        for batch in _open(file).iter_batches(batch_size=1024, columns=[column]):
-            values = batch.column(0)
-            for data in (values.field("bytes") if types.is_struct(values.type) else values).to_pylist():
-                if data is None:
+        with _readable(file):
+            batches = _open(file).iter_batches(batch_size=1024, columns=[column])
+        while True:
+            with _readable(file):
+                batch = next(batches, None)
+                if batch is None:
+                    break
+                values = batch.column(0)
+                content = (values.field("bytes") if types.is_struct(values.type) else values).to_pylist()
+            for data in content:
+                if not isinstance(data, bytes):
                     raise DataError(f"{file}, row {row}: the image has no bytes; a path alone is not enough")
                 yield data, f"{file}, row {row}"
                 row += 1
