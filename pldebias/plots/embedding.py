@@ -67,7 +67,7 @@ def embedding(points, epochs=None, *, colour="label", quality=True, columns=4, t
             for bad in (False, True):
                 rows_of = (group == which) & (wrong == bad)
                 ax.scatter(
-                    *points.frames[number, rows_of].T, s=SIZES[name], c=shades[filled[rows_of]], alpha=0.8,
+                    *points.frames[number, rows_of].T, s=SIZES[name], c=shades[filled[rows_of]], alpha=0.9,
                     linewidths=0.5 if bad else 0, edgecolors="#111111" if bad else "none", zorder=2 + which,
                 )  # fmt: skip
         ax.axis("on")
