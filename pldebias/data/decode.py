@@ -213,7 +213,9 @@ def decoded(
     """
     from tqdm.auto import tqdm
 
-    first = next(images)
+    first = next(images, None)
+    if first is None:
+        raise DataError(f"{description}: no image where {count} are promised; the file is damaged")
     shape = (count, *first.shape)
     partial = path.with_name(f"{path.stem}.{uuid.uuid4().hex}.partial")
     try:
@@ -230,11 +232,16 @@ def decoded(
         with tqdm(total=count, desc=description, unit=" images", disable=not progress) as bar:
             array[0] = first.numpy()
             bar.update()
+            i = 0
             for i, image in enumerate(images, 1):
+                if i == count:
+                    raise DataError(f"{description}: more than the {count} images that are promised; the file is damaged")
                 if image.shape != first.shape:
                     raise DataError(f"{description}: image {i} is {_size(image)} but the first is {_size(first)}: {needs} to resize all")
                 array[i] = image.numpy()
                 bar.update()
+        if i + 1 < count:
+            raise DataError(f"{description}: {i + 1} images where {count} are promised; the file is damaged")
         if partial is None:
             return torch.from_numpy(array)
         array.flush()
