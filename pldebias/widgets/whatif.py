@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import os
 from html import escape
 from pathlib import Path
 
@@ -233,14 +235,14 @@ class WhatIfPanel(ui.VBox):
         return f"WhatIfPanel({self.run.name}, epoch {self.epoch.value}, {self.chain or 'bare learner'!r})"
 
     def _repr_mimebundle_(self, **kwargs):
-        import base64
-
+        if os.environ.get("PLDEBIAS_STATIC", "0") not in ("", "0"):
+            # An exported page has no kernel: it gets what is shown, and nothing that would ask for one.
+            return {"text/plain": repr(self), "text/html": f"<div>{self.badge.value}{self.view.value}</div>"}, {}
         from pldebias.plots.what_if import what_if as draw
 
         bundle = super()._repr_mimebundle_(**kwargs)
         bundle, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
-        # Where no kernel runs, the picture and the notes are left.
         still = {}
-        if self.result is not None:
+        if self.result is not None:  # for places that run no scripts
             still["image/png"] = base64.b64encode(draw(self.result, split=self.split.value)._repr_png_()).decode()
         return {**still, **(bundle or {}), "text/plain": repr(self)}, metadata

@@ -107,10 +107,14 @@ def test_moves_are_taken_together_while_a_loop_runs(panel, monkeypatch):
     assert updates == [1.5] and panel.result.method.endswith("debiaspl(tau=1.5)")
 
 
-def test_where_no_kernel_runs_a_picture_is_left(panel):
+def test_where_no_kernel_runs_a_picture_is_left(panel, monkeypatch):
     bundle, _ = panel._repr_mimebundle_()
     assert bundle["image/png"] and "as trained" in bundle["text/plain"]
     assert "application/vnd.jupyter.widget-view+json" in bundle
+    monkeypatch.setenv("PLDEBIAS_STATIC", "1")
+    exported, _ = panel._repr_mimebundle_()
+    assert set(exported) == {"text/plain", "text/html"}
+    assert "one-step counterfactual" in exported["text/html"] and "<table" in exported["text/html"]
 
 
 def test_the_trained_run_is_offered_beside(tmp_path):
