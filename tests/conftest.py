@@ -11,6 +11,16 @@ from needs import missing
 HERE = Path(__file__).parent
 
 
+def pytest_collection_modifyitems(config, items):
+    """Tests of a GPU are not asked for where there is none; they run with ``-m gpu`` on a machine that has one."""
+    import torch
+
+    if not torch.cuda.is_available():
+        gpu = [item for item in items if item.get_closest_marker("gpu")]
+        config.hook.pytest_deselected(items=gpu)
+        items[:] = [item for item in items if item not in gpu]
+
+
 @pytest.fixture(scope="session", autouse=True)
 def one_thread():
     """Small tensors run faster, and reproducibly, on one thread."""

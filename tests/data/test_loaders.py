@@ -172,7 +172,6 @@ def test_next_asks_nothing_of_the_device(dataset, policy, monkeypatch):
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("name", ["daso", "usb", "glyphs"])
 def test_on_cuda(dataset, name):
     made = make_augment(name, dataset.mean, dataset.std, 8)

@@ -382,8 +382,6 @@ def test_rows_that_wait_are_counted_before_they_are_many(world, monkeypatch):
 
 @pytest.mark.gpu
 def test_counts_on_the_device_without_waiting(tmp_path, world):
-    if not torch.cuda.is_available():
-        pytest.skip("needs a CUDA device")
     made = world.epoch(0)
     steps = [[torch.as_tensor(part, device="cuda") for part in step] for step in made.steps]
     with world.start(tmp_path / "run", num_epochs=2, device="cuda") as recorder:
