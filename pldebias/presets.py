@@ -92,6 +92,14 @@ class Config:
         for name in positive:
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name}={getattr(self, name)!r} must be positive")
+        for name in ("momentum", "weight_decay", "warmup", "lr_decay", "ema", "snapshots"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name}={getattr(self, name)!r} must be 0 or more")
+        for name in ("view_size", "threads"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ConfigError(f"{name}={getattr(self, name)!r} must be at least 1, or None")
+        if int(self.batch_size * self.mu) < 1:
+            raise ConfigError(f"mu={self.mu} of batch_size={self.batch_size} is less than one unlabelled image a step; raise one of them")
         if not 0 <= self.seed < 2**31:
             raise ConfigError(f"seed={self.seed} must lie in 0..{2**31 - 1}")
         choices = {

@@ -206,11 +206,20 @@ def train(
 def _state(config: Config, built: Method, dataset: Dataset, device: torch.device) -> TrainingState:
     """A fresh state; a value that a network, an optimiser or a policy refuses is a setting that was refused."""
     try:
-        return TrainingState(config, built, dataset, device)
+        state = TrainingState(config, built, dataset, device)
     except (ConfigError, MethodError, DataError):
         raise
     except ValueError as error:
         raise ConfigError(str(error)) from error
+    channels, size = dataset.image_shape[0], config.view_size or dataset.image_shape[-1]
+    try:
+        with torch.no_grad():
+            state.student.eval()(torch.zeros(2, channels, size, size, device=device))
+    except RuntimeError as error:  # too small to be pooled, say
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(f"network={config.network!r} cannot take images of {channels} x {size} x {size} ({reason})") from error
+    state.student.train()
+    return state
 
 
 def _go_on(state: TrainingState, recorder: Recorder, folder: Path) -> None:
