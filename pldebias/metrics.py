@@ -487,7 +487,11 @@ def last_and_median(series, n: int = 20) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError("series has shape [..., E]; got a single number")
     flat = series.reshape(-1, series.shape[-1])
     pairs = np.full((len(flat), 2), np.nan)
-    for row, values in enumerate(flat):
+    whole = np.flatnonzero(~np.isnan(flat).any(1)) if flat.shape[1] else []
+    if len(whole):  # all at once; the others lose their own evaluations
+        pairs[whole] = np.stack([flat[whole, -1], np.median(flat[whole, -n:], axis=1)], 1)
+    for row in set(range(len(flat))) - set(whole):
+        values = flat[row]
         values = values[~np.isnan(values)]
         if values.size:
             pairs[row] = values[-1], np.median(values[-n:])

@@ -197,8 +197,8 @@ class Archive:
 
     # -- which epochs are there ---------------------------------------------------------------------------------------
 
-    def progress(self, check: bool = True) -> Progress:
-        """Which epochs are on disk; with `check`, whether every chunk of them has the size it was written with (local runs)."""
+    def progress(self, check: str = "sizes") -> Progress:
+        """Which epochs are on disk, and for local runs whether every chunk of them is there ("names") and whole ("sizes"); "" trusts."""
         for _ in range(5):
             progress = self._progress()
             if self.place.stamp("zarr.json") == self._seen:
@@ -206,7 +206,7 @@ class Archive:
             self.reload()  # it is being written, and names may have been added between the two
         self.checked = progress
         if check and isinstance(self.place, places.Folder):
-            self._check_sizes(progress)
+            self._check_chunks(progress, check == "sizes")
         return progress
 
     def _progress(self) -> Progress:
@@ -247,7 +247,7 @@ class Archive:
             if len(slot) != 1 or (sums is not None and layout.slot_checksum(int(slot[0])) != sums[i]):
                 lost.setdefault(epoch, next(iter(slots.values()), "the place of its outputs (its entry in snapshot) was altered"))
 
-    def _check_sizes(self, progress: Progress) -> None:
+    def _check_chunks(self, progress: Progress, whole: bool) -> None:
         slots = {int(epoch): slot for slot, epoch in enumerate(progress.snapshot) if epoch >= 0}
         for column, name in enumerate(progress.items):
             meta = self.arrays.get(name)
@@ -257,13 +257,15 @@ class Archive:
                 continue
             if layout.chunk_shape(meta)[0] != 1:
                 continue
-            sizes = self.place.sizes(name)
-            rest = (0,) * (len(meta["shape"]) - 1)
+            sizes = self.place.sizes(name, whole)
+            rest = ".0" * (len(meta["shape"]) - 1)
             by_slot = meta["dimension_names"][0] == "snapshot"
-            for epoch in np.flatnonzero(progress.done & (progress.written[:, column] > 0)).tolist():
-                chunk = layout.chunk_name((slots.get(epoch, -1) if by_slot else epoch, *rest))
-                expected, found = int(progress.written[epoch, column]), sizes.get(chunk)
-                if found != expected:
+            told = progress.written[:, column]
+            committed = np.flatnonzero(progress.done & (told > 0))
+            for epoch, expected in zip(committed.tolist(), told[committed].tolist(), strict=True):
+                chunk = f"c.{slots.get(epoch, -1) if by_slot else epoch}{rest}"
+                found = sizes.get(chunk)
+                if found != expected and (whole or found is None):
                     state = "missing" if found is None else f"{found} bytes long instead of {expected}"
                     progress.dropped.setdefault(epoch, f"{name}/{chunk} is {state}")
         for epoch in progress.dropped:

@@ -36,7 +36,8 @@ def catalogue(root="runs", check: bool = True) -> pandas.DataFrame:
     root : str or Path
         A directory of runs, at any depth.
     check : bool
-        Look whether all chunks of all epochs are whole, as `open_run` does: 0.03 ms per epoch. False takes the run's word for it.
+        Look whether all chunks of all epochs are there: 0.01 ms per epoch. False takes the run's word for it. Whether they are whole
+        is seen when a run is opened.
 
     Returns
     -------
@@ -63,7 +64,7 @@ def catalogue(root="runs", check: bool = True) -> pandas.DataFrame:
 
 def _row(path: Path, check: bool) -> dict:
     try:
-        run = Run(path, check)
+        run = Run(path, "names" if check else "")
         row = {
             "path": str(path),
             "name": run.name,

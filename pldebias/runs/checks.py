@@ -6,6 +6,7 @@ import json
 import math
 import unicodedata
 import zlib
+from functools import lru_cache
 from typing import NamedTuple
 
 from pldebias.runs import layout
@@ -59,6 +60,7 @@ def is_plain(text) -> bool:
     return isinstance(text, str) and (text.isprintable() or not any(unicodedata.category(c) in _CONTROL for c in text))
 
 
+@lru_cache(4096)
 def is_name(name) -> bool:
     """Whether `name` may be that of an array: relative, no step upwards, nothing hidden."""
     if not is_plain(name) or not name or len(name) > 400 or set(name) & set('\\:*?"<>|'):

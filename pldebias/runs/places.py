@@ -73,11 +73,13 @@ class Folder:
             return None
         return found.st_ino, found.st_mtime_ns, found.st_size
 
-    def sizes(self, folder: str) -> dict[str, int]:
-        """Bytes of every plain file in a folder; empty if there is no such folder."""
+    def sizes(self, folder: str, measure: bool = True) -> dict[str, int]:
+        """Bytes of every plain file in a folder (-1 unless `measure`); empty if there is no such folder."""
         try:
             self._no_link(f"{folder}/")
             with os.scandir(f"{self.root}/{folder}") as entries:
+                if not measure:
+                    return {entry.name: -1 for entry in entries if entry.is_file(follow_symlinks=False)}
                 return {entry.name: entry.stat(follow_symlinks=False).st_size for entry in entries if not entry.is_symlink()}
         except OSError:
             return {}
@@ -153,5 +155,5 @@ class Remote:
         """Remote runs are not looked at twice: they were copied there when they were finished."""
         return None
 
-    def sizes(self, folder: str) -> dict[str, int]:
+    def sizes(self, folder: str, measure: bool = True) -> dict[str, int]:
         return {}

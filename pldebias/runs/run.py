@@ -38,7 +38,7 @@ class Run:
         Epochs that were recorded but are damaged on disk, with the reason; they are left out everywhere.
     """
 
-    def __init__(self, address, check: bool = True):
+    def __init__(self, address, check: str = "sizes"):
         self._archive, self._check = Archive(address), check
         self.path: str = self._archive.address.rstrip("/")
         self._load()
