@@ -131,15 +131,16 @@ class Archive:
         """
         meta = self.arrays[name]
         shape, chunks = tuple(meta["shape"]), layout.chunk_shape(meta)
-        rows = np.arange(shape[0]) if where is None else np.asarray(where, np.int64)
+        count = shape[0] if where is None else len(where)
         dtype = object if meta["data_type"] == "string" else np.dtype(meta["data_type"])
         width = 8 if dtype is object else dtype.itemsize
-        need = width * (len(rows) * math.prod(shape[1:]) + math.prod(chunks))
+        need = width * (count * math.prod(shape[1:]) + math.prod(chunks)) + 16 * count
         if need > most_bytes():
             raise RunError(
-                f"{self.address}: {len(rows)} x {list(shape[1:])} of {name} would take {need / 1e9:.1f} GB of memory, and at most "
+                f"{self.address}: {count} x {list(shape[1:])} of {name} would take {need / 1e9:.1f} GB of memory, and at most "
                 f"{most_bytes() / 1e9:.1f} GB are read at once (PLDEBIAS_READ_LIMIT, in bytes); read fewer epochs"
             )
+        rows = np.arange(shape[0]) if where is None else np.asarray(where, np.int64)
         limit = METADATA if dtype is object else layout.most_bytes(meta)
         out = np.full((len(rows), *shape[1:]), layout.fill_value(meta), dtype)
         wanted = sorted(set((rows // chunks[0]).tolist()))
