@@ -18,7 +18,10 @@ import numpy as np
 from benchmarks.timing import machine, print_machine
 
 SIZES = ((12_000, 10, 128, 50), (50_000, 100, 128, 300))  # N, K, D and the goal in ms
-SCHEMES = ("debiaspl(tau=1)", "la(at=pseudo)", "daso(T=1.5)", "debiaspl(tau=0.4)+daso", "flexmatch", "crestplus")
+SCHEMES = (
+    *("debiaspl(tau=1)", "la(at=pseudo)", "daso(T=1.5)", "daso(weight=0.5)", "debiaspl(tau=0.4)+daso", "acr", "simpro"),
+    *("flexmatch", "freematch", "crestplus", "darp"),
+)
 SNAPSHOTS = 10
 
 

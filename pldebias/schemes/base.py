@@ -141,6 +141,8 @@ class Scheme(nn.Module):
     """Views that the paper uses; the learner brings those that it does not bring by itself."""
     heads: ClassVar[dict[str, int | None]] = {}
     """Extra linear heads on the features, name -> width (None: K), reached as ``models.student.heads[name]``."""
+    whole_set: ClassVar[bool] = False
+    """Whether a sample's pseudo-label depends on the others' outputs, so that relabelling must see all of them at once."""
     cosine: float | None = None
     """Scale of a cosine classifier that the network should have in place of its linear one; None leaves the linear one."""
 

@@ -155,6 +155,7 @@ class DARP(Scheme):
     """
 
     name = "darp"
+    whole_set = True
 
     def __init__(
         self,

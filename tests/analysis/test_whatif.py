@@ -1,5 +1,7 @@
 """Relabelling cached outputs: exact as trained, the papers' effects otherwise, and refusals that say what to do."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from test_methods import TABLE, ids, make
 from test_methods import run as take_steps
 
 import pldebias as pld
+from pldebias.analysis import whatif
 from pldebias.analysis.counterpart import trained_counterpart
 from pldebias.analysis.whatif import SENTENCE, reproduction, what_if
 from pldebias.methods import MethodError
@@ -29,6 +32,34 @@ def test_logged_state_is_all_that_relabelling_reads(row):
     theirs, ours = (m.relabel(logits, features, torch.tensor(150), index) for m in (method, fresh))
     torch.testing.assert_close(ours.confidence, theirs.confidence, rtol=0, atol=0)
     assert torch.equal(ours.label, theirs.label) and torch.equal(ours.mask, theirs.mask) and torch.equal(ours.weight, theirs.weight)
+
+
+@pytest.mark.parametrize("row", TABLE, ids=ids)
+def test_blocks_are_labelled_as_the_whole_is(row, monkeypatch):
+    """Only a part that looks at the whole set may notice how many samples are relabelled at once, and says so (`whole_set`)."""
+    method, models, batches = make(row)
+    if row.labels:
+        take_steps(method, models, batches)
+    generator = torch.Generator().manual_seed(1)
+    seen = SimpleNamespace(logits=torch.randn(64, 10, generator=generator) * 3, features=torch.randn(64, 16, generator=generator))
+    monkeypatch.setattr(whatif, "ROWS", 20)
+    with torch.no_grad():
+        whole = method.relabel(seen.logits, seen.features, torch.tensor(150), torch.arange(64))
+        label, accepted, confidence = whatif._relabel(method, seen, 150)
+    np.testing.assert_array_equal(label, whole.label)
+    np.testing.assert_array_equal(accepted, whole.mask > 0)
+    np.testing.assert_array_equal(confidence, whole.confidence)
+
+
+def test_relabelling_leaves_the_threads_alone(trained):
+    torch.set_num_threads(2)
+    try:
+        what_if(trained("fixmatch"), "debiaspl")
+        with pytest.raises(MethodError):
+            what_if(trained("fixmatch"), "dazo")
+        assert torch.get_num_threads() == 2 and torch.is_grad_enabled()
+    finally:
+        torch.set_num_threads(1)
 
 
 @pytest.mark.parametrize("method", ["fixmatch", "fixmatch+daso", "fixmatch+debiaspl", "usadtm", "supervised"])
