@@ -1,0 +1,137 @@
+"""The three pseudo-labels of a run that blends two: of the linear classifier, of the semantic one, and what became of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pldebias import metrics
+from pldebias.analysis.counterpart import options_of
+from pldebias.analysis.outputs import Outputs, as_run, outputs
+from pldebias.analysis.whatif import what_if
+from pldebias.methods import Part, build_method, parse
+from pldebias.runs import NotLogged, Run
+from pldebias.schemes import DASO
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["KINDS", "Blending", "blending"]
+
+KINDS = ("linear", "semantic", "blended")
+
+
+@dataclass(frozen=True)
+class Blending:
+    """Three pseudo-labels of every unlabelled sample at one epoch.
+
+    Attributes
+    ----------
+    run : Run
+    epoch : int
+        Snapshot epoch.
+    label : dict of str to ndarray
+        ``"linear"``, ``"semantic"`` and ``"blended"``, each of shape ``[N]``, int64.
+    accepted : dict of str to ndarray or None
+        Whether the method's threshold lets each pass, ``[N]`` bool; None where that is not known (semantic logits of a foreign loop).
+    weight : ndarray
+        Weight of the semantic pseudo-label by linearly predicted class, shape ``[K]``; NaN if it was not logged.
+    """
+
+    run: Run
+    epoch: int
+    label: dict[str, np.ndarray]
+    accepted: dict[str, np.ndarray | None]
+    weight: np.ndarray
+
+    def confusion(self, kind: str, split: str = "all") -> np.ndarray:
+        """Counts ``[K, K]`` of samples whose truth is known, rows true class.
+
+        Parameters
+        ----------
+        kind : {"linear", "semantic", "blended"}
+        split : {"all", "accepted"}
+            By the method's threshold on the confidence of that very pseudo-label.
+
+        Raises
+        ------
+        NotLogged
+            It is not known which of these labels were accepted.
+        """
+        if kind not in KINDS:
+            raise ValueError(f"kind must be one of {', '.join(KINDS)}; got {kind!r}")
+        if split not in ("all", "accepted"):
+            raise ValueError(f"split must be 'all' or 'accepted'; got {split!r}")
+        mask = None if split == "all" else self.accepted[kind]
+        if split == "accepted" and mask is None:
+            raise NotLogged(f"{self.run.name} does not say which {kind} pseudo-labels would be accepted; use split='all'")
+        return metrics.confusion_matrix(self.run.true_labels, self.label[kind], self.run.num_classes, mask)
+
+
+def blending(run: Run | str | Path, epoch: int = -1) -> Blending:
+    """Linear, semantic and blended pseudo-labels of a DASO run at a snapshot epoch.
+
+    Parameters
+    ----------
+    run : Run or path
+        A training with the scheme ``daso``; or a foreign one whose recorder was given ``logits``, ``semantic`` and a ``sweep``.
+    epoch : int, default -1
+        A snapshot epoch (``run.logged("logits")``); -1 is the last.
+
+    Returns
+    -------
+    Blending
+
+    Raises
+    ------
+    NotLogged
+        The run does not blend, or kept too little at this epoch; the message says what to record.
+
+    Notes
+    -----
+    Nothing is stored twice: a run keeps the logits, features and prototypes of its snapshots, and DASO's own chain labels them, with its
+    weight held at 0 (linear), at 1 (semantic), and as trained (blended, which are the logged labels again).
+    """
+    run = as_run(run)
+    parts = parse(run.method) if run.method else ()
+    if any(part.name == DASO.name for part in parts):
+        return _of_daso(run, parts, epoch)
+    if not len(run.logged("semantic")):
+        raise NotLogged(
+            f"{run.name} does not blend two pseudo-labels: its method has no daso, and its recorder was given no semantic logits; "
+            "train fixmatch+daso, or pass logits= and semantic= to Recorder.end_epoch"
+        )
+    return _recorded(run, outputs(run, epoch))
+
+
+def _of_daso(run: Run, parts: tuple[Part, ...], epoch: int) -> Blending:
+    seen = outputs(run, epoch)
+    scheme = next(part for part in build_method(run.method, options_of(run)).chain if part.name == DASO.name)
+    begun = max(seen.step, scheme.start)
+
+    def held(weight: float) -> str:
+        return "+".join(str(Part(p.name, p.options | {"weight": weight}) if p.name == DASO.name else p) for p in parts)
+
+    found = {
+        "linear": what_if(run, held(0.0), epoch=epoch, step=begun),
+        "semantic": what_if(run, held(1.0), epoch=epoch, step=begun),
+        "blended": what_if(run, epoch=epoch),
+    }
+    label, accepted = ({kind: getattr(result, name) for kind, result in found.items()} for name in ("label", "accepted"))
+    if seen.step < scheme.start:
+        weight = np.zeros(run.num_classes)  # blending had not begun
+    elif scheme.weight is not None:
+        weight = np.full(run.num_classes, scheme.weight, float)
+    else:
+        weight = run.state("daso/blend_weight")[seen.row].astype(float)
+    return Blending(run, seen.epoch, label, accepted, weight)
+
+
+def _recorded(run: Run, seen: Outputs) -> Blending:
+    """From semantic logits that a foreign loop gave."""
+    if seen.epoch not in run.logged("semantic") or seen.label is None:
+        raise NotLogged(f"{run.name} lacks semantic logits or the sweep at epoch {seen.epoch}; pass logits=, semantic= and sweep= together")
+    label = {"linear": seen.logits.argmax(1).numpy(), "semantic": run.semantic(seen.epoch).argmax(1), "blended": seen.label}
+    return Blending(run, seen.epoch, label, {"linear": None, "semantic": None, "blended": seen.accepted}, np.full(run.num_classes, np.nan))
