@@ -35,7 +35,7 @@ def reliability(run, scheme=None, *, epoch=-1, bins=10, title=None, **options) -
     from matplotlib.figure import Figure
 
     found = measure(run, scheme, epoch=epoch, bins=bins, **options)
-    figure = Figure(figsize=(8.4, 2.6), layout="constrained")
+    figure = Figure(figsize=(8.4, 2.8), layout="constrained")
     axes = figure.subplots(1, 4, sharey=True)
     for number, (ax, name) in enumerate(zip(axes, found.names, strict=True)):
         n = found.n[number]
@@ -45,7 +45,7 @@ def reliability(run, scheme=None, *, epoch=-1, bins=10, title=None, **options) -
         ax.vlines(x, found.lower[number], found.upper[number], color=SHADES[name], lw=1, alpha=0.6)
         ax.plot(x, found.accuracy[number], "o-", color=SHADES[name], ms=3.5, lw=1.2)
         ece = "–" if np.isnan(found.ece[number]) else f"{100 * found.ece[number]:.0f} %"
-        ax.set_title(f"{'called ' if name != 'all' else ''}{name}: n = {n.sum():,}, ECE {ece}", fontsize=8, loc="left")
+        ax.set_title(f"{'called ' if name != 'all' else ''}{name}\nn = {n.sum():,}, ECE {ece}", fontsize=8, loc="left")
         ax.set(xlim=(0, 1.02), ylim=(0, 1.02), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
         ax.set_xlabel("confidence", fontsize=8)
         ax.tick_params(labelsize=7)

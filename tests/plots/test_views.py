@@ -77,6 +77,8 @@ def test_reliability_and_threshold_sweep(run):
     figure = drawn(plots.reliability(run))
     assert figure.values["n"].sum(1)[3] == run.num_unlabelled
     assert "counterfactual" not in figure.figure._suptitle.get_text()
+    boxes = [ax.get_title("left") and ax._left_title.get_window_extent() for ax in figure.axes]
+    assert all(left.x1 < right.x0 for left, right in zip(boxes, boxes[1:], strict=False))  # headings beside each other do not touch
     figure = drawn(plots.threshold_sweep(run, "debiaspl(tau=1)"))
     assert "counterfactual" in figure.figure._suptitle.get_text()
     assert figure.values["accepted"].shape == (4, 101)
