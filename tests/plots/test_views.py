@@ -1,6 +1,7 @@
 """Figures of the reading side draw what the analysis found, for few classes and many, and refuse nonsense."""
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -78,7 +79,7 @@ def test_reliability_and_threshold_sweep(run):
     assert figure.values["n"].sum(1)[3] == run.num_unlabelled
     assert "counterfactual" not in figure.figure._suptitle.get_text()
     boxes = [ax.get_title("left") and ax._left_title.get_window_extent() for ax in figure.axes]
-    assert all(left.x1 < right.x0 for left, right in zip(boxes, boxes[1:], strict=False))  # headings beside each other do not touch
+    assert all(left.x1 < right.x0 for left, right in pairwise(boxes))  # headings beside each other do not touch
     figure = drawn(plots.threshold_sweep(run, "debiaspl(tau=1)"))
     assert "counterfactual" in figure.figure._suptitle.get_text()
     assert figure.values["accepted"].shape == (4, 101)
