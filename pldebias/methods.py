@@ -10,6 +10,7 @@ import ast
 import difflib
 import inspect
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -126,15 +127,21 @@ class Method(nn.Module):
     def setup(self, problem: Problem) -> Method:
         """Allocate the state of the learner and of every scheme.
 
+        Parameters
+        ----------
+        problem : Problem
+            Of the whole training; a method that makes several generations of it divides the steps among them.
+
         Raises
         ------
         MethodError
             If a part cannot work on this problem.
         """
-        self.problem = problem
+        self.problem, self.began = problem, 0
+        self.stage = replace(problem, total_steps=problem.total_steps // self.generations, generations=self.generations)
         for part in self.parts:
             try:
-                part.setup(problem)
+                part.setup(self.stage)
             except ValueError as error:
                 raise MethodError(str(error)) from error
         return self
@@ -170,12 +177,12 @@ class Method(nn.Module):
 
     def losses(self, models: Models, batch: Any, t: Tensor, generator: torch.Generator | None = None) -> tuple[dict[str, Tensor], Step]:
         """Loss terms of one training step, and the record of what was pseudo-labelled."""
-        step = Step(t, self.problem, self.chain, index=batch.index, batch=batch, models=models, generator=generator)
+        step = Step(self._local(t), self.stage, self.chain, index=batch.index, batch=batch, models=models, generator=generator)
         return self.learner.losses(step), step
 
     def relabel(self, logits: Tensor, features: Tensor, t: Tensor, index: Tensor | None = None) -> Step:
         """Pseudo-labels that this method, in its present state, gives to given weak-view outputs ``[N, K]`` and ``[N, D]``."""
-        step = Step(t, self.problem, self.chain, index=index, weak_logits=logits, weak_features=features)
+        step = Step(self._local(t), self.stage, self.chain, index=index, weak_logits=logits, weak_features=features)
         self.learner.pseudo_label(step)
         return step
 
@@ -183,16 +190,24 @@ class Method(nn.Module):
         """Test-time logits ``[N, K]``."""
         return self.chain.predict(logits, features, network)
 
+    def _local(self, t: Tensor) -> Tensor:
+        """Step `t` of the training as a step of the generation under way."""
+        return next((t - scheme.began for scheme in self.chain if scheme.generations > 1), t)
+
     def after_step(self, done: int) -> None:
-        self.chain.after_step(done)
+        self.chain.after_step(done - self.began)
 
     def end_epoch(self, end: EpochEnd) -> None:
         self.learner.end_epoch(end)
         self.chain.end_epoch(end)
 
-    def restart(self) -> None:
-        """A new generation begins with fresh networks."""
-        self.chain.restart()
+    def restart(self, labelled_counts: Tensor, done: int) -> None:
+        """A new generation begins with fresh networks after `done` steps; its labelled set has these class counts ``[K]``."""
+        self.stage, self.began = replace(self.stage, labelled_counts=labelled_counts), done
+        for part in self.parts:
+            device = next((buffer.device for buffer in part.buffers()), "cpu")
+            part.restart(self.stage, done)
+            part.to(device)
 
     def series(self) -> dict[str, Tensor]:
         """State to log every epoch, by ``"part/name"``, each ``[K]``."""

@@ -48,6 +48,10 @@ class Learner(nn.Module):
     def setup(self, problem: Problem) -> None:
         """Allocate state for `problem`."""
 
+    def restart(self, problem: Problem, done: int) -> None:
+        """Fresh networks begin a new generation; see `Scheme.restart`."""
+        self.setup(problem)
+
     def serve(self, scheme: Scheme) -> None:
         """Bring the views that `scheme` asks for beside the learner's own."""
         self.labelled_views = tuple(dict.fromkeys((*self.labelled_views, *scheme.labelled_views)))

@@ -76,6 +76,9 @@ class ReMixMatch(Mixing):
     def setup(self, problem: Problem) -> None:
         self.alignment = DistributionAlignment(problem.prior)
 
+    def restart(self, problem: Problem, done: int) -> None:
+        """Nothing: the target stays the original labelled distribution and the running mean goes on, as in the DASO code (rm_crest.py)."""
+
     @torch.no_grad()
     def pseudo_label(self, step: Step) -> None:
         chain = step.chain

@@ -168,6 +168,11 @@ class ADELLO(FlexDA):
         self.num_labelled = int(problem.labelled_counts.sum())
         self.register_buffer("temperature", torch.tensor(float("nan") if self.fixed == "imbalance" else float(self.fixed)))
 
+    def restart(self, problem: Problem, done: int) -> None:
+        first = self.num_labelled
+        super().restart(problem, done)
+        self.num_labelled = first  # the unlabelled set stays as it is
+
     def observe(self, step: Step) -> None:
         probs = step.weak_logits.softmax(1)
         if self.exclude_labelled:  # they come first in the unlabelled set

@@ -90,9 +90,7 @@ class Adsh(Scheme):
 
     def end_epoch(self, end: EpochEnd) -> None:
         confidence, label = end.score("unlabelled")[0].softmax(1).max(1)
-        self.thresholds.copy_(
-            adaptive_thresholds(confidence, label, self.reference, self.fixed, self.thresholds, official=self.official)
-        )
+        self.thresholds.copy_(adaptive_thresholds(confidence, label, self.reference, self.fixed, self.thresholds, official=self.official))
 
     def series(self) -> dict[str, Tensor]:
         return {"threshold": self.thresholds}

@@ -29,11 +29,11 @@ class Problem:
     num_classes : int
         K.
     labelled_counts : Tensor
-        Labelled images per class, shape ``[K]``, int64.
+        Labelled images per class, shape ``[K]``, int64; in a later generation (`Scheme.generations`) with those that joined them.
     num_unlabelled : int
         Size of the unlabelled set; per-sample state is addressed by the position in it.
     total_steps, steps_per_epoch : int
-        Length of the training and of one logged epoch, in optimiser steps.
+        Length of the training, or of one generation of it, and of one logged epoch, in optimiser steps.
     feature_dim : int
         Width D of the features that the network returns beside the logits.
     unlabelled_counts : Tensor or None
@@ -41,6 +41,8 @@ class Problem:
         themselves oracles.
     fingerprint : str
         Identity of data and split; empty when nobody said.
+    generations : int, default 1
+        How many such trainings follow one another.
     """
 
     num_classes: int
@@ -51,6 +53,7 @@ class Problem:
     feature_dim: int
     unlabelled_counts: Tensor | None = None
     fingerprint: str = ""
+    generations: int = 1
 
     @property
     def prior(self) -> Tensor:
@@ -77,7 +80,7 @@ class Step:
     Shapes: B labelled and M unlabelled rows, K classes, D features.
     """
 
-    t: Tensor  # 0-based step, int64 scalar on the device
+    t: Tensor  # 0-based step of the training or of its generation under way, int64 scalar on the device
     problem: Problem
     chain: Chain
     index: Tensor | None = None  # [M] position of each row in the unlabelled set
@@ -135,7 +138,8 @@ class Scheme(nn.Module):
     * ``prediction``: the logits at test time.
     """
     generations: int = 1
-    """Trainings, each from fresh networks, that the scheme makes of one; the learning-rate schedule runs once in each."""
+    """Trainings, each from fresh networks, that the scheme makes of one. Schedules and step counters run once in each. A scheme that makes
+    several keeps the first step of the one under way in a buffer ``began``, int64."""
     labelled_views: ClassVar[tuple[str, ...]] = ()
     unlabelled_views: ClassVar[tuple[str, ...]] = ()
     """Views that the paper uses; the learner brings those that it does not bring by itself."""
@@ -213,13 +217,17 @@ class Scheme(nn.Module):
         return logits
 
     def after_step(self, done: int) -> None:
-        """Work on the whole set between two steps, when `done` optimiser steps lie behind; the host may wait here."""
+        """Work on the whole set between two steps, `done` optimiser steps into the generation; the host may wait here."""
 
     def end_epoch(self, end: EpochEnd) -> None:
         """Re-estimate state between epochs; the host may wait here."""
 
-    def restart(self) -> None:
-        """Fresh networks begin a new generation: forget what was learned of the old ones, if the paper does."""
+    def restart(self, problem: Problem, done: int) -> None:
+        """Fresh networks begin a new generation after `done` optimiser steps, on the labelled set that `problem` counts.
+
+        What was learned of the old networks is forgotten, and what corrects for the labelled classes follows the new counts.
+        """
+        self.setup(problem)
 
     def series(self) -> dict[str, Tensor]:
         """State to log every epoch, each of shape ``[K]``."""
@@ -289,10 +297,6 @@ class Chain(nn.ModuleList):
     def end_epoch(self, end: EpochEnd) -> None:
         for scheme in self:
             scheme.end_epoch(end)
-
-    def restart(self) -> None:
-        for scheme in self:
-            scheme.restart()
 
     def losses(self, step: Step) -> dict[str, Tensor]:
         return {f"{s.name}/{key}": value for s in self for key, value in s.losses(step).items()}

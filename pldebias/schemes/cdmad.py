@@ -56,7 +56,6 @@ class CDMAD(Scheme):
         if start is not None and start < 0:
             raise ValueError(f"cdmad(start={start}) must be a step >= 0, or None for a fifth of the training")
         self.start, self.soft, self.fill = start, soft, fill
-        self.shape: tuple[int, ...] | None = None
         if soft:
             self.unlabelled_views = ("strong", "strong2")
 
@@ -64,6 +63,7 @@ class CDMAD(Scheme):
         self.first = problem.total_steps // 5 if self.start is None else self.start
         self.register_buffer("bias", torch.zeros(problem.num_classes))  # of the student, at the latest step
         self.register_buffer("image_shape", torch.zeros(3, dtype=torch.int64))  # of the images trained on; zeros before the first step
+        self.shape = None
 
     def prepare(self, step: Step) -> None:
         images = next(iter(step.batch.labelled.values()))

@@ -98,14 +98,18 @@ class CReST(Scheme):
         self.generations, self.alpha = generations, alpha
 
     def setup(self, problem: Problem) -> None:
-        self.total_steps = problem.total_steps
+        self.length = problem.total_steps
         self.register_buffer("rates", sampling_rates(problem.labelled_counts, self.alpha))
         self.register_buffer("generation", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("began", torch.zeros((), dtype=torch.int64))
+
+    def restart(self, problem: Problem, done: int) -> None:
+        """The next generation; rates and the target of the alignment stay those of the original labelled set."""
+        self.generation.add_(1)
+        self.began.fill_(done)
 
     def end_epoch(self, end: EpochEnd) -> None:
-        following = end.step * self.generations // self.total_steps
-        if int(self.generation) < following < self.generations:
-            self.generation.fill_(following)
+        if int(self.generation) + 1 < self.generations and end.step >= self.length * (int(self.generation) + 1):
             logits, _, _ = end.score("unlabelled")
             end.new_generation(*select(logits.softmax(1), self.rates))
 

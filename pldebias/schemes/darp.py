@@ -196,6 +196,12 @@ class DARP(Scheme):
         self.register_buffer("refined", torch.full((rows, classes), 1 / classes))
         self.register_buffer("ready", torch.tensor(self.compat == "official"))  # whether there is something refined to return
 
+    def restart(self, problem: Problem, done: int) -> None:
+        """The target, which is of the unlabelled set, stays; the old networks' predictions go."""
+        for table in (self.table, self.refined):
+            table.fill_(1 / table.shape[1])
+        self.ready.fill_(self.compat == "official")
+
     def _refine(self) -> None:
         solver = "newton" if self.compat == "exact" else "secant"
         self.refined.copy_(refine(self.table, self.counts, self.alpha, self.rounds, solver))

@@ -163,7 +163,7 @@ class SEVAL(Scheme):
         self.learned_head = None if self.head is None else Curriculum(classes, self.first)
         if self.curve is not None:
             self.rows = load_curve(self.curve)
-            epochs = problem.total_steps // problem.steps_per_epoch
+            epochs = problem.generations * problem.total_steps // problem.steps_per_epoch
             has = tuple(self.rows[0].shape)
             if has[0] < epochs or has[1] != classes:
                 raise ValueError(
@@ -199,7 +199,8 @@ class SEVAL(Scheme):
             with torch.no_grad():
                 self.learn(self.learned_head, end.network.heads[self.head](features), labels)
 
-    def restart(self) -> None:
+    def restart(self, problem: Problem, done: int) -> None:
+        """As in the official code, nothing but the curriculum is forgotten: the hold-out is the one it was."""
         self.learned.restart()
         if self.learned_head is not None:
             self.learned_head.restart()

@@ -16,6 +16,7 @@ from pldebias.runs import RunError
 from pldebias.schemes import Models, Problem
 from pldebias.training import checkpoints
 from pldebias.training.ema import EMA
+from pldebias.training.schedules import lr_factor
 
 if TYPE_CHECKING:
     from pldebias.data import Dataset
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from pldebias.nets import Network
     from pldebias.presets import Config
 
-MACHINE = ("device", "threads", "root", "stream")
+MACHINE = ("device", "threads", "root", "stream", "graph")
 """Settings that say where a training runs and not what it computes."""
 _GENERATION = 1009  # seeds of a new generation's network and streams are this far apart
 
@@ -55,8 +56,8 @@ def differences(theirs: dict[str, Any], ours: dict[str, Any]) -> str:
     return "; ".join(different[:6]) + (f"; and {len(different) - 6} more" if len(different) > 6 else "")
 
 
-def make_optimizer(network: torch.nn.Module, config: Config) -> torch.optim.Optimizer:
-    """The preset's optimiser; one fused kernel updates all parameters."""
+def make_optimizer(network: torch.nn.Module, config: Config, lr: Tensor) -> torch.optim.Optimizer:
+    """The preset's optimiser; one fused kernel updates all parameters, with the learning rate that it finds in `lr`, a scalar."""
     trained = [p for p in network.parameters() if p.requires_grad]
     decayed = [p for p in trained if config.decay_norm or p.ndim > 1]
     bare = [p for p in trained if not config.decay_norm and p.ndim <= 1]
@@ -64,8 +65,10 @@ def make_optimizer(network: torch.nn.Module, config: Config) -> torch.optim.Opti
     if bare:
         groups.append({"params": bare, "weight_decay": 0.0})
     if config.optimizer == "adam":
-        return torch.optim.Adam(groups, config.lr, fused=True)
-    return torch.optim.SGD(groups, config.lr, momentum=config.momentum, nesterov=config.nesterov, fused=True)
+        optimizer = torch.optim.Adam(groups, lr, fused=True, capturable=lr.is_cuda)
+        optimizer._warned_capturable_if_run_uncaptured = True  # the first steps, and those of a scheme without a graph, are no mistake
+        return optimizer
+    return torch.optim.SGD(groups, lr, momentum=config.momentum, nesterov=config.nesterov, fused=True)
 
 
 def load_backbone(network: Network, run: Path) -> None:
@@ -108,6 +111,9 @@ class TrainingState:
         self.config, self.method, self.dataset, self.device = config, method, dataset, device
         self.augment = make_augment(config.augment, dataset.mean, dataset.std, config.view_size or dataset.image_shape[-1])
         self.done = 0  # optimiser steps
+        # CUDA's fused kernels read a float32; on a CPU nothing is lost of the number that the host computed.
+        self.lr = torch.tensor(config.lr, dtype=torch.float32 if device.type == "cuda" else torch.float64, device=device)
+        self.rate = config.lr
         self.generation, self.generation_start = 0, 0
         self.extra: tuple[Tensor, Tensor] | None = None  # unlabelled rows, and their labels, that joined the labelled set
         self._start()
@@ -139,7 +145,7 @@ class TrainingState:
         self.student.bf16 = config.precision == "bf16"
         self.ema = EMA(self.student, config.ema, config.ema_mode)
         self.models = Models(self.student, self.ema.teacher)
-        self.optimizer = make_optimizer(self.student, config)
+        self.optimizer = make_optimizer(self.student, config, self.lr)
         self.loader = (StreamLoader if config.stream else ResidentLoader)(
             dataset if self.extra is None else with_labelled(dataset, *self.extra),
             self.augment,
@@ -152,12 +158,30 @@ class TrainingState:
             balanced=config.balanced,
         )
 
+    def begin_step(self) -> None:
+        """The host's part of a step, before it: the learning rate and the weight of the teacher's update, on the device."""
+        config, length = self.config, self.config.steps // self.method.generations
+        local = self.done - self.generation_start
+        self.rate = config.lr * lr_factor(local, length, config.schedule, config.warmup, config.milestones, config.lr_decay)
+        self.lr.fill_(self.rate)
+        self.ema.begin()
+
+    def end_step(self) -> None:
+        """The host's part of a step, after it: count it, and let schemes work on the whole set."""
+        self.done += 1
+        self.method.after_step(self.done)
+
     def new_generation(self, index: Tensor, labels: Tensor) -> None:
         """Start over with a fresh network; these unlabelled rows join the original labelled set under these labels."""
         self.extra = (index.cpu(), labels.cpu())
         self.generation, self.generation_start = self.generation + 1, self.done
+        self._start_generation()
+
+    def _start_generation(self) -> None:
+        """Fresh networks, and a method whose labelled set has the original images and those of `extra`."""
         self._start()
-        self.method.restart()
+        more = torch.bincount(self.extra[1], minlength=self.problem.num_classes)
+        self.method.restart(self.dataset.labelled_counts + more, self.generation_start)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -185,11 +209,17 @@ class TrainingState:
             "student": self.student.state_dict(),
             "teacher": self.ema.teacher.state_dict(),
             "ema_updates": self.ema.updates,
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": self._optimizer_state(),
             "method": self.method.state_dict(),
             "loader": self.loader.state_dict(),
             "generator": self.generator.get_state(),
         }
+
+    def _optimizer_state(self) -> dict[str, Any]:
+        state = self.optimizer.state_dict()
+        for group in state["param_groups"]:
+            group["lr"] = self.rate  # `begin_step` sets it
+        return state
 
     def restore(self, state: dict[str, Any], where: Path) -> None:
         """Go on from a checkpoint in the folder `where`.
@@ -212,11 +242,15 @@ class TrainingState:
         self.generation, self.generation_start = state["generation"]
         self.extra = state["extra"]
         if self.extra is not None:
-            self._start()
+            self._start_generation()
         self.student.load_state_dict(state["student"])
         self.ema.teacher.load_state_dict(state["teacher"])
         self.ema.updates = state["ema_updates"]
         self.optimizer.load_state_dict(state["optimizer"])
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.lr
+            if "capturable" in group:
+                group["capturable"] = self.lr.is_cuda  # a checkpoint may come from another kind of device
         self.method.load_state_dict(state["method"])
         self.loader.load_state_dict(state["loader"])
         self.generator.set_state(state["generator"])

@@ -117,8 +117,10 @@ def test_generations():
     starts = []
     logits = torch.randn(100, 10, generator=torch.Generator().manual_seed(0))
     for epoch in range(10):
-        end = EpochEnd(epoch, 10 * (epoch + 1), lambda split: (logits, None, None), lambda *rows: starts.append((epoch, *rows)))  # noqa: B023
-        method.end_epoch(end)
+        done, asked = 10 * (epoch + 1), len(starts)
+        method.end_epoch(EpochEnd(epoch, done, lambda split: (logits, None, None), lambda *rows: starts.append((epoch, *rows))))  # noqa: B023
+        if len(starts) > asked:
+            method.restart(COUNTS, done)
     assert [epoch for epoch, *_ in starts] == [2, 4, 7]  # ends of the epochs in which 25, 50 and 75 steps lie behind
     _, index, labels = starts[0]
     assert torch.equal(logits[index].argmax(1), labels) and 0 < len(index) < 100
@@ -133,7 +135,7 @@ def test_a_new_generation_forgets_what_seval_learned():
     seval = method.chain[0].learned
     for state in (seval.offsets, seval.newest, seval.thresholds):
         state.fill_(0.5)
-    method.restart()
+    method.restart(COUNTS + 1, 50_000)
     assert (seval.offsets == 1).all() and (seval.newest == 1).all() and torch.equal(seval.thresholds, torch.full((10,), 0.95))
 
 
@@ -161,3 +163,72 @@ def test_options_are_checked(spelling, says):
 def test_counts_are_checked():
     with pytest.raises(ValueError, match="labelled image"):
         sampling_rates(torch.zeros(3))
+
+
+# --- a generation is a training of its own, on a larger labelled set -------------------------------------------------------------------
+
+GROWN = torch.tensor([1500, 950, 700, 600, 500, 450, 420, 410, 405, 400])
+
+
+def second_generation(spelling, **sizes):
+    """A method at the start of its second generation, 60 steps into a training of 120, with the labelled counts `GROWN`."""
+    problem = make_problem(COUNTS, **{"num_unlabelled": 32, "total_steps": 120, "steps_per_epoch": 10, **sizes})
+    method = set_up(spelling, problem)
+    method.restart(GROWN, 60)
+    return method
+
+
+def test_adjustment_follows_the_labelled_set_of_the_generation():
+    """As in the DASO code (fm_crest.py): LA adds the log of the current labelled distribution, CReST+ aligns to the first one."""
+    method = second_generation("fixmatch+la+crestplus(generations=2)")
+    la, crest = method.chain
+    assert torch.equal(la.prior, GROWN / GROWN.sum())
+    assert_close(crest.alignment.target, COUNTS / COUNTS.sum(), rtol=1e-6)
+    assert torch.equal(crest.rates, sampling_rates(COUNTS))
+    assert int(crest.generation) == 1 and int(crest.began) == 60
+    assert torch.equal(method.problem.labelled_counts, COUNTS)  # the logged post-hoc adjustment stays comparable over generations
+
+
+def test_corrections_for_labelled_classes_follow_and_what_describes_other_sets_stays():
+    fresh = {name: set_up(f"fixmatch+{name}", make_problem(GROWN)).chain[0] for name in ("cb", "ldam", "saw", "udal")}
+    for name, buffer in (("cb", "weights"), ("ldam", "margins"), ("saw", "labelled_weight"), ("udal", "labelled_prior")):
+        ours = second_generation(f"fixmatch+{name}+crest(generations=2)").chain[0]
+        assert torch.equal(getattr(ours, buffer), getattr(fresh[name], buffer)), name
+    assert second_generation("fixmatch+adello+crest(generations=2)").chain[0].num_labelled == COUNTS.sum()  # of the unlabelled set
+    darp = second_generation("fixmatch+darp+crest(generations=2)").chain[0]
+    assert_close(darp.counts, 32 * COUNTS / COUNTS.sum())
+    remixmatch = second_generation("remixmatch+crest(generations=2)").learner
+    assert_close(remixmatch.alignment.target, COUNTS / COUNTS.sum(), rtol=1e-6)
+
+
+def test_schedules_begin_anew():
+    """ReMixMatchCReST of the DASO code (rm_crest.py) ramps up over a part of every generation."""
+    method = second_generation("remixmatch(ramp=0.5)+daso(start=20)+crest(generations=2)")
+    logits, features = torch.randn(32, 10), torch.randn(32, 16)
+    method.chain[0].class_dist.fill_(1.0)
+    early, late = (method.relabel(logits, features, torch.tensor(t), torch.arange(32)) for t in (79, 80))
+    assert int(early.t) == 19 and not torch.equal(early.probs, late.probs)  # blending starts at the generation's step 20
+    assert method.learner.ramp_up(late) == pytest.approx(20 / 30)
+    assert method.stage.total_steps == 60 and method.problem.total_steps == 120
+
+
+def test_what_was_learned_of_the_old_networks_is_forgotten():
+    method = set_up("fixmatch+daso+debiaspl+crest(generations=2)", make_problem(COUNTS, total_steps=120, steps_per_epoch=10))
+    daso, debiaspl, _ = method.chain
+    daso.queue.push(torch.ones(10, 16), torch.arange(10))
+    debiaspl.prior.copy_(COUNTS / COUNTS.sum())
+    method.restart(GROWN, 60)
+    assert not daso.queue.size.any() and (debiaspl.prior == 0.1).all()
+    copy = set_up(method.spelling, method.problem)
+    copy.restart(GROWN, 60)
+    copy.load_state_dict(method.state_dict())
+    assert int(copy.chain[-1].generation) == 1
+
+
+def test_refinement_waits_for_its_start_in_every_generation():
+    method = second_generation("fixmatch+darp(start=0.5, period=10)+crest(generations=2)")
+    darp = method.chain[0]
+    method.after_step(80)  # 20 of 60 steps into the generation
+    assert not darp.ready
+    method.after_step(90)
+    assert darp.ready

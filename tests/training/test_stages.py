@@ -90,11 +90,13 @@ def test_init_of_another_network_is_refused_whole(base, tmp_path):
 
 def test_generations_start_over_with_more_labels(tmp_path):
     """CReST: the second generation has a fresh network; interrupted in it, the run goes on as if it had not been."""
-    method = "fixmatch(threshold=0.5)+crest(generations=2)"
+    method = "fixmatch(threshold=0.5)+la+debiaspl+daso(start=10)+crest(generations=2)"
     whole = pld.train(method, out=tmp_path / "whole", **{**SHORT, "steps": 80})
-    losses = whole.scalars["loss/labelled"].to_numpy()
-    assert losses[2] > losses[1]  # a fresh network begins
     assert whole.finished
+    saved = checkpoints.load(Path(whole.path) / "checkpoints")
+    assert saved["ema_updates"] == 40 and saved["generation"] == [1, 40]  # a fresh network and teacher began after 40 steps
+    prior = saved["method"]["chain.0.prior"].numpy()
+    assert abs(prior - whole.labelled_counts / whole.labelled_counts.sum()).max() > 0.01  # of the labelled set with its pseudo-labels
     save, saves = checkpoints.save, []
 
     def interrupted(folder, state):
