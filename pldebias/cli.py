@@ -35,6 +35,7 @@ _HELP = {
     "device": "auto, cpu, cuda or cuda:N.",
     "threads": "CPU threads of one run.",
     "precision": "fp32, tf32 or bf16.",
+    "graph": "The step as one CUDA graph: auto, true (or an error) or false.",
     "source": "Where images come from; `pldebias data` lists sources.",
     "root": "Folder for downloads and caches.",
 }
@@ -69,6 +70,8 @@ def _with_settings(function):
 
 def _settings(given: dict[str, Any]) -> dict[str, Any]:
     given = {name: value for name, value in given.items() if value is not None}
+    if given.get("graph", "").lower() in ("true", "false"):
+        given["graph"] = given["graph"].lower() == "true"
     if "class_order" in given:
         given["class_order"] = tuple(c.strip() for c in given["class_order"].split(","))
     if "milestones" in given:

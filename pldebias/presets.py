@@ -78,6 +78,7 @@ class Config:
     precision: str = "fp32"
     device: str = "auto"
     threads: int | None = None
+    graph: str | bool = "auto"  # the step as one CUDA graph: "auto" where it can be, True or an error, False never
     # options of learners and schemes, by name, under those written in the method string
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -108,10 +109,11 @@ class Config:
             "precision": PRECISIONS,
             "ema_mode": ("train", "eval"),
             "evaluate": ("ema", "student"),
+            "graph": ("auto", True, False),
         }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
-                raise ConfigError(f"{name}={getattr(self, name)!r} is not known; choose one of {', '.join(allowed)}")
+                raise ConfigError(f"{name}={getattr(self, name)!r} is not known; choose one of {', '.join(map(str, allowed))}")
         if self.steps % self.steps_per_epoch:
             raise ConfigError(
                 f"steps={self.steps} must be a multiple of steps_per_epoch={self.steps_per_epoch}: an epoch is logged whole; "

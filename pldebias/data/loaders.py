@@ -194,11 +194,17 @@ class ResidentLoader:
 
     def next(self) -> Batch:
         """The next batch; the stream never ends."""
-        i, j = self.labelled_stream.take(self.batch_size), self.unlabelled_stream.take(self.unlabelled_batch_size)
-        return self.make(i, j)
+        return self.make(*self.draw())
+
+    def draw(self) -> tuple[Tensor, ...]:
+        """What the next batch is made of, on the device and of the same shapes every time: positions in both sets, ``[B]`` and ``[M]``."""
+        return self.labelled_stream.take(self.batch_size), self.unlabelled_stream.take(self.unlabelled_batch_size)
+
+    def ahead(self) -> None:
+        """Get what `draw` will give next under way, while the device is busy; nothing to do for images that are there already."""
 
     def make(self, labelled_index: Tensor, index: Tensor) -> Batch:
-        """The batch of given positions: work on the device alone, with no branch on a value, so that it can be captured."""
+        """The batch of what `draw` gave: work on the device alone, with no branch on a value, so that it can be captured."""
         images, others = self.labelled[labelled_index], self.unlabelled[index]
         return self._views(images, labelled_index, others, index)
 

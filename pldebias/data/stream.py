@@ -74,7 +74,9 @@ class StreamLoader(ResidentLoader):
         if self.workers < 0 or prefetch < 1:
             raise DataError(f"workers={workers} must be at least 0 and prefetch={prefetch} at least 1")
         self.prefetch, self._batches = prefetch, None
+        self._uploaded: tuple[tuple[Tensor, ...], torch.cuda.Event | None] | None = None
         super().__init__(dataset, augment, **kwargs)
+        self._side = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
 
     @property
     def index_device(self) -> torch.device:
@@ -95,16 +97,39 @@ class StreamLoader(ResidentLoader):
             pin_memory=self.device.type == "cuda", generator=torch.Generator(), **options,
         )  # fmt: skip
 
-    def next(self) -> Batch:
-        """The next batch; waits for a worker if none is ready."""
-        if self._batches is None:
-            self._batches = self._start()
-        images, i, others, j = next(self._batches)
+    def draw(self) -> tuple[Tensor, ...]:
+        """The next images and positions, ``[B, C, H, W], [B], [M, C, H, W], [M]``; waits for a worker if none is ready."""
+        batch, arrived = self._uploaded or self._upload()
+        self._uploaded = None
+        if arrived is not None:
+            current = torch.cuda.current_stream(self.device)
+            current.wait_event(arrived)
+            for tensor in batch:
+                tensor.record_stream(current)
         # The same positions again, so that the state tells what has been consumed.
         self.labelled_stream.take(self.batch_size)
         self.unlabelled_stream.take(self.unlabelled_batch_size)
-        images, i, others, j = (t.to(self.device, non_blocking=True) for t in (images, i, others, j))
-        return self._views(images, i, others, j)
+        return batch
+
+    def ahead(self) -> None:
+        """Start copying the batch after this one from pinned memory on a stream of its own, while the device computes."""
+        if self._side is not None and self._uploaded is None:
+            self._uploaded = self._upload()
+
+    def _upload(self) -> tuple[tuple[Tensor, ...], torch.cuda.Event | None]:
+        """A batch that workers read, on the device or on its way there, and the event after which it is whole."""
+        if self._batches is None:
+            self._batches = self._start()
+        batch = next(self._batches)
+        if self._side is None:
+            return tuple(t.to(self.device) for t in batch), None
+        with torch.cuda.stream(self._side):
+            moved = tuple(t.to(self.device, non_blocking=True) for t in batch)
+            return moved, self._side.record_event()
+
+    def make(self, images: Tensor, labelled_index: Tensor, others: Tensor, index: Tensor) -> Batch:
+        """The batch of what `draw` gave."""
+        return self._views(images, labelled_index, others, index)
 
     def clean(self, split: str, batch: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
         """As `ResidentLoader.clean`, read by workers of its own."""
@@ -121,4 +146,4 @@ class StreamLoader(ResidentLoader):
 
     def close(self) -> None:
         """End the workers; the next `next` starts new ones."""
-        self._batches = None
+        self._batches = self._uploaded = None

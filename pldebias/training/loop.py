@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from pldebias.schemes import EpochEnd, Step
+from pldebias.schemes import EpochEnd
 from pldebias.training import checkpoints
 from pldebias.training.evaluate import evaluate, labelled_prototypes, score, sweep
-from pldebias.training.schedules import lr_factor
+from pldebias.training.graph import StepProgram, compute
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
     from pldebias.runs import Recorder
+    from pldebias.schemes import Step
     from pldebias.training.state import TrainingState
 
 
@@ -35,45 +36,22 @@ def snapshot_epochs(epochs: int, count: int) -> list[int]:
 
 
 def train_step(state: TrainingState) -> tuple[dict[str, Tensor], Step]:
-    """One optimiser step; nothing in it waits for the device.
-
-    Returns
-    -------
-    losses : dict
-        Weighted loss terms by name.
-    step : Step
-        What was pseudo-labelled.
-    """
-    config, method = state.config, state.method
-    losses, step = method.losses(state.models, state.loader.next(), state.t, state.generator)
-    local, length = state.done - state.generation_start, config.steps // method.generations
-    factor = lr_factor(local, length, config.schedule, config.warmup, config.milestones, config.lr_decay)
-    for group in state.optimizer.param_groups:
-        group["lr"] = config.lr * factor
-    sum(losses.values()).backward()
-    state.optimizer.step()
-    state.optimizer.zero_grad()
-    state.ema.update()
-    state.t += 1
-    state.done += 1
-    method.after_step(state.done)
-    return losses, step
+    """One optimiser step as it is written, without a CUDA graph; returns what `compute` returns."""
+    state.begin_step()
+    result = compute(state, state.loader.next())
+    state.end_step()
+    return result
 
 
-def train_epoch(state: TrainingState, recorder: Recorder, bar: tqdm) -> dict[str, float]:
+def train_epoch(program: StepProgram, bar: tqdm) -> dict[str, float]:
     """`steps_per_epoch` steps; returns the means of the loss terms, the mask rate and the learning rate."""
+    state = program.state
     steps = state.config.steps_per_epoch
-    totals: dict[str, Tensor] = {}
+    program.renew()
     for _ in range(steps):
-        losses, step = train_step(state)
-        seen = {f"loss/{name}": value.detach() for name, value in losses.items()}
-        if step.label is not None:
-            recorder.update(step.index, step.label, step.mask)
-            seen["mask_rate"] = step.mask.mean()
-        for name, value in seen.items():
-            totals[name] = totals[name] + value if name in totals else value
+        program.step()
         bar.update()
-    return {**{name: float(total) / steps for name, total in totals.items()}, "lr": state.optimizer.param_groups[0]["lr"]}
+    return {**program.means(steps), "lr": state.rate}
 
 
 def check_finite(means: dict[str, float], state: TrainingState, folder: Path) -> None:
@@ -104,9 +82,10 @@ def fit(state: TrainingState, recorder: Recorder, folder: Path, bar: tqdm) -> No
     config, method = state.config, state.method
     keep = snapshot_epochs(config.epochs, config.snapshots)
     requests: list[tuple[Tensor, Tensor]] = []
+    program = StepProgram(state, recorder)
     for epoch in range(state.done // config.steps_per_epoch, config.epochs):
         began = time.perf_counter()
-        means = train_epoch(state, recorder, bar)
+        means = train_epoch(program, bar)
         check_finite(means, state, folder)
         trained = time.perf_counter()
         network, loader = state.evaluated, state.loader
