@@ -11,15 +11,19 @@ import torch
 
 from pldebias import metrics
 from pldebias.analysis.chain import align, cache_folder, chain
-from pldebias.analysis.outputs import as_run
+from pldebias.analysis.outputs import as_run, outputs
+from pldebias.analysis.whatif import what_if
+from pldebias.methods import MethodError
 from pldebias.runs import NotLogged, Run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-__all__ = ["Embedding", "align", "embed", "pca_frames", "purity", "sample", "trustworthiness"]
+__all__ = ["FLIPS", "Embedding", "align", "embed", "pca_frames", "purity", "sample", "trustworthiness"]
 
+FLIPS = ("same label", "became right", "became wrong", "from one wrong label to another", "changed, truth unknown")
+"""What may have become of a pseudo-label since the snapshot before, by code."""
 METHODS = ("pca", "umap", "tsne")
 NEIGHBOURS = 10
 QUALITY_POINTS = 1500  # trustworthiness is quadratic in memory; more points are sampled down to this
@@ -70,6 +74,59 @@ class Embedding:
     def wrong(self) -> np.ndarray:
         """Whether each pseudo-label is wrong, ``[E, n]``; False where the truth is unknown."""
         return (self.label != self.true) & (self.true >= 0)
+
+    @property
+    def flipped(self) -> np.ndarray:
+        """What became of each pseudo-label since the frame before, as codes of `FLIPS`, ``[E, n]`` uint8; all 0 in the first frame."""
+        now, before, known = self.label[1:], self.label[:-1], self.true >= 0
+        kind = np.select([now == before, ~known, now == self.true, before == self.true], [0, 4, 1, 2], 3)
+        return np.vstack([np.zeros((1, len(self.index)), np.uint8), kind.astype(np.uint8)])
+
+    @property
+    def right(self) -> np.ndarray:
+        """Share of the points whose pseudo-label is right, by epoch and group of the true class (head, medium, tail, all), ``[E, 4]``.
+
+        NaN for a group without points of known truth. The points are a sample in which tail classes are complete and others are not, so
+        that a share over several classes is not that in the whole set.
+        """
+        members = np.stack([*(self.group == number for number in range(3)), np.ones(len(self.index), bool)]) & (self.true >= 0)
+        n = members.sum(1)
+        hits = ((self.label == self.true).astype(np.int64) @ members.T.astype(np.int64)).astype(float)
+        return np.divide(hits, n, out=np.full(hits.shape, np.nan), where=n > 0)
+
+    @cached_property
+    def confidence(self) -> np.ndarray:
+        """Confidence of each pseudo-label, ``[E, n]`` float32; NaN at epochs without logits.
+
+        What the run's own method saw, where its chain reproduces the logged labels of the epoch; otherwise, and for a run that does not
+        say its method, the softmax probability of the logged label. `confidence_source` says which at each epoch.
+        """
+        return self._confidence[0]
+
+    @property
+    def confidence_source(self) -> tuple[str, ...]:
+        """``"method"``, ``"softmax"`` or ``""`` (no logits) for each epoch."""
+        return self._confidence[1]
+
+    @cached_property
+    def _confidence(self) -> tuple[np.ndarray, tuple[str, ...]]:
+        values, sources = np.full(self.label.shape, np.nan, np.float32), []
+        have = self.run.logged("logits")
+        for number, epoch in enumerate(self.epochs):
+            sources.append("")
+            if epoch not in have:
+                continue
+            try:
+                result = what_if(self.run, epoch=int(epoch))
+            except MethodError:  # a run that does not say its method, or whose state is not in the log
+                result = None
+            if result is not None and result.reproduces:
+                values[number], sources[-1] = result.confidence[self.index], "method"
+            else:
+                probs = outputs(self.run, int(epoch)).probs[torch.as_tensor(self.index)]
+                values[number] = probs.gather(1, torch.as_tensor(self.label[number])[:, None])[:, 0].numpy()
+                sources[-1] = "softmax"
+        return values, tuple(sources)
 
     @cached_property
     def purity(self) -> np.ndarray:
