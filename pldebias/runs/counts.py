@@ -26,6 +26,7 @@ class Counter:
 
     def __init__(self, truth: np.ndarray, num_classes: int):
         self.num_classes, self.used = num_classes, False
+        self._captured = False  # a CUDA graph counts, and no call tells when
         self._row = np.where(truth < 0, num_classes, truth)
         self._here = np.zeros(self._size, np.int64)
         self._waiting: list[tuple[np.ndarray, ...]] = []
@@ -55,6 +56,7 @@ class Counter:
             if index.is_floating_point() or label.is_floating_point():
                 raise ValueError(f"index and label must be whole numbers; got {index.dtype} and {label.dtype}")
             self._add(self._there, self._base[index], label, accepted)
+            self._captured |= label.is_cuda and torch.cuda.is_current_stream_capturing()
         else:
             rows = _copy(index), _copy(label), _copy(accepted)
             if not rows[0].shape == rows[1].shape == rows[2].shape or rows[0].ndim != 1:
@@ -98,7 +100,7 @@ class Counter:
     def reset(self) -> None:
         """Forget what was counted."""
         self._here = np.zeros(self._size, np.int64)
-        self._waiting, self._rows, self.used = [], 0, False
+        self._waiting, self._rows, self.used = [], 0, self._captured
         if self._there is not None:
             self._there.zero_()
 

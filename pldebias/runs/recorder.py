@@ -390,7 +390,7 @@ class Recorder:
     def __exit__(self, kind, error, traceback) -> None:
         try:
             self._close(complete=error is None)
-        except RunError as failure:
+        except Exception as failure:  # a lost GPU, too, ends both the training and the writing of what was on it
             if error is None:
                 raise
             error.add_note(str(failure))

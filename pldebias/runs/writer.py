@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -59,7 +60,12 @@ def abandon(writer: Writer, lock: WriterLock) -> None:
 
 
 class Handover:
-    """Copies of values in host memory, so that training may overwrite its own. Copies from CUDA devices are under way when made."""
+    """Copies of values in host memory, so that training may overwrite its own.
+
+    From a CUDA device they leave on a stream of their own for pinned memory, beside the training, and are under way when made.
+    """
+
+    _sides: ClassVar[dict[torch.device, torch.cuda.Stream]] = {}
 
     def __init__(self):
         self._devices: set[torch.device] = set()
@@ -68,20 +74,30 @@ class Handover:
     def keep(self, values: Tensor, dtype: torch.dtype | None = None) -> Tensor:
         """A copy of `values`, converted where they are."""
         values = values.detach()
-        converted = values if dtype is None else values.to(dtype)
-        if converted.is_cuda:
-            self._devices.add(converted.device)
-            host = torch.empty(converted.shape, dtype=converted.dtype, pin_memory=True)
-            return host.copy_(converted, non_blocking=True)
-        converted = converted.cpu()
+        if values.is_cuda:
+            return self._send(values.to(dtype or values.dtype, copy=True))
+        converted = (values if dtype is None else values.to(dtype)).cpu()
         return converted.clone() if converted.data_ptr() == values.data_ptr() else converted.contiguous()
+
+    def _send(self, copy: Tensor) -> Tensor:
+        """Bring a copy, which nobody else writes, to pinned host memory."""
+        self._devices.add(copy.device)
+        side = self._side(copy.device)
+        host = torch.empty(copy.shape, dtype=copy.dtype, pin_memory=True)
+        side.wait_stream(torch.cuda.current_stream(copy.device))
+        with torch.cuda.stream(side):
+            host.copy_(copy, non_blocking=True)
+        copy.record_stream(side)  # its memory is not given away before it has left
+        return host
+
+    def _side(self, device: torch.device) -> torch.cuda.Stream:
+        if device not in self._sides:
+            self._sides[device] = torch.cuda.Stream(device)
+        return self._sides[device]
 
     def seal(self) -> None:
         """Call after the last `keep`, in the thread that made the copies."""
-        for device in self._devices:
-            event = torch.cuda.Event()
-            event.record(torch.cuda.current_stream(device))
-            self._events.append(event)
+        self._events = [self._side(device).record_event() for device in self._devices]
 
     def wait(self) -> None:
         """Wait, in the writing thread, until the copies have arrived."""

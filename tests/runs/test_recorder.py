@@ -400,7 +400,6 @@ def test_counts_on_the_device_without_waiting(tmp_path, world):
         recorder._counter.reset()
         graph.replay()
         graph.replay()
-        recorder._counter.used = True
         recorder.end_epoch()
     run = open_run(tmp_path / "run")
     np.testing.assert_array_equal(run.confusion("visits", epoch=0), visits_of(world, 0)[0][:-1])

@@ -1,0 +1,106 @@
+"""The step as a program over fixed tensors: the plainly written step bit for bit, and on a GPU nothing that a CUDA graph forbids."""
+
+import sys
+from functools import cache
+
+import pytest
+import torch
+from fake_cuda import on_fake_cuda
+from test_methods import TABLE
+
+import pldebias as pld
+from pldebias.data import build
+from pldebias.methods import LEARNERS, parse
+from pldebias.training import schedules
+from pldebias.training.graph import StepProgram, signature
+from pldebias.training.state import TrainingState
+from pldebias.training.train import configure, make_dataset
+
+TINY = {"data": "digits-lt", "n1": 20, "gamma_l": 4.0, "m1": 20, "gamma_u": 4.0, "batch_size": 8, "steps": 40, "steps_per_epoch": 10,
+        "lr": 0.01, "warmup": 3, "options": {"fixmatch": {"threshold": 0.12}}}  # fmt: skip
+METHODS = [row.method for row in TABLE]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory) -> str:
+    short = {**TINY, "steps": 2, "steps_per_epoch": 1}
+    return pld.train("fixmatch", out=tmp_path_factory.mktemp("base"), progress=False, **short).path
+
+
+@pytest.fixture(autouse=True, scope="module")
+def data_are_read_once():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys.modules["pldebias.training.train"], "build", cache(build))
+        yield
+
+
+def start(method: str, base: str, **settings) -> TrainingState:
+    learner = LEARNERS[parse(method)[0].name]
+    config, built = configure(method.replace("BASE", base), **{**TINY, **settings}, init=base if learner.requires_init else None)
+    return TrainingState(config, built, make_dataset(config), torch.device("cpu"))
+
+
+def plain_step(state: TrainingState) -> dict[str, torch.Tensor]:
+    """One step as textbooks have it: fresh tensors, the learning rate and the teacher's decay as Python numbers."""
+    config = state.config
+    losses, step = state.method.losses(state.models, state.loader.next(), torch.tensor(state.done), state.generator)
+    length = config.steps // state.method.generations
+    for group in state.optimizer.param_groups:
+        group["lr"] = config.lr * schedules.lr_factor(state.done, length, config.schedule, config.warmup)
+    sum(losses.values()).backward()
+    state.optimizer.step()
+    state.optimizer.zero_grad()
+    decay = min(1 - 1 / (state.done + 1), config.ema)
+    with torch.no_grad():
+        for ours, theirs in zip(state.ema.teacher.parameters(), state.student.parameters(), strict=True):
+            ours.lerp_(theirs, 1 - decay)
+        for ours, theirs in zip(state.ema.teacher.buffers(), state.student.buffers(), strict=True):
+            if ours.is_floating_point():
+                ours.lerp_(theirs, 1 - decay)
+    state.done += 1
+    state.method.after_step(state.done)
+    seen = {f"loss/{name}": loss.detach() for name, loss in losses.items()}
+    return seen if step.label is None else {**seen, "mask_rate": step.mask.mean()}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_program_is_the_plain_step_to_the_bit(method, base):
+    program, plain = StepProgram(start(method, base)), start(method, base)
+    totals = {}
+    for _ in range(4):
+        program.step()
+        for name, value in plain_step(plain).items():
+            totals[name] = totals[name] + value if name in totals else value
+    assert program.means(4) == {name: float(total) / 4 for name, total in totals.items()}
+    ours = program.state
+    assert ours.done == int(ours.t) == plain.done == 4
+    for a, b in ((ours.student, plain.student), (ours.ema.teacher, plain.ema.teacher), (ours.method, plain.method)):
+        for (name, value), other in zip(a.state_dict().items(), b.state_dict().values(), strict=True):
+            assert torch.equal(value, other), name
+    assert torch.equal(ours.generator.get_state(), plain.generator.get_state())
+    assert torch.equal(ours.loader.generator.get_state(), plain.loader.generator.get_state())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_nothing_moves_between_steps(method, base):
+    """What a replayed graph would not notice does not happen: tensors stay where they are, and plain settings what they were."""
+    program = StepProgram(start(method, base))
+    for _ in range(2):
+        program.step()
+    before, inputs = signature(program.state), [t.data_ptr() for t in program.inputs]
+    program.step()
+    after = signature(program.state)
+    assert after == before, set(after) ^ set(before)
+    assert [t.data_ptr() for t in program.inputs] == inputs
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_nothing_in_a_step_leaves_the_gpu(method, base):
+    """On tensors of a GPU that is not there: no value is read, nothing is copied between host and device, no devices are mixed."""
+    state = start(method, base)
+    state.loader.augment.strategy = "masked"  # that of CUDA
+    program = StepProgram(state)
+    for _ in range(2):  # constants and optimiser state are made in steps before the capture
+        program.step()
+    with on_fake_cuda(program):
+        program._run()
