@@ -4,7 +4,7 @@ import numpy as np
 
 from pldebias.runs import Recorder, open_run
 
-HOSTILE = (r"a&b_%$#{}~^\c", "<script>alert(1)</script>", "|pipe| *star*", "naïve \"fox\" $x$", "=1+1", "</style>--><!--")
+HOSTILE = (r"a&b_%$#{}~^\c", "<script>alert(1)</script>", "|pipe| *star*", 'naïve "fox" $x$', "=1+1", "</style>--><!--")
 """Class names that break LaTeX, HTML, Markdown or a formula in a plot where somebody forgot to escape."""
 DATA = {"source": "cifar10", "n1": 500, "m1": 4000, "gamma_l": 100.0, "gamma_u": 100.0, "reverse_unlabelled": False}
 CONFIG = DATA | {"lr": 0.03, "steps": 40}
@@ -25,10 +25,12 @@ def samples(matrix) -> tuple[np.ndarray, np.ndarray]:
 
 
 def make_run(path, method="fixmatch", seed=0, right=(18, 16, 12, 9, 5, 2), *, epochs=4, names=None, labelled=(90, 60, 40, 20, 9, 3),
-             per_class=20, unknown=False, num_epochs=None, series=True, attrs=None, **config):  # fmt: skip
+             per_class=20, unknown=False, num_epochs=None, series=True, outputs=False, attrs=None,
+             **config):  # fmt: skip
     """Record a run whose test and sweep matrices are ``counts(right)`` at the last epoch and worse before.
 
-    Labels are accepted where they are right; scalars and the state of a scheme come with it. Settings go into its config.
+    Labels are accepted where they are right; scalars and the state of a scheme come with it, and, with `outputs`, the logits of a linear
+    classifier that calls every sample the first class and of a semantic one that is always right. Settings go into its config.
     """
     right = np.asarray(right)
     k = len(right)
@@ -42,6 +44,7 @@ def make_run(path, method="fixmatch", seed=0, right=(18, 16, 12, 9, 5, 2), *, ep
             label = samples(matrix)[1]
             state = {"seval/offsets": np.linspace(1, 2, k) + epoch, "seval/thresholds": np.linspace(0.9, 0.5, k),
                      "adello/prior": np.full(k, 1 / k)} if series else {}  # fmt: skip
+            made = {"logits": np.eye(k)[0 * truth], "semantic": np.eye(k)[truth]} if outputs else {}
             recorder.update(np.arange(len(truth)), label, label == truth)
             recorder.end_epoch(
                 iteration=10 * (epoch + 1),
@@ -49,5 +52,6 @@ def make_run(path, method="fixmatch", seed=0, right=(18, 16, 12, 9, 5, 2), *, ep
                 sweep=(label, label == truth),
                 test=matrix,
                 series=state,
+                **made,
             )
     return open_run(path)

@@ -11,7 +11,7 @@ from pldebias import metrics
 from pldebias.analysis.counterpart import options_of
 from pldebias.analysis.outputs import Outputs, as_run, outputs
 from pldebias.analysis.whatif import what_if
-from pldebias.methods import Part, build_method, parse
+from pldebias.methods import MethodError, Part, build_method, parse
 from pldebias.runs import NotLogged, Run
 from pldebias.schemes import DASO
 
@@ -76,7 +76,7 @@ def blending(run: Run | str | Path, epoch: int = -1) -> Blending:
     Parameters
     ----------
     run : Run or path
-        A training with the scheme ``daso``; or a foreign one whose recorder was given ``logits``, ``semantic`` and a ``sweep``.
+        A training with the scheme ``daso``; or one whose recorder was given ``logits``, ``semantic`` (logits) and a ``sweep``.
     epoch : int, default -1
         A snapshot epoch (``run.logged("logits")``); -1 is the last.
 
@@ -95,15 +95,18 @@ def blending(run: Run | str | Path, epoch: int = -1) -> Blending:
     weight held at 0 (linear), at 1 (semantic), and as trained (blended, which are the logged labels again).
     """
     run = as_run(run)
-    parts = parse(run.method) if run.method else ()
+    if len(run.logged("semantic")):
+        return _recorded(run, outputs(run, epoch))
+    try:
+        parts = parse(run.method or "")
+    except MethodError:  # the name of somebody's own method
+        parts = ()
     if any(part.name == DASO.name for part in parts):
         return _of_daso(run, parts, epoch)
-    if not len(run.logged("semantic")):
-        raise NotLogged(
-            f"{run.name} does not blend two pseudo-labels: its method has no daso, and its recorder was given no semantic logits; "
-            "train fixmatch+daso, or pass logits= and semantic= to Recorder.end_epoch"
-        )
-    return _recorded(run, outputs(run, epoch))
+    raise NotLogged(
+        f"{run.name} does not blend two pseudo-labels: its method has no daso, and its recorder was given no semantic logits; "
+        "train fixmatch+daso, or pass logits=, semantic= and sweep= to Recorder.end_epoch"
+    )
 
 
 def _of_daso(run: Run, parts: tuple[Part, ...], epoch: int) -> Blending:
@@ -125,8 +128,13 @@ def _of_daso(run: Run, parts: tuple[Part, ...], epoch: int) -> Blending:
     elif scheme.weight is not None:
         weight = np.full(run.num_classes, scheme.weight, float)
     else:
-        weight = run.state("daso/blend_weight")[seen.row].astype(float)
+        weight = _logged_weight(seen)
     return Blending(run, seen.epoch, label, accepted, weight)
+
+
+def _logged_weight(seen: Outputs) -> np.ndarray:
+    name = f"{DASO.name}/blend_weight"
+    return seen.run.state(name)[seen.row].astype(float) if name in seen.run.series else np.full(seen.run.num_classes, np.nan)
 
 
 def _recorded(run: Run, seen: Outputs) -> Blending:
@@ -134,4 +142,4 @@ def _recorded(run: Run, seen: Outputs) -> Blending:
     if seen.epoch not in run.logged("semantic") or seen.label is None:
         raise NotLogged(f"{run.name} lacks semantic logits or the sweep at epoch {seen.epoch}; pass logits=, semantic= and sweep= together")
     label = {"linear": seen.logits.argmax(1).numpy(), "semantic": run.semantic(seen.epoch).argmax(1), "blended": seen.label}
-    return Blending(run, seen.epoch, label, {"linear": None, "semantic": None, "blended": seen.accepted}, np.full(run.num_classes, np.nan))
+    return Blending(run, seen.epoch, label, {"linear": None, "semantic": None, "blended": seen.accepted}, _logged_weight(seen))

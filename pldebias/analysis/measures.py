@@ -45,6 +45,11 @@ class Measure(NamedTuple):
     kind: str
     at: Callable[[Run, np.ndarray, metrics.Groups], np.ndarray]
 
+    @property
+    def needs_truth(self) -> bool:
+        """Whether it holds pseudo-labels against true classes."""
+        return self.kind == "sweep" and self.name != "acceptance"
+
 
 def _matrix(name: str, family: str, label: str, kind: str, formula, scale: float = 100.0, best: int = 1) -> Measure:
     return Measure(name, family, label, scale, best, kind, lambda run, epochs, groups: formula(run.confusion(kind, epoch=epochs), groups))
@@ -72,7 +77,7 @@ def _ratio_of_group(number: int):
 
 
 def _acceptance(run: Run, epochs: np.ndarray, groups: metrics.Groups) -> np.ndarray:
-    every, some = (run.confusion("sweep", split, epoch=epochs).sum((-2, -1)) for split in ("all", "accepted"))
+    every, some = (run.pseudo_counts("sweep", split, epoch=epochs).sum(-1) for split in ("all", "accepted"))
     return np.divide(some, every, out=np.full(every.shape, np.nan), where=every > 0)
 
 

@@ -22,6 +22,8 @@ __all__ = [
         "check_classes",
         "check_data",
         "check_seeds",
+        "check_truth",
+        "common_epochs",
         "epoch_row",
         "flat_config",
         "select",
@@ -239,6 +241,40 @@ def check_classes(runs: Iterable[Run], groups="tertiles") -> metrics.Groups:
                 a, b = ([first.class_names[c] for c in members] for members in (mine, theirs))
                 raise Incomparable(f"{both}: {name} is {', '.join(a) or 'empty'} in the first, {', '.join(b) or 'empty'} in the second")
     return parts
+
+
+def check_truth(runs: Iterable[Run], kind: str = "sweep") -> None:
+    """Refuse runs whose pseudo-labels have no truth to be held against; test predictions always have one.
+
+    Raises
+    ------
+    Incomparable
+        A run without any known true class among its unlabelled samples.
+    """
+    for run in runs:
+        if kind != "test" and run.unlabelled_counts is None and not (run.true_labels >= 0).any():
+            raise Incomparable(
+                f"{run.name} ({run.path}): the true classes of its unlabelled samples are not known, so nobody can say which of its "
+                "pseudo-labels are right; take kind='test', run.pseudo_counts() for what was given, or pass true_labels= to the recorder"
+            )
+
+
+def common_epochs(label: str, runs: list[Run]) -> np.ndarray:
+    """Epochs of the seeds under one label, ascending.
+
+    Raises
+    ------
+    Incomparable
+        They were recorded at different epochs, so that no mean over them can be taken.
+    """
+    epochs = runs[0].epochs
+    for run in runs[1:]:
+        if not np.array_equal(run.epochs, epochs):
+            raise Incomparable(
+                f"no mean over the seeds of {label!r}: {runs[0].path} has {len(epochs)} epochs up to {epochs[-1]}, {run.path} has "
+                f"{len(run.epochs)} up to {run.epochs[-1]}; finish them, or give each a label of its own"
+            )
+    return epochs
 
 
 def check_data(runs: Iterable[Run], *, vary: Iterable[str] = ()) -> None:

@@ -1,6 +1,7 @@
 """Figures for papers and still images: one function a file, drawn with matplotlib from numbers of `pldebias.metrics` and `analysis`."""
 
 from pldebias.plots.accuracy_gamma import accuracy_gamma
+from pldebias.plots.blending import blending
 from pldebias.plots.carpet import carpet
 from pldebias.plots.confusion import confusion
 from pldebias.plots.confusion_difference import confusion_difference
@@ -25,6 +26,7 @@ __all__ = [
     "Drawn",
     "PaperFigure",
     "accuracy_gamma",
+    "blending",
     "carpet",
     "confusion",
     "confusion_difference",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pldebias.analysis.measures import measure, statistic
-from pldebias.analysis.selection import check_classes, check_data, select
+from pldebias.analysis.selection import check_classes, check_data, check_truth, select
 from pldebias.analysis.spread import over_seeds
 from pldebias.analysis.sweeps import ratio_in_words, ratios
 from pldebias.plots.paper import PaperFigure, bounds, canvas, finish, legend, line_styles, seeds_in_words, sentence
@@ -49,6 +49,8 @@ def accuracy_gamma(
     parts = check_classes(every, groups)
     check_data(every, vary=(*vary, "reverse_unlabelled"))
     one = measure(value, every[0])
+    if one.needs_truth:
+        check_truth(every)
     points, places = ratios(every, gamma)
     drawn, dots = {}, {}
     for label, found in chosen.items():

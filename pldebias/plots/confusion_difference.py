@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from pldebias.analysis.selection import Incomparable, check_classes, check_data, select
+from pldebias.analysis.selection import Incomparable, check_classes, check_data, check_truth, select
 from pldebias.analysis.spread import over_seeds
-from pldebias.plots.paper import PaperFigure, at, canvas, finish, sentence
+from pldebias.plots.paper import PaperFigure, at, canvas, finish, groups_in_words
 from pldebias.plots.style import DIVERGING, colour_map, undefined_hatch
 
 __all__ = ["confusion_difference"]
@@ -54,6 +54,7 @@ def confusion_difference(
     (first, ones), (second, others) = ((label.strip(), found) for label, found in both.items())
     parts = check_classes([*ones, *others], groups)
     check_data([*ones, *others])
+    check_truth([*ones, *others], kind)
     known = {run.seed: run for run in ones}
     pairs = [(known[run.seed], run) for run in others if run.seed in known] or (
         [(ones[0], others[0])] if len(ones) == len(others) == 1 else []
@@ -116,6 +117,6 @@ def confusion_difference(
         f"{second} minus {first}, shares of the {'true class (rows)' if normalize == 'true' else 'label (columns)'} at {at(epoch)} "
         f"({kind}, {split}), "
         + ("one pair of runs. " if len(pairs) == 1 else f"mean over {len(pairs)} pairs of seeds; grey: the 95 % interval holds zero. ")
-        + sentence(parts.rule)
+        + groups_in_words(parts)
     )
     return finish(figure, axes, {"difference": difference, "clear": clear, "order": parts.order}, caption, title=title)

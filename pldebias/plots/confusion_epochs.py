@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pldebias.analysis.selection import check_classes, select
-from pldebias.plots.paper import PaperFigure, canvas, finish, sentence
+from pldebias.analysis.selection import check_classes, check_truth, select
+from pldebias.plots.paper import PaperFigure, canvas, finish, groups_in_words
 from pldebias.plots.style import SEQUENTIAL, colour_map, paint, undefined_hatch
 
 __all__ = ["confusion_epochs"]
@@ -40,6 +40,7 @@ def confusion_epochs(
     chosen = select(runs)
     every = [run for found in chosen.values() for run in found]
     parts = check_classes(every, groups)
+    check_truth(every, kind)
     order, drawn = parts.order, {}
     for label, found in chosen.items():
         drawn[label] = {}
@@ -102,7 +103,7 @@ def confusion_epochs(
         f"Rows: true class, columns: {'prediction' if kind == 'test' else 'pseudo-label'} ({kind}, {split}), head to tail; shares of the "
         f"{'row' if normalize == 'true' else 'column'}. "
         f"{'Counts of ' + ' to '.join(map(str, pooled[:: max(1, len(pooled) - 1)])) + ' seeds added up. ' if pooled != [1] else ''}"
-        f"{sentence(parts.rule)} Hatched: undefined."
+        f"{groups_in_words(parts)} Hatched: undefined."
     )
     return finish(figure, axes, {"runs": drawn, "order": order}, caption, title=title)
 

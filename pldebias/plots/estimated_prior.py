@@ -4,9 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from pldebias.analysis.selection import Incomparable, check_classes, epoch_row, select
+from pldebias.analysis.selection import Incomparable, check_classes, common_epochs, epoch_row, select
 from pldebias.analysis.spread import over_seeds
-from pldebias.plots.paper import PaperFigure, at, band, bounds, canvas, class_axis, finish, legend, line_styles, seeds_in_words, sentence
+from pldebias.plots.paper import (
+    PaperFigure,
+    at,
+    band,
+    bounds,
+    canvas,
+    class_axis,
+    finish,
+    groups_in_words,
+    legend,
+    line_styles,
+    seeds_in_words,
+)
 from pldebias.runs import NotLogged
 
 __all__ = ["estimated_prior"]
@@ -48,7 +60,7 @@ def estimated_prior(
     Raises
     ------
     Incomparable
-        The true classes of the unlabelled set are unknown.
+        The true classes of the unlabelled set are unknown, or seeds under one label were recorded at different epochs.
     NotLogged
         A run has no estimate.
 
@@ -67,21 +79,23 @@ def estimated_prior(
                     f"{run.name} ({run.path}): the true classes of its unlabelled samples are not known, so there is no truth to compare"
                 )
         name = series if isinstance(series, str) else (series or {}).get(label) or _series(found[0])
-        shortest = min(len(run.epochs) for run in found)
-        cube = np.stack([run.state(name)[:shortest] for run in found]).astype(float)
+        epochs = common_epochs(label, found)
+        cube = np.stack([run.state(name) for run in found]).astype(float)
         with np.errstate(invalid="ignore"):
             cube = cube / cube.sum(-1, keepdims=True)
         truth = np.stack([run.unlabelled_counts / run.unlabelled_counts.sum() for run in found])
         row = epoch_row(found[0], epoch)
         drawn[label] = {
             "series": name,
-            "epochs": found[0].epochs[:shortest],
+            "epochs": epochs,
             "estimate": over_seeds(100 * cube[:, row]),
             "true": over_seeds(100 * truth),
             "tv": over_seeds(50 * np.abs(cube - truth[:, None]).sum(-1)),
         }
         if all("ece" in run.scalars for run in found):
-            drawn[label]["ece"] = over_seeds(100 * np.stack([run.scalars["ece"].to_numpy()[:shortest] for run in found]))
+            drawn[label]["ece"] = over_seeds(100 * np.stack([run.scalars["ece"].to_numpy() for run in found]))
+    truths = [arrays["true"].mean for arrays in drawn.values()]
+    one_truth = all(np.allclose(truth, truths[0]) for truth in truths)
     calibrated = any("ece" in arrays for arrays in drawn.values())
     ratios = (1.5, 1, 1) if calibrated else (1.5, 1)
     single = width == "single"
@@ -91,8 +105,9 @@ def estimated_prior(
         k, styles = len(parts.order), line_styles(list(chosen))
         left, middle = axes.flat[0], axes.flat[1]
         class_axis(left, every[0].class_names, parts)
-        truth = next(iter(drawn.values()))["true"].mean[parts.order]
-        left.bar(np.arange(k), truth, width=0.85, color="#dcdcdc", edgecolor="#8c8c8c", linewidth=0.5, label="truth", zorder=1)
+        left.bar(
+            np.arange(k), truths[0][parts.order], width=0.85, color="#dcdcdc", edgecolor="#8c8c8c", linewidth=0.5, label="truth", zorder=1
+        )
         shift = np.linspace(-0.2, 0.2, len(chosen)) if len(chosen) > 1 else np.zeros(1)
         for move, (label, arrays) in zip(shift, drawn.items(), strict=True):
             spread, x = arrays["estimate"], np.arange(k) + move
@@ -113,6 +128,14 @@ def estimated_prior(
         legend(figure, axes, list(chosen))
     caption = (
         f"Estimated distribution of the unlabelled set at {at(epoch)} against the truth (bars), "
-        f"its total variation distance, and the expected calibration error; {seeds_in_words(chosen, error)}. {sentence(parts.rule)}"
+        f"its total variation distance, and the expected calibration error; {seeds_in_words(chosen, error)}. {groups_in_words(parts)}"
+        + ("" if one_truth else " The entries differ in their truth; bars are those of the first.")
+        + _without_ece(drawn)
     )
     return finish(figure, axes, {"runs": drawn, "order": parts.order}, caption, title=title)
+
+
+def _without_ece(drawn: dict) -> str:
+    """Which entries the last panel lacks, if others are in it."""
+    without = [label for label, arrays in drawn.items() if "ece" not in arrays]
+    return f" No calibration error was logged by {', '.join(without)}." if 0 < len(without) < len(drawn) else ""

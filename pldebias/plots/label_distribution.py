@@ -7,7 +7,7 @@ import numpy as np
 from pldebias import metrics
 from pldebias.analysis.selection import Incomparable, check_classes, select
 from pldebias.analysis.spread import over_seeds
-from pldebias.plots.paper import PaperFigure, at, bounds, canvas, class_axis, finish, legend, line_styles, seeds_in_words
+from pldebias.plots.paper import PaperFigure, at, bounds, canvas, class_axis, finish, groups_in_words, legend, line_styles, seeds_in_words
 
 __all__ = ["label_distribution"]
 
@@ -107,7 +107,7 @@ def label_distribution(
         legend(figure, axes, list(chosen))
     caption = (
         f"Labels given ({kind}, {split}) at {at(epoch)} against the truth (bars); "
-        f"{seeds_in_words(chosen, error)}. TV: total variation distance to the truth."
+        f"{seeds_in_words(chosen, error)}. TV: total variation distance to the truth. {groups_in_words(parts)}"
         + ("" if one_truth else " The entries differ in their truth; bars are those of the first.")
     )
     return finish(figure, axes, {"runs": drawn, "order": parts.order}, caption, title=title)

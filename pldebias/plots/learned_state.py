@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pldebias.analysis.selection import check_classes, epoch_row, select
+from pldebias.analysis.measures import GROUPS
+from pldebias.analysis.selection import check_classes, common_epochs, epoch_row, select
 from pldebias.analysis.spread import over_seeds
 from pldebias.plots.paper import (
     PaperFigure,
@@ -14,6 +15,7 @@ from pldebias.plots.paper import (
     class_axis,
     finish,
     group_style,
+    groups_in_words,
     legend,
     line_styles,
     seeds_in_words,
@@ -32,9 +34,9 @@ def learned_state(
     Parameters
     ----------
     runs : Run, path, sequence, dict or DataFrame
-        As in `pldebias.analysis.selection.select`. With several entries the right-hand panels show the first.
+        As in `pldebias.analysis.selection.select`; a list under one label is its seeds.
     series : str or sequence of str, optional
-        Names such as ``"seval/offsets"``. Default: all that the first run logged, at most three.
+        Names such as ``"seval/offsets"``. Default: all that the first run logged, at most three; the caption names the others.
     epoch : int
         Recorded epoch; -1 is the last of each run.
     groups, width, error, title, font, backend
@@ -50,6 +52,8 @@ def learned_state(
     ------
     NotLogged
         A run has no such series; the message lists what it has.
+    Incomparable
+        Seeds under one label were recorded at different epochs.
 
     Notes
     -----
@@ -63,14 +67,12 @@ def learned_state(
         raise NotLogged(f"{every[0].name} logged no state of a scheme; methods such as fixmatch+seval or fixmatch+debiaspl do")
     drawn: dict = {}
     for label, found in chosen.items():
+        epochs = common_epochs(label, found)
         drawn[label] = {}
         for name in names:
-            stack = [run.state(name) for run in found]
-            rows = [values[epoch_row(run, epoch)] for run, values in zip(found, stack, strict=True)]
-            drawn[label][name] = {"classes": over_seeds(np.stack(rows)), "epochs": found[0].epochs}
-            shortest = min(map(len, stack))
-            cube = np.stack([values[:shortest] for values in stack])
-            for group, members in zip(("head", "medium", "tail"), parts, strict=False):
+            cube = np.stack([run.state(name) for run in found])
+            drawn[label][name] = {"classes": over_seeds(cube[:, epoch_row(found[0], epoch)]), "epochs": epochs}
+            for group, members in zip(GROUPS, parts, strict=False):
                 drawn[label][name][group] = over_seeds(cube[..., members].mean(-1) if len(members) else np.full(cube.shape[:2], np.nan))
     rows = len(names)
     figure, axes = canvas(backend, width, 0.5 + 1.75 * rows, font=font, nrows=rows, ncols=2, width_ratios=(1.25, 1))
@@ -78,7 +80,6 @@ def learned_state(
         styles = line_styles(list(chosen))
         k = len(parts.order)
         shift = np.linspace(-0.2, 0.2, len(chosen)) if len(chosen) > 1 else np.zeros(1)
-        first = next(iter(drawn.values()))
         for i, (name, (left, right)) in enumerate(zip(names, axes, strict=True)):
             class_axis(left, every[0].class_names, parts, names=i == rows - 1)
             left.set_xlabel("")
@@ -86,23 +87,29 @@ def learned_state(
                 spread, x = arrays[name]["classes"], np.arange(k) + move
                 left.plot(x, spread.mean[parts.order], label=label, **{**styles[label], "linewidth": 0.7})
                 left.vlines(x, *(bound[parts.order] for bound in bounds(spread, error)), color=styles[label]["color"], lw=0.9)
+                # Several entries keep their colours, and groups are told by dash alone.
+                _groups(right, arrays[name], error, None if len(drawn) == 1 else styles[label]["color"], named=i == 0)
             left.set_ylabel(name, fontsize=7.5, parse_math=False)
-            for group in ("head", "medium", "tail"):
-                spread = first[name][group]
-                epochs = first[name]["epochs"][: len(spread.mean)]
-                style = group_style(group)
-                right.plot(epochs, spread.mean, **style)
-                right.fill_between(epochs, *bounds(spread, error), color=style["color"], alpha=0.16, linewidth=0)
-                defined = np.flatnonzero(np.isfinite(spread.mean))
-                if len(defined) and i == 0:
-                    end = (epochs[defined[-1]], spread.mean[defined[-1]])
-                    right.annotate(group, end, xytext=(3, 0), textcoords="offset points", fontsize=6.5, va="center", annotation_clip=False)
-            if len(chosen) > 1:
-                right.set_title(next(iter(chosen)), fontsize=7, parse_math=False, pad=2)
             right.set_xlabel("epoch" if i == rows - 1 else "", fontsize=7.5)
         legend(figure, axes)
+    left_out = [] if series is not None else list(every[0].series[len(names) :])
     caption = (
         f"Left: every class at {at(epoch)}; right: mean of each group over the training. "
-        f"{sentence(seeds_in_words(chosen, error))} {sentence(parts.rule)}"
+        f"{sentence(seeds_in_words(chosen, error))} {groups_in_words(parts)}"
+        + (f" Logged too, and not shown: {', '.join(left_out)}." if left_out else "")
     )
     return finish(figure, axes, {"runs": drawn, "order": parts.order}, caption, title=title)
+
+
+def _groups(ax, arrays: dict, error: str, colour: str | None, named: bool) -> None:
+    """Means of head, medium and tail over the training; each line's end is named, if asked for."""
+    for group in GROUPS:
+        spread, style = arrays[group], group_style(group)
+        if colour is not None:
+            style |= {"color": colour, "linewidth": 0.9}
+        ax.plot(arrays["epochs"], spread.mean, **style)
+        ax.fill_between(arrays["epochs"], *bounds(spread, error), color=style["color"], alpha=0.16 if colour is None else 0.08, linewidth=0)
+        defined = np.flatnonzero(np.isfinite(spread.mean))
+        if len(defined) and named:
+            end = (arrays["epochs"][defined[-1]], spread.mean[defined[-1]])
+            ax.annotate(group, end, xytext=(3, 0), textcoords="offset points", fontsize=6.5, va="center", annotation_clip=False)

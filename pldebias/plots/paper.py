@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,19 +12,20 @@ import numpy as np
 from pldebias.plots.style import GROUPS, RUNS, Drawn
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from pldebias.metrics import Groups
 
 __all__ = [
-    *("ERRORS", "WIDTHS", "PaperFigure", "at", "band", "bounds", "canvas", "class_axis", "finish", "group_style", "legend", "line_styles"),
-    *("seeds_in_words", "sentence"),
+    *("ERRORS", "WIDTHS", "PaperFigure", "at", "band", "bounds", "canvas", "class_axis", "finish", "group_style", "groups_in_words"),
+    *("legend", "line_styles", "seeds_in_words", "sentence"),
 ]
 
 WIDTHS = {"single": 3.5, "double": 7.16}
 """Inches of one column and of both in a two-column paper."""
 ERRORS = {"interval": "Student's 95 % interval", "sd": "one standard deviation"}
 """What may be drawn around a mean over seeds."""
+INK = "#333333"
 # Lines are told apart without colour too: by dash and by marker.
 DASHES = ((), (4, 1.5), (1.2, 1.2), (5, 1.5, 1.2, 1.5), (2.5, 1), (6, 1.2, 1.2, 1.2, 1.2, 1.2), (8, 2), (1, 2.5))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
@@ -101,6 +103,17 @@ def _families(font) -> list[str]:
     return families
 
 
+@contextmanager
+def _look() -> Iterator[None]:
+    """Seaborn's style for ticks and its context for paper, in the sizes of a column."""
+    import seaborn
+
+    style = {"axes.edgecolor": INK, "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True, "grid.color": "#dddddd"}
+    sizes = {"axes.linewidth": 0.6, "axes.labelsize": 7.5, "axes.titlesize": 7.5, "legend.fontsize": 7, "grid.linewidth": 0.5}
+    with seaborn.axes_style("ticks", style), seaborn.plotting_context("paper", rc=sizes):
+        yield
+
+
 def canvas(backend: str, width: str, height: float, *, font=None, **grid):
     """A new figure and its axes, or ``(None, None)`` with ``backend="none"``.
 
@@ -129,16 +142,14 @@ def canvas(backend: str, width: str, height: float, *, font=None, **grid):
         return None, None
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(WIDTHS[width], height), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.03, hspace=0.03)
-    axes = figure.subplots(squeeze=False, **grid)
+    with _look():
+        figure = Figure(figsize=(WIDTHS[width], height), layout="constrained")
+        figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.03, hspace=0.03)
+        axes = figure.subplots(squeeze=False, **grid)
     figure.pldebias_font = families
     for ax in axes.flat:
-        ax.spines[["top", "right"]].set_visible(False)
-        ax.spines[["left", "bottom"]].set(linewidth=0.6, color="#333333")
-        ax.tick_params(labelsize=7, width=0.6, length=2.5, color="#333333")
-        ax.grid(axis="y", color="#dddddd", linewidth=0.5)
-        ax.set_axisbelow(True)
+        ax.tick_params(labelsize=7, width=0.6, length=2.5, color=INK)  # ticks are made when drawn, after the look has ended
+        ax.grid(axis="y")
     return figure, axes
 
 
@@ -251,3 +262,10 @@ def at(epoch: int) -> str:
 def sentence(text: str) -> str:
     """With a capital and a full stop."""
     return f"{text[0].upper()}{text[1:]}."
+
+
+def groups_in_words(groups: Groups) -> str:
+    """The rule of head, medium and tail as a sentence, and which of them it leaves empty."""
+    empty = [name for name, members in zip(("head", "medium", "tail"), groups, strict=False) if not len(members)]
+    told = f" No class is in {' and '.join(empty)}; other cut-offs (groups=) would fill it." if empty else ""
+    return sentence(groups.rule) + told

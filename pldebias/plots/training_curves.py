@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from pldebias.analysis.measures import expand, measure
-from pldebias.analysis.selection import Incomparable, check_classes, select
+from pldebias.analysis.selection import check_classes, check_truth, common_epochs, select
 from pldebias.analysis.spread import over_seeds
-from pldebias.plots.paper import PaperFigure, band, canvas, finish, legend, line_styles, seeds_in_words, sentence
+from pldebias.plots.paper import PaperFigure, band, canvas, finish, groups_in_words, legend, line_styles, seeds_in_words, sentence
 
 __all__ = ["training_curves"]
 
@@ -47,7 +47,8 @@ def training_curves(
     Raises
     ------
     Incomparable
-        Seeds of one entry were recorded at different epochs, so that no mean can be taken over them.
+        Seeds of one entry were recorded at different epochs, so that no mean can be taken over them; or a measure of pseudo-labels needs
+        true classes that a run does not know.
     """
     if x not in ("epoch", "iteration"):
         raise ValueError(f"x must be 'epoch' or 'iteration'; got {x!r}")
@@ -55,15 +56,11 @@ def training_curves(
     every = [run for found in chosen.values() for run in found]
     parts = check_classes(every, groups)
     asked = [measure(name, every[0]) for name in expand(values)]
+    if any(one.needs_truth for one in asked):
+        check_truth(every)
     drawn: dict = {}
     for label, found in chosen.items():
-        epochs = found[0].epochs
-        for run in found[1:]:
-            if not np.array_equal(run.epochs, epochs):
-                raise Incomparable(
-                    f"no mean over the seeds of {label!r}: {found[0].path} has {len(epochs)} epochs up to {epochs[-1]}, {run.path} has "
-                    f"{len(run.epochs)} up to {run.epochs[-1]}; finish them, or give each a label of its own"
-                )
+        epochs = common_epochs(label, found)
         drawn[label] = {"x": epochs if x == "epoch" else found[0].iterations}
         for one in asked:
             drawn[label][one.name] = over_seeds(np.stack([one.scale * one.at(run, epochs, parts) for run in found]))
@@ -88,5 +85,5 @@ def training_curves(
         for ax in axes.flat[len(asked) :]:
             ax.set_visible(False)
         legend(figure, axes)
-    caption = f"{sentence(seeds_in_words(chosen, error))} {sentence(parts.rule)}"
+    caption = f"{sentence(seeds_in_words(chosen, error))} {groups_in_words(parts)}"
     return finish(figure, axes, {"runs": drawn, "groups": parts}, caption, title=title)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from pldebias.analysis.measures import GROUPS, measure, statistic
-from pldebias.analysis.selection import check_classes, check_data, select
+from pldebias.analysis.selection import check_classes, check_data, check_truth, select
 from pldebias.analysis.sweeps import gains, ratio_in_words, ratios
-from pldebias.plots.paper import PaperFigure, bounds, canvas, finish, group_style, legend, seeds_in_words, sentence
+from pldebias.plots.paper import PaperFigure, bounds, canvas, finish, group_style, groups_in_words, legend, seeds_in_words
 
 __all__ = ["unlabelled_imbalance"]
 
@@ -51,6 +51,8 @@ def unlabelled_imbalance(
     parts = check_classes(every, groups)
     check_data(every, vary=vary)
     wanted = [measure(f"{score}_{group}", every[0]) for group in GROUPS]
+    if wanted[0].needs_truth:
+        check_truth(every)
     points, places = ratios(every, gamma)
     reference = chosen.pop(baseline)
     if not chosen:
@@ -88,7 +90,7 @@ def unlabelled_imbalance(
             ax.set_visible(False)
         legend(figure, axes)
     counts = [int(n) for spread in drawn.values() for n in spread.n.ravel() if n]
-    caption = f"Difference to {baseline} at the same ratio and seed; {seeds_in_words(counts, error)}. {sentence(parts.rule)}"
+    caption = f"Difference to {baseline} at the same ratio and seed; {seeds_in_words(counts, error)}. {groups_in_words(parts)}"
     if any(point < 1 for point in points):
         caption += " Ratios below 1: the unlabelled set is reversed."
     return finish(figure, axes, {"runs": drawn, "ratios": np.array(points)}, caption, title=title)

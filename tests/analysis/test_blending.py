@@ -97,7 +97,9 @@ def test_semantic_logits_of_a_foreign_loop(tmp_path):
 
 
 def test_what_does_not_blend_is_refused(tmp_path):
-    with pytest.raises(NotLogged, match=r"does not blend two pseudo-labels.*train fixmatch\+daso, or pass logits= and semantic="):
+    with pytest.raises(NotLogged, match=r"does not blend two pseudo-labels.*train fixmatch\+daso, or pass logits=, semantic="):
         blending(make_run(tmp_path / "fixmatch"))
+    with pytest.raises(NotLogged, match="does not blend"):
+        blending(make_run(tmp_path / "mine", "my method, second try"))
     with pytest.raises(NotLogged, match=r"kept no logits; train it with snapshots=8"):
         blending(make_run(tmp_path / "daso", "fixmatch+daso"))

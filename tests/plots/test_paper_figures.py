@@ -27,7 +27,8 @@ def root(tmp_path_factory):
         for i, (gamma, reverse) in enumerate([(1.0, False), (100.0, False), (100.0, True)]):
             for method, right in (("fixmatch", A), ("fixmatch+daso", B), ("supervised", (16, 16, 12, 9, 2, 2))):
                 better = [min(20, n + seed + i) for n in right]
-                make_run(root / method / f"{gamma:g}{reverse}{seed}", method, seed, better, gamma_u=gamma, reverse_unlabelled=reverse)
+                path, told = root / method / f"{gamma:g}{reverse}{seed}", {"gamma_u": gamma, "reverse_unlabelled": reverse}
+                make_run(path, method, seed, better, outputs=True, **told)
     return root
 
 
@@ -37,6 +38,8 @@ def two(root):
 
 
 EVERY = {
+    "blending": {},
+    "carpet": {"metric": "ratio"},
     "recall_precision": {},
     "training_curves": {},
     "label_distribution": {},
@@ -83,8 +86,9 @@ def test_training_curves(two):
 
 def test_seeds_of_unequal_length_have_no_mean(tmp_path):
     runs = [make_run(tmp_path / "a", seed=0), make_run(tmp_path / "b", seed=1, epochs=2, num_epochs=4)]
-    with pytest.raises(Incomparable, match=r"no mean over the seeds of 'fixmatch': .*a has 4 epochs up to 3, .*b has 2 up to 1"):
-        plots.training_curves(runs, backend="none")
+    for function in (plots.training_curves, plots.learned_state, plots.estimated_prior, plots.carpet):
+        with pytest.raises(Incomparable, match=r"no mean over the seeds of 'fixmatch': .*a has 4 epochs up to 3, .*b has 2 up to 1"):
+            function(runs, backend="none")
     assert len(plots.training_curves({"a": runs[0], "b": runs[1]}, backend="none").values["runs"]) == 2
 
 
@@ -110,6 +114,63 @@ def test_estimated_prior(two):
     np.testing.assert_allclose(
         plots.estimated_prior(two, "seval/offsets", backend="none").values["runs"]["DASO"]["estimate"].mean.sum(), 100
     )
+
+
+def test_carpet(two):
+    figure = plots.carpet(two)
+    arrays = figure.values["runs"]["FixMatch"]
+    cube = np.stack([metrics.recall(pld.open_run(path).confusion("sweep")).T for path in two["FixMatch"]])
+    np.testing.assert_allclose(arrays["spread"].mean, cube.mean(0))
+    np.testing.assert_allclose(arrays["drawn"], cube.mean(0)[figure.values["order"]])
+    assert arrays["epochs"].tolist() == [0, 1, 2, 3] and (arrays["spread"].n == 2).all()
+    assert figure.axes.shape == (1, 2) and [ax.get_title(loc="left") for ax in figure.axes.flat] == ["FixMatch", "DASO"]
+    given = np.mean([metrics.gain(pld.open_run(path).confusion("sweep")).T for path in two["DASO"]], 0)
+    shown = plots.carpet(two, metric="ratio", backend="none").values["runs"]["DASO"]["drawn"]
+    with np.errstate(divide="ignore"):
+        np.testing.assert_allclose(shown, np.log2(given)[figure.values["order"]])
+
+
+def test_carpet_in_given_axes(two):
+    from matplotlib.figure import Figure
+
+    ax = Figure().subplots()
+    drawn = plots.carpet(two["FixMatch"][0], ax=ax, epoch=2)
+    assert drawn.axes is ax and ax.get_title(loc="left") == "fixmatch/s0: sweep, all"
+    assert [line.get_xdata() for line in ax.lines][-1] == [2, 2]
+
+
+def test_blending(two):
+    values = plots.blending(two, epoch=1, backend="none").values
+    arrays = values["runs"]["FixMatch"]
+    blended = np.stack([metrics.recall(pld.open_run(path).confusion(epoch=1)) for path in two["FixMatch"]])
+    np.testing.assert_allclose(arrays["blended"]["recall"].mean, 100 * blended.mean(0))
+    assert arrays["linear"]["recall"].mean.tolist() == [100, 0, 0, 0, 0, 0]
+    assert arrays["linear"]["precision"].mean[0] == pytest.approx(100 / 6) and np.isnan(arrays["linear"]["precision"].mean[1:]).all()
+    assert (arrays["semantic"]["recall"].mean == 100).all() and values["epochs"] == {"FixMatch": [1, 1], "DASO": [1, 1]}
+    figure = plots.blending(two["DASO"])
+    assert [ax.get_ylabel() for ax in figure.axes.flat] == ["recall (%)", "precision (%)", "semantic weight"]
+    assert {line.get_label() for line in figure.axes[0, 0].lines} >= {"linear", "semantic", "blended"}
+    assert "at epoch 3" in figure.caption and "weight not logged" in [text.get_text() for text in figure.axes[0, 2].texts]
+
+
+def test_the_blending_weight_is_drawn(tmp_path):
+    weight = np.linspace(1, 0, 6)
+    truth = np.arange(30) % 6
+    with pld.Recorder(tmp_path / "run", truth, [9, 8, 7, 3, 2, 1], "abcdef") as recorder:
+        recorder.end_epoch(
+            sweep=(truth, truth >= 0), logits=np.eye(6)[truth], semantic=np.eye(6)[truth], series={"daso/blend_weight": weight}
+        )
+    figure = plots.blending(tmp_path / "run")
+    assert [bar.get_height() for bar in figure.axes[0, 2].patches] == pytest.approx(weight)
+
+
+def test_learned_state_shows_every_entry_and_says_what_it_leaves_out(two, tmp_path):
+    figure = plots.learned_state(two, "seval/offsets")
+    colours = [line.get_color() for line in figure.axes[0, 1].lines]
+    assert len(colours) == 6 and len(set(colours)) == 2  # head, medium and tail of both
+    with pld.Recorder(tmp_path / "run", [0, 1], [2, 1], "ab") as recorder:
+        recorder.end_epoch(series={f"s/{name}": np.ones(2) for name in "abcde"})
+    assert plots.learned_state(tmp_path / "run", backend="none").caption.endswith("Logged too, and not shown: s/d, s/e.")
 
 
 def test_accuracy_gamma(root):
@@ -174,14 +235,15 @@ def test_every_figure_in_both_widths_and_formats(name, two, tmp_path):
 
 @pytest.mark.parametrize("name", EVERY)
 def test_every_figure_survives_any_name(name, tmp_path):
-    runs = {label: make_run(tmp_path / str(i), f"m{i}", names=HOSTILE) for i, label in enumerate((HOSTILE[0], HOSTILE[3]))}
+    runs = {label: make_run(tmp_path / str(i), f"m{i}", names=HOSTILE, outputs=True) for i, label in enumerate((HOSTILE[0], HOSTILE[3]))}
     getattr(plots, name)(runs, title="$_{^").save(tmp_path / "f.svg")  # drawn, so that every text was set
 
 
 @pytest.mark.parametrize("name", EVERY)
 def test_every_figure_shows_every_class_of_many(name, tmp_path):
     k = 100
-    runs = [make_run(tmp_path / m, m, right=np.linspace(20, 0, k).astype(int), labelled=range(k, 0, -1)) for m in ("a", "b")]
+    right, labelled = np.linspace(20, 0, k).astype(int), range(k, 0, -1)
+    runs = [make_run(tmp_path / m, m, right=right, labelled=labelled, outputs=True) for m in ("a", "b")]
     figure = getattr(plots, name)(runs)
     assert figure.values["order"].shape == (k,) if "order" in figure.values else figure.values["groups"].order.shape == (k,)
     figure.save(tmp_path / "f.png", dpi=40)
@@ -192,6 +254,41 @@ def test_every_figure_refuses_what_cannot_be_compared(name, tmp_path):
     runs = {"a": make_run(tmp_path / "a"), "b": make_run(tmp_path / "b", names=list("uvwxyz"))}
     with pytest.raises(Incomparable, match="class lists differ"):
         getattr(plots, name)(runs, backend="none")
+
+
+PSEUDO = ("blending", "carpet", "recall_precision", "training_curves", "label_distribution", "confusion_epochs", "estimated_prior")
+
+
+@pytest.mark.parametrize("name", PSEUDO)
+def test_without_truth_no_figure_of_pseudo_labels_is_empty(name, tmp_path):
+    blind = make_run(tmp_path / "u", unknown=True, outputs=True)
+    with pytest.raises(Incomparable, match=r"fixmatch/s0 .*: the true classes of its unlabelled samples are not known"):
+        getattr(plots, name)(blind, backend="none")
+
+
+def test_what_needs_no_truth_is_drawn_without(tmp_path):
+    blind = make_run(tmp_path / "u", unknown=True)
+    with pytest.raises(Incomparable, match="true classes of its unlabelled samples are not known"):
+        plots.confusion_difference(blind, make_run(tmp_path / "v", "fixmatch+daso", unknown=True), backend="none")
+    curves = plots.training_curves(blind, ("balanced_accuracy", "acceptance", "ece"), backend="none").values["runs"]["fixmatch"]
+    accepted = [blind.pseudo_counts("sweep", "accepted", epoch=e).sum() / 1.2 for e in range(4)]
+    np.testing.assert_allclose(curves["acceptance"].mean, accepted)
+    assert np.isfinite(plots.recall_precision(blind, kind="test", backend="none").values["runs"]["fixmatch"]["recall"].mean).all()
+    with pytest.raises(Incomparable, match="not known"):
+        plots.accuracy_gamma(blind, "pl_recall_tail", backend="none")
+    assert np.isfinite(plots.accuracy_gamma(blind, backend="none").values["runs"]["fixmatch"].mean).all()
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_one_run_has_no_interval_and_an_empty_group_is_named(name, tmp_path):
+    runs, options = make_run(tmp_path / "a", outputs=True), {"groups": (1000, 20)}
+    if name == "confusion_difference":
+        runs = [runs, make_run(tmp_path / "b", "fixmatch+daso")]
+    figure = getattr(plots, name)(runs, **options)
+    assert "No class is in head; other cut-offs (groups=) would fill it." in figure.caption
+    if name not in ("confusion_epochs", "confusion_difference"):
+        assert "one seed" in figure.caption.lower() and "interval" not in figure.caption
+    figure.figure.canvas.draw()  # an empty panel is no error
 
 
 def test_what_a_run_lacks_is_said(tmp_path):
