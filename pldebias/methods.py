@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import hashlib
 import inspect
 import re
 from dataclasses import replace
@@ -87,8 +88,9 @@ def _part(node: ast.expr) -> Part:
 
 
 def slug(method: str) -> str:
-    """The method as the name of a folder, as in ``runs/glyphs-lt/fixmatch+daso/s0``."""
-    return re.sub(r"[^A-Za-z0-9+=.,-]+", "_", "+".join(map(str, parse(method))).replace(", ", ",")).strip("_")
+    """The method as the name of a folder, as in ``runs/glyphs-lt/fixmatch+daso/s0``; what is too long for one ends in a digest."""
+    name = re.sub(r"[^A-Za-z0-9+=.,-]+", "_", "+".join(map(str, parse(method))).replace(", ", ",")).strip("_")
+    return name if len(name) <= 200 else f"{name[:180]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
 
 
 def _create(kind: str, table: dict[str, type], part: Part, defaults: Mapping[str, Mapping[str, Any]]) -> Any:
@@ -280,4 +282,10 @@ def build_method(method: str, defaults: Mapping[str, Mapping[str, Any]] | None =
             raise MethodError(
                 f"{method!r}: {scheme.name} changes the {part} step, which {learner.name} has not; it goes with {', '.join(can)}"
             )
-    return Method(learner, chain, "+".join(map(str, (first, *rest))))
+    built = Method(learner, chain, "+".join(map(str, (first, *rest))))
+    heads = [name for name, _ in built.heads]
+    for scheme in chain:
+        for head in scheme.reads_heads:
+            if head not in heads:
+                raise MethodError(f"{scheme.name} reads a head {head!r} that no part of {method!r} brings; its heads: {heads or 'none'}")
+    return built

@@ -347,6 +347,8 @@ def test_method_strings_are_read():
 )
 def test_folder_names(method, folder):
     assert slug(method) == folder
+    long = [slug(f"selftraining(base='{path}/{'x' * 300}')") for path in ("runs/a", "runs/b", f"{'y' * 300}/a", f"{'y' * 300}/b")]
+    assert len(set(long)) == 4 and max(map(len, long)) < 255
 
 
 @pytest.mark.parametrize(

@@ -100,11 +100,10 @@ def _seval(part, seen, oracle):
     truth = torch.as_tensor(seen.run.true_labels)
     if bool((truth < 0).any()):
         raise MethodError(f"seval with prior='oracle' needs all true labels of the unlabelled set; {seen.run.name} does not know them")
-    decays = part.decay, part.threshold_decay, part.prior
-    part.decay = part.threshold_decay = 0.0  # nothing to average with
-    part.prior = seen.problem.unlabelled_counts.float() / len(truth)
-    part.learn(part.learned, seen.logits, truth)
-    part.decay, part.threshold_decay, part.prior = decays
+    learned = part.learned
+    learned.decay = learned.threshold_decay = 0.0  # nothing to average with
+    learned.prior = seen.problem.unlabelled_counts.float() / len(truth)
+    learned.learn(seen.logits, truth)
     return "offsets and thresholds: learned on the TRUE labels of the unlabelled set, an upper bound"
 
 

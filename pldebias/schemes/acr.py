@@ -106,9 +106,7 @@ class ACR(Scheme):
 
     @torch.no_grad()
     def prepare(self, step: Step) -> None:
-        due = step.t > self.first
-        if self.window == "epoch":
-            due = due & (step.t % self.epoch == 0)
+        due = (step.t > self.first) & ((step.t % self.epoch == 0) | (self.window == "step"))
         self.tau_now.copy_(torch.where(due, strength(self.summed / self.epoch, self.tau), self.tau_now))
         self.summed.copy_(torch.where(due, torch.zeros_like(self.summed), self.summed))
 

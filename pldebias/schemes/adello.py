@@ -1,4 +1,4 @@
-"""ADELLO: align both losses to a class prior that is smoothed as training goes on, and learn from rejected samples by consistency.
+"""ADELLO: flexible distribution alignment, and a consistency loss that learns from rejected samples.
 
 References
 ----------
@@ -14,94 +14,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pldebias.schemes.alignment import temper
-from pldebias.schemes.base import Problem, Scheme, Step
+from pldebias.schemes.base import Problem, Step
 from pldebias.schemes.debiaspl import update_prior
+from pldebias.schemes.flexda import FlexDA, alpha, log_ratio, smooth
 
-_EPS = 1e-9  # on both sides of a ratio of priors
-
-
-def alpha(step: Tensor | float, total: float, alpha_min: float = 0.1, d: float = 2.0) -> Tensor | float:
-    """Exponent of the smoothed prior, ``1 - (1 - alpha_min) * (step / total)^d``: 1 at the start, `alpha_min` at the end."""
-    return 1 - (1 - alpha_min) * (step / total) ** d
-
-
-def smooth(prior: Tensor, alpha: Tensor | float) -> Tensor:
-    """``prior^alpha``, normalised: the prior itself at 1, uniform at 0. Shape ``[K]``."""
-    return temper(prior, alpha)
-
-
-def log_ratio(current: Tensor, target: Tensor) -> Tensor:
-    """Adjustment ``log((current + 1e-9) / (target + 1e-9))`` that turns logits of `target` into logits of `current`; shapes ``[K]``."""
-    return ((current + _EPS) / (target + _EPS)).log()
+__all__ = ["ADELLO", "alpha", "imbalance_temperature", "log_ratio", "smooth"]
 
 
 def imbalance_temperature(prior: Tensor) -> Tensor:
     """Temperature of the complementary consistency, ``exp(KL(uniform || prior))``: 1 when balanced, larger the longer the tail."""
     uniform = torch.full_like(prior, 1 / len(prior))
     return (uniform * (uniform.log() - prior.clamp(min=torch.finfo(prior.dtype).tiny).log())).sum().exp()
-
-
-class FlexDA(Scheme):
-    """Flexible distribution alignment: what ADELLO and UDAL share.
-
-    The labelled loss trains logits of the smoothed prior from labels of the labelled prior, the unlabelled loss from pseudo-labels of
-    the running one.
-    """
-
-    acts_on = frozenset({"labelled", "pseudo_label"})
-    targets: tuple[str, ...] = ()
-
-    def __init__(self, target: str, alpha_min: float, d: float, momentum: float, alpha_by: str):
-        super().__init__()
-        if target not in self.targets:
-            raise ValueError(f"{self.name}(target={target!r}) is not known; choose one of {', '.join(self.targets)}")
-        if not 0 <= alpha_min <= 1 or d <= 0:
-            raise ValueError(f"{self.name}(alpha_min={alpha_min}, d={d}): alpha_min must be in [0, 1] and d positive")
-        if not 0 <= momentum < 1:
-            raise ValueError(f"{self.name}(momentum={momentum}) must be in [0, 1): 0.999 averages over about 1,000 steps")
-        if alpha_by not in ("step", "epoch"):
-            raise ValueError(f"{self.name}(alpha_by={alpha_by!r}) is not known; choose 'step' or 'epoch'")
-        self.goal, self.alpha_min, self.d, self.momentum, self.alpha_by = target, alpha_min, d, momentum, alpha_by
-
-    def setup(self, problem: Problem) -> None:
-        if self.goal == "oracle" and problem.unlabelled_counts is None:
-            raise ValueError(f"{self.name}(target=oracle) needs the true labels of the unlabelled set; choose another target")
-        self.register_buffer("prior", torch.full((problem.num_classes,), 1 / problem.num_classes))
-        self.register_buffer("labelled_prior", problem.prior)
-        if self.goal == "oracle":
-            counts = problem.unlabelled_counts.float()
-            self.register_buffer("true_prior", counts / counts.sum())
-
-    def exponent(self, step: Step) -> Tensor:
-        """alpha of this step."""
-        problem = step.problem
-        if self.alpha_by == "step":
-            return alpha(step.t, problem.total_steps, self.alpha_min, self.d)
-        return alpha(step.t // problem.steps_per_epoch, problem.total_steps // problem.steps_per_epoch, self.alpha_min, self.d)
-
-    def smoothed(self, step: Step) -> tuple[Tensor, Tensor]:
-        """Target priors ``[K]`` of the labelled and of the unlabelled loss."""
-        source = {"running": self.prior, "labelled": self.labelled_prior}.get(self.goal)
-        target = smooth(self.true_prior if source is None else source, self.exponent(step))
-        return target, target
-
-    def prepare(self, step: Step) -> None:
-        labelled, unlabelled = self.smoothed(step)
-        step.memo[f"{self.name}/labelled"] = log_ratio(self.labelled_prior, labelled)
-        step.memo[f"{self.name}/unlabelled"] = log_ratio(self.prior, unlabelled)
-
-    def labelled(self, logits: Tensor, step: Step) -> Tensor:
-        return logits + step.memo[f"{self.name}/labelled"]
-
-    def margin(self, logits: Tensor, step: Step) -> Tensor:
-        return logits + step.memo[f"{self.name}/unlabelled"]
-
-    def observe(self, step: Step) -> None:
-        self.prior.copy_(update_prior(self.prior, step.weak_logits.softmax(1), self.momentum))
-
-    def series(self) -> dict[str, Tensor]:
-        return {"prior": self.prior}
 
 
 class ADELLO(FlexDA):

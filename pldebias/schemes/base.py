@@ -43,6 +43,8 @@ class Problem:
         Identity of data and split; empty when nobody said.
     generations : int, default 1
         How many such trainings follow one another.
+    held_out : tuple of str or None
+        Which of ``"holdout"`` and ``"validation"`` there are; None when nobody said.
     """
 
     num_classes: int
@@ -54,6 +56,7 @@ class Problem:
     unlabelled_counts: Tensor | None = None
     fingerprint: str = ""
     generations: int = 1
+    held_out: tuple[str, ...] | None = None
 
     @property
     def prior(self) -> Tensor:
@@ -145,6 +148,8 @@ class Scheme(nn.Module):
     """Views that the paper uses; the learner brings those that it does not bring by itself."""
     heads: ClassVar[dict[str, int | None]] = {}
     """Extra linear heads on the features, name -> width (None: K), reached as ``models.student.heads[name]``."""
+    reads_heads: tuple[str, ...] = ()
+    """Heads that another part of the method must bring."""
     whole_set: ClassVar[bool] = False
     """Whether a sample's pseudo-label depends on the others' outputs, so that relabelling must see all of them at once."""
     cosine: float | None = None

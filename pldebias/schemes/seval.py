@@ -8,78 +8,21 @@ of the official code (lib/algorithm/seval.py): offsets first, thresholds on the 
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from pldebias.schemes.base import EpochEnd, Problem, Scheme, Step
-from pldebias.schemes.curriculum import learn_offsets, learn_thresholds, rank_groups, rare_classes
+from pldebias.schemes.curriculum import Curriculum, load_curve, save_curve
+from pldebias.schemes.offsets import learn_offsets, rank_groups, refine
+from pldebias.schemes.thresholds import learn_thresholds
 
 __all__ = ["SEVAL", "learn_offsets", "learn_thresholds", "load_curve", "refine", "save_curve"]
 
 
-def refine(logits: Tensor, offsets: Tensor) -> Tensor:
-    """Refined logits ``logits - log(offsets)``; ``[N, K]``, ``[K]`` (positive) to ``[N, K]``."""
-    return logits - offsets.log()
-
-
-def save_curve(path: str | Path, offsets: Any, thresholds: Any) -> None:
-    """Keep a learned curriculum, offsets and thresholds ``[E, K]`` of every evaluation, as an ``.npz`` for ``seval(mode=load)``."""
-    np.savez(path, offsets=np.asarray(offsets, np.float32), thresholds=np.asarray(thresholds, np.float32))
-
-
-def load_curve(path: str | Path) -> tuple[Tensor, Tensor]:
-    """Offsets and thresholds ``[E, K]``, from a file of `save_curve` or straight from the directory of a run that learned them."""
-    path = Path(path)
-    try:
-        if path.is_dir():
-            import zarr
-
-            store = zarr.open_group(path, mode="r")
-            arrays = [np.asarray(store[f"scheme/seval/{name}"]) for name in ("offsets", "thresholds")]
-        else:
-            with np.load(path, allow_pickle=False) as store:
-                arrays = [store["offsets"], store["thresholds"]]
-    except (OSError, KeyError, ValueError) as error:
-        raise ValueError(f"{path} holds no SEVAL curve; give a file of save_curve or the directory of a seval run ({error})") from error
-    offsets, thresholds = (torch.from_numpy(np.array(a, np.float32)) for a in arrays)
-    if offsets.ndim != 2 or offsets.shape != thresholds.shape:
-        raise ValueError(f"{path}: offsets {tuple(offsets.shape)} and thresholds {tuple(thresholds.shape)} must both be [evaluations, K]")
-    if not bool((offsets > 0).all()) or not bool(((thresholds >= 0) & (thresholds <= 1)).all()):
-        raise ValueError(f"{path}: offsets must be positive and thresholds in [0, 1] at every evaluation (an unfinished run has gaps)")
-    return offsets, thresholds
-
-
-class Curriculum(nn.Module):
-    """What is learned for one classifier: averaged offsets and thresholds, and the newest offsets.
-
-    Parameters
-    ----------
-    classes : int
-        K.
-    start : float
-        Every threshold before anything is learned.
-    """
-
-    def __init__(self, classes: int, start: float):
-        super().__init__()
-        self.start = start
-        self.register_buffer("offsets", torch.ones(classes))
-        self.register_buffer("newest", torch.ones(classes))
-        self.register_buffer("thresholds", torch.full((classes,), start))
-
-    def restart(self) -> None:
-        """Forget everything."""
-        self.offsets.fill_(1)
-        self.newest.fill_(1)
-        self.thresholds.fill_(self.start)
-
-
 class SEVAL(Scheme):
-    """Learned offsets and thresholds.
+    """Learned offsets and thresholds (`Curriculum`).
 
     The published combination with DASO uses its alignment loss alone: ``fixmatch+seval+daso(weight=0)``; that with ABC learns for both
     classifiers: ``fixmatch+abc(views=1)+seval(head=abc)``.
@@ -136,17 +79,20 @@ class SEVAL(Scheme):
             raise ValueError("seval(mode=load) needs curve='FILE' of an estimate run, and the other modes take none")
         if compat not in ("exact", "official"):
             raise ValueError(f"seval(compat={compat!r}) is not known; choose 'exact' or 'official'")
-        for option, value in {"target": target, "start": start}.items():
-            if not 0 < value <= 1:
-                raise ValueError(f"seval({option}={value}) must be in (0, 1]")
+        if not 0 < target < 1:
+            raise ValueError(f"seval(target={target}) must be in (0, 1): the precision that accepted pseudo-labels should have")
+        if not 0 < start <= 1:
+            raise ValueError(f"seval(start={start}) must be in (0, 1]: the confidence a pseudo-label needs at first")
         for option, value in {"decay": decay, "threshold_decay": threshold_decay}.items():
             if not 0 <= value < 1:
                 raise ValueError(f"seval({option}={value}) must be in [0, 1): 0 keeps the newest estimate alone")
-        self.mode, self.curve, self.precision, self.decay, self.threshold_decay = mode, curve, target, decay, threshold_decay
         if head is not None and mode == "load":
             raise ValueError("seval(mode=load) replays one classifier's curriculum; leave out head, or estimate")
-        self.group_count, self.offset_group_count, self.first, self.least, self.head = groups, offset_groups, start, least, head
-        self.posthoc, self.solvers = posthoc, ("lbfgs", "scan") if compat == "exact" else ("nelder-mead", "nelder-mead")
+        self.mode, self.curve, self.head, self.posthoc = mode, curve, head, posthoc
+        self.reads_heads = () if head is None else (head,)
+        self.group_count, self.offset_group_count = groups, offset_groups
+        solvers = ("lbfgs", "scan") if compat == "exact" else ("nelder-mead", "nelder-mead")
+        self.knobs = dict(start=start, target=target, decay=decay, threshold_decay=threshold_decay, least=least, solvers=solvers)
         self.acts_on = frozenset({"pseudo_label"} | ({"prediction"} if posthoc else set()))
 
     @property
@@ -154,13 +100,15 @@ class SEVAL(Scheme):
         return {"holdout": 0.5} if self.mode == "estimate" else {}
 
     def setup(self, problem: Problem) -> None:
-        classes = problem.num_classes
-        self.prior = problem.prior if self.mode == "estimate" else None  # the hold-out is as imbalanced as the labelled half
-        groups = self.group_count or min(classes, max(5, classes // 10))
-        self.groups = rank_groups(problem.labelled_counts, groups)
-        self.offset_groups = rank_groups(problem.labelled_counts, self.offset_group_count or classes)
-        self.learned = Curriculum(classes, self.first)
-        self.learned_head = None if self.head is None else Curriculum(classes, self.first)
+        classes, counts = problem.num_classes, problem.labelled_counts
+        if self.mode == "direct" and problem.held_out is not None and "validation" not in problem.held_out:
+            raise ValueError("seval(mode=direct) learns on validation images, and there are none; train with validation=N")
+        groups = rank_groups(counts, self.group_count or min(classes, max(5, classes // 10)))
+        offset_groups = rank_groups(counts, self.offset_group_count or classes)
+        prior = problem.prior if self.mode == "estimate" else None  # the hold-out is as imbalanced as the labelled half
+        knobs = dict(self.knobs, groups=groups, offset_groups=offset_groups, prior=prior)
+        self.learned = Curriculum(classes, **knobs)
+        self.learned_head = None if self.head is None else Curriculum(classes, **knobs)
         if self.curve is not None:
             self.rows = load_curve(self.curve)
             epochs = problem.generations * problem.total_steps // problem.steps_per_epoch
@@ -189,39 +137,19 @@ class SEVAL(Scheme):
 
     def end_epoch(self, end: EpochEnd) -> None:
         if self.mode == "load":
-            self._replay(*(rows[end.epoch].to(self.learned.offsets.device) for rows in self.rows))
+            self.learned.replay(*(rows[end.epoch].to(self.learned.offsets.device) for rows in self.rows))
             return
         logits, features, labels = end.score("holdout" if self.mode == "estimate" else "validation")
-        self.learn(self.learned, logits, labels)
+        self.learned.learn(logits, labels)
         if self.head is not None:
-            if self.head not in end.network.heads:
-                raise ValueError(f"seval(head={self.head!r}): no scheme of this method brings that head; it has {list(end.network.heads)}")
             with torch.no_grad():
-                self.learn(self.learned_head, end.network.heads[self.head](features), labels)
+                self.learned_head.learn(end.network.heads[self.head](features), labels)
 
     def restart(self, problem: Problem, done: int) -> None:
         """As in the official code, nothing but the curriculum is forgotten: the hold-out is the one it was."""
         self.learned.restart()
         if self.learned_head is not None:
             self.learned_head.restart()
-
-    def _replay(self, offsets: Tensor, thresholds: Tensor) -> None:
-        learned = self.learned
-        learned.newest.copy_(((offsets - self.decay * learned.offsets) / (1 - self.decay)).clamp(min=1e-3))  # undo the averaging
-        learned.offsets.copy_(offsets)
-        learned.thresholds.copy_(thresholds)
-
-    def learn(self, learned: Curriculum, logits: Tensor, labels: Tensor) -> None:
-        """One update of a curriculum from hold-out logits ``[N, K]`` and labels ``[N]``."""
-        by_offsets, by_thresholds = self.solvers
-        learned.newest.copy_(learn_offsets(logits, labels, self.offset_groups, by_offsets))
-        learned.offsets.lerp_(learned.newest, 1 - self.decay)
-        refined = refine(logits, learned.offsets)
-        found = learn_thresholds(refined, labels, self.precision, self.groups, self.prior, self.least, by_thresholds)
-        learned.thresholds.lerp_(found, 1 - self.threshold_decay)
-        rare = rare_classes(refined, labels, self.groups, self.prior, self.least)
-        for offsets in (learned.offsets, learned.newest):
-            offsets.copy_(torch.where(rare, offsets.min(), offsets))
 
     def series(self) -> dict[str, Tensor]:
         series = {"offsets": self.learned.offsets, "thresholds": self.learned.thresholds}

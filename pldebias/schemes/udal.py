@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from pldebias.schemes.adello import FlexDA, smooth
 from pldebias.schemes.base import Step
+from pldebias.schemes.flexda import FlexDA, smooth
 
 
 class UDAL(FlexDA):

@@ -126,6 +126,7 @@ class TrainingState:
             feature_dim=self.student.feature_dim,
             unlabelled_counts=dataset.unlabelled_counts,
             fingerprint=dataset.fingerprint,
+            held_out=tuple(split for split in ("holdout", "validation") if getattr(dataset, split) is not None),
         )
         method.setup(self.problem).to(device)
         self.generator = torch.Generator(device).manual_seed(config.seed + 30_011)  # draws inside methods

@@ -7,8 +7,9 @@ import torch
 from pldebias.learners import mixup
 from pldebias.methods import MethodError, build_method
 from pldebias.schemes import EpochEnd, abc
-from pldebias.schemes.curriculum import balanced_nll, rank_groups, rare_classes
+from pldebias.schemes.offsets import balanced_nll, rank_groups
 from pldebias.schemes.seval import learn_offsets, learn_thresholds, load_curve, refine, save_curve
+from pldebias.schemes.thresholds import rare_classes
 from tests.golden_net import GoldenNet, assert_close, assert_gradients, make_batch, make_problem, run_step, set_up
 
 COUNTS = torch.tensor([500, 299, 179, 107, 64, 38, 23, 13, 8, 5])
@@ -98,15 +99,14 @@ def test_a_second_classifier_learns_its_own_curriculum():
     network.heads["abc"].bias.data = torch.linspace(0.5, 0, 10)
     logits, labels = holdout()
     method.end_epoch(EpochEnd(0, 500, lambda split: (logits, logits, labels), None, network))
-    expected = learn_offsets(network.heads["abc"](logits), labels, seval.offset_groups)
+    expected = learn_offsets(network.heads["abc"](logits), labels, seval.learned.offset_groups)
     assert_close(seval.learned_head.offsets, expected, atol=1e-4)
     ratio = seval.learned_head.offsets / seval.learned.offsets  # undoes what the second classifier adds to the logits of the first
     assert_close(ratio / ratio[-1], network.heads["abc"].bias.exp(), rtol=1e-3)
     assert_close(method.predict(logits, logits, network), refine(network.heads["abc"](logits), seval.learned_head.newest))
     assert len(method.series()) == 6
-    network.heads = torch.nn.ModuleDict()
-    with pytest.raises(ValueError, match="no scheme of this method brings that head"):
-        method.end_epoch(EpochEnd(1, 1000, lambda split: (logits, logits, labels), None, network))
+    with pytest.raises(MethodError, match="reads a head 'abc' that no part"):
+        build_method("fixmatch+seval(head=abc)")
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -157,7 +157,7 @@ def test_two_updates(golden, name):
     method = set_up("fixmatch+seval", make_problem(counts), {"seval": {**options, "mode": "estimate" if h["estim"] else "direct"}})
     seval = method.chain[0].learned
     for i in range(2):
-        method.chain[0].learn(seval, torch.tensor(arrays["in_logits"][i]), torch.tensor(arrays["in_labels"][i]))
+        seval.learn(torch.tensor(arrays["in_logits"][i]), torch.tensor(arrays["in_labels"][i]))
         np.testing.assert_allclose(seval.newest, arrays["out_pi_cur"][i], rtol=1e-3)
         np.testing.assert_allclose(seval.offsets, arrays["out_pi"][i], rtol=1e-3)
         np.testing.assert_allclose(seval.thresholds, arrays["out_thr"][i], atol=1e-2)
@@ -266,7 +266,9 @@ def test_end_of_epoch_learns_on_the_holdout():
         ("fixmatch+seval(mode=load)", "curve"),
         ("fixmatch+seval(curve='x.npz')", "curve"),
         ("fixmatch+abc+seval(head=abc, mode=load, curve='x.npz')", "one classifier"),
-        ("fixmatch+seval(target=1.5)", r"\(0, 1\]"),
+        ("fixmatch+seval(target=1.5)", r"\(0, 1\)"),
+        ("fixmatch+seval(target=1)", r"\(0, 1\)"),
+        ("fixmatch+seval(start=0)", r"\(0, 1\]"),
         ("fixmatch+seval(decay=1.0)", r"\[0, 1\)"),
         ("fixmatch+seval(compat=loose)", "official"),
     ],

@@ -1,0 +1,97 @@
+"""DARP's refinement: pseudo-labels of a whole set, changed as little as possible, whose class totals are a target.
+
+References
+----------
+Kim et al., Distribution Aligning Refinery of Pseudo-label for Imbalanced Semi-supervised Learning, NeurIPS 2020; refinement
+of the official code (common.py).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_EPS = 1e-6
+
+
+def scaled(target: Tensor, rows: int, classes: int) -> Tensor:
+    """A target distribution ``[K]`` scaled to sum to `rows`, float64."""
+    if target.shape != (classes,) or not bool((target >= 0).all()) or not float(target.sum()) > 0:
+        raise ValueError(f"a target distribution has {classes} entries >= 0 with a positive sum; got {target.tolist()}")
+    return rows * target.double() / target.double().sum()
+
+
+def select(probs: Tensor, target: Tensor, alpha: float = 2.0) -> Tensor:
+    """First two steps: keep each class's ``int(alpha * target)`` likeliest samples, and scale them towards its target.
+
+    Shapes ``[N, K]``, ``[K]`` (counts) to ``[N, K]``, rows summing to one.
+    """
+    order = probs.argsort(dim=0, descending=True, stable=True)
+    rank = torch.empty_like(order).scatter_(0, order, torch.arange(len(probs), device=probs.device)[:, None].expand_as(order))
+    kept = probs * (rank < (alpha * target + 1e-3).floor())  # a count that was scaled and back stays whole
+    scaled = kept * (target + _EPS) / (kept.sum(0) + _EPS) + _EPS
+    return scaled / scaled.sum(1, keepdim=True)
+
+
+def refine(probs: Tensor, target: Tensor, alpha: float = 2.0, rounds: int = 10, solver: str = "newton") -> Tensor:
+    """Pseudo-labels nearest to the given ones, confident ones least changed, whose class totals are the target.
+
+    Parameters
+    ----------
+    probs : Tensor
+        Predictions of the whole set, shape ``[N, K]``, rows summing to one.
+    target : Tensor
+        Class counts or frequencies that the result should have, shape ``[K]``; scaled to sum to N.
+    alpha : float, default 2.0
+        Samples kept per class, as a multiple of its target.
+    rounds : int, default 10
+        Alternations between row and column constraints.
+    solver : {"newton", "secant"}, default "newton"
+        How the column constraints are solved: exactly for all classes at once, or by the official secant search with tolerance 0.1.
+
+    Returns
+    -------
+    Tensor
+        Shape ``[N, K]``, rows summing to one, in the dtype of `probs`.
+    """
+    if solver not in ("newton", "secant"):
+        raise ValueError(f"solver={solver!r} is not known; choose 'newton' or 'secant'")
+    target = scaled(target.to(probs.device), len(probs), probs.shape[1])
+    prior = select(probs.double(), target, alpha)
+    entropy = -(prior * (prior + _EPS).log()).sum(1, keepdim=True)
+    prior = prior.log() - 1
+    solve = _newton if solver == "newton" else _secant
+    nu = torch.zeros_like(target)
+    rows = -(prior - entropy).logsumexp(1, keepdim=True)  # the first row constraint takes multipliers of one, as the official code does
+    for _ in range(rounds):
+        nu = solve(prior + rows, entropy, target, nu)
+        rows = -(prior - nu * entropy).logsumexp(1, keepdim=True)
+    return (prior + rows - nu * entropy).exp().to(probs.dtype)
+
+
+def _newton(logs: Tensor, entropy: Tensor, target: Tensor, nu: Tensor) -> Tensor:
+    """Solve ``sum_i exp(logs_ik - nu_k h_i) = target_k`` for all k; the log of the left side is convex and nearly linear in nu."""
+    goal = target.clamp(min=_EPS).log()
+    for _ in range(50):
+        terms = torch.addmm(logs, entropy, nu[None], alpha=-1)
+        top = terms.amax(0)
+        terms.sub_(top).exp_()
+        total = terms.sum(0)
+        step = (total.log() + top - goal) * total / (entropy.T @ terms)[0]
+        nu = nu + step
+        if float(step.abs().max()) < 1e-6:
+            break
+    return nu
+
+
+def _secant(logs: Tensor, entropy: Tensor, target: Tensor, nu: Tensor) -> Tensor:
+    import numpy as np
+    from scipy import optimize
+
+    terms, weights = logs.exp().cpu().numpy(), entropy[:, 0].cpu().numpy()
+
+    def gap(x: float, k: int) -> float:
+        return float((terms[:, k] * np.exp(-x * weights)).sum() - float(target[k]))
+
+    found = [optimize.newton(gap, float(start), args=(k,), maxiter=30, tol=0.1) for k, start in enumerate(nu)]
+    return torch.tensor(found, dtype=nu.dtype, device=nu.device)
