@@ -26,7 +26,6 @@ NEVER_IMPORTED = {
     "jupyterlab",  # started as a command
     "aiohttp",  # fsspec reads http(s) through it
     "ipywidgets",  # anywidget's and plotly's widgets are drawn through it
-    "seaborn",  # for the figures that readers of the notebooks draw themselves
 }
 # Imported here and there, and always installed by a declared package that builds on them.
 BROUGHT_BY = {
