@@ -265,7 +265,15 @@ class ResidentLoader:
         """Continue with the very batch that would have come next when `state_dict` was taken."""
         self.labelled_stream.load_state_dict(state["labelled"])
         self.unlabelled_stream.load_state_dict(state["unlabelled"])
-        self.generator.set_state(state["augment"])
+        resume_generator(self.generator, state["augment"])
+
+
+def resume_generator(generator: torch.Generator, state: Tensor) -> None:
+    """Go on with the draws of a saved state; one of another kind of device seeds draws of its own, the same every time."""
+    if state.numel() == generator.get_state().numel():
+        generator.set_state(state)
+    else:
+        generator.manual_seed(int.from_bytes(hashlib.sha256(state.numpy().tobytes()).digest()[:7], "big"))
 
 
 def base_view(view: str) -> str:

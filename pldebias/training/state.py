@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pldebias.data import ResidentLoader, StreamLoader, make_augment, with_labelled
+from pldebias.data.loaders import resume_generator
 from pldebias.nets import build_network
 from pldebias.presets import ConfigError, as_dict
 from pldebias.runs import RunError
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 MACHINE = ("device", "threads", "root", "stream", "graph")
 """Settings that say where a training runs and not what it computes."""
+SHARE = 0.7
+"""Part of a GPU's free memory that images may take; a training needs the rest."""
 _GENERATION = 1009  # seeds of a new generation's network and streams are this far apart
 
 
@@ -69,6 +73,24 @@ def make_optimizer(network: torch.nn.Module, config: Config, lr: Tensor) -> torc
         optimizer._warned_capturable_if_run_uncaptured = True  # the first steps, and those of a scheme without a graph, are no mistake
         return optimizer
     return torch.optim.SGD(groups, lr, momentum=config.momentum, nesterov=config.nesterov, fused=True)
+
+
+def streams(config: Config, dataset: Dataset, device: torch.device) -> bool:
+    """Whether images stream through workers: where that is asked for, and where they do not fit into memory or on the device."""
+    parts = [part for part in (dataset.labelled, dataset.unlabelled, dataset.test) if part is not None]
+    if config.stream or not all(isinstance(part.images, Tensor) for part in parts):
+        return True
+    size = sum(part.images.numel() for part in parts)
+    if device.type != "cuda" or size <= SHARE * torch.cuda.mem_get_info(device)[0]:
+        return False
+    free = torch.cuda.mem_get_info(device)[0]
+    warnings.warn(
+        f"the images ({size / 2**30:.1f} GiB) would take more than {SHARE:.0%} of the free memory of {device} ({free / 2**30:.1f} GiB); "
+        "they stream through workers, as with stream=True",
+        RuntimeWarning,
+        stacklevel=5,
+    )
+    return True
 
 
 def load_backbone(network: Network, run: Path) -> None:
@@ -147,7 +169,7 @@ class TrainingState:
         self.ema = EMA(self.student, config.ema, config.ema_mode)
         self.models = Models(self.student, self.ema.teacher)
         self.optimizer = make_optimizer(self.student, config, self.lr)
-        self.loader = (StreamLoader if config.stream else ResidentLoader)(
+        self.loader = (StreamLoader if streams(config, dataset, self.device) else ResidentLoader)(
             dataset if self.extra is None else with_labelled(dataset, *self.extra),
             self.augment,
             batch_size=config.batch_size,
@@ -254,5 +276,5 @@ class TrainingState:
                 group["capturable"] = self.lr.is_cuda  # a checkpoint may come from another kind of device
         self.method.load_state_dict(state["method"])
         self.loader.load_state_dict(state["loader"])
-        self.generator.set_state(state["generator"])
+        resume_generator(self.generator, state["generator"])
         self.t.fill_(self.done)

@@ -23,6 +23,8 @@ from pldebias.methods import MethodError, build_method, parse, slug
 from pldebias.presets import Config, ConfigError, as_dict, resolve
 from pldebias.runs import Recorder, Run, RunError, open_run
 from pldebias.training import checkpoints
+from pldebias.training.failures import explained
+from pldebias.training.graph import refusal
 from pldebias.training.loop import fit, snapshot_epochs
 from pldebias.training.state import MACHINE, TrainingState, differences, identity
 
@@ -72,9 +74,14 @@ def pick_device(name: str, precision: str) -> tuple[torch.device, str]:
         raise ConfigError(f"device={name!r} is not known; choose auto, cpu, cuda or cuda:N") from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError(f"device={name!r} was asked for but torch finds no CUDA device; use device='cpu', or see `pldebias doctor`")
-    if precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
-        warnings.warn(f"{torch.cuda.get_device_name(device)} has no bfloat16; training in fp32", RuntimeWarning, stacklevel=3)
-        precision = "fp32"
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+        if precision == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
+            warnings.warn(f"{name} has no bfloat16; training in fp32", RuntimeWarning, stacklevel=3)
+            precision = "fp32"
+        elif precision == "tf32" and torch.cuda.get_device_capability(device)[0] < 8:
+            warnings.warn(f"{name} has no TF32; training in fp32", RuntimeWarning, stacklevel=3)
+            precision = "fp32"
     return device, precision
 
 
@@ -96,6 +103,8 @@ def machine(config: Config, device: torch.device) -> Iterator[None]:
     if config.threads and device.type == "cpu":
         torch.set_num_threads(config.threads)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = config.precision == "tf32"
+    tuned = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = device.type == "cuda"  # shapes are the same every step
     in_main = threading.current_thread() is threading.main_thread()
     if in_main:
         previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -104,6 +113,7 @@ def machine(config: Config, device: torch.device) -> Iterator[None]:
     finally:
         torch.set_num_threads(threads)
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
+        torch.backends.cudnn.benchmark = tuned
         if in_main:
             signal.signal(signal.SIGTERM, previous)
 
@@ -170,12 +180,13 @@ def train(
     RunError
         The folder holds another run, or cannot be written.
     TrainingError
-        A loss stopped being finite.
+        A loss stopped being finite, memory ran out, or the device failed; the message says what to change, or how to go on.
     """
     config, built = configure(method, data, seed, **overrides)
     folder = run_folder(config.method, data, seed, out)
     device, precision = pick_device(config.device, config.precision)
     config = replace(config, precision=precision)
+    refusal(config, built, device)  # graph=True that cannot be is refused here
     if overwrite and (folder / "zarr.json").exists():
         shutil.rmtree(folder)
     dataset = make_dataset(config, progress)
@@ -183,7 +194,8 @@ def train(
     if _finished(folder, attributes):
         return open_run(folder)
     with machine(config, device):
-        state = _state(config, built, dataset, device)
+        with explained(config, device, folder):
+            state = _state(config, built, dataset, device)
         recorder = Recorder(
             folder,
             dataset.unlabelled.labels,
@@ -198,7 +210,8 @@ def train(
         )
         with recorder:
             _go_on(state, recorder, folder / "checkpoints")
-            with tqdm(total=config.steps, initial=state.done, desc=f"{built.spelling} s{seed}", unit="it", disable=not progress) as bar:
+            bar = tqdm(total=config.steps, initial=state.done, desc=f"{built.spelling} s{seed}", unit="it", disable=not progress)
+            with bar, explained(config, device, folder, lambda: state.done):
                 fit(state, recorder, folder / "checkpoints", bar)
     return open_run(folder)
 
