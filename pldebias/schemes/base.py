@@ -154,6 +154,8 @@ class Scheme(nn.Module):
     """Whether a sample's pseudo-label depends on the others' outputs, so that relabelling must see all of them at once."""
     cosine: float | None = None
     """Scale of a cosine classifier that the network should have in place of its linear one; None leaves the linear one."""
+    uncapturable: ClassVar[str] = ""
+    """Why a step cannot be captured as a CUDA graph, such as work of the host inside it; such steps run operation by operation."""
 
     @property
     def needs(self) -> dict[str, Any]:
