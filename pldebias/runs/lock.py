@@ -6,9 +6,13 @@ import json
 import os
 import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from pldebias.runs.layout import RunError
+
+_held: set[tuple[int, str]] = set()
+"""Process and path of the locks that this process holds, to tell them from one that it could not remove."""
 
 
 def _started(pid: int) -> str | None:
@@ -49,6 +53,7 @@ class WriterLock:
 
     def __init__(self, run: Path):
         self.run, self.path = run, run.with_name(run.name + ".lock")
+        self._key = os.getpid(), os.path.abspath(self.path)
         self._own = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "started": _started(os.getpid())})
         for _ in range(3):
             try:
@@ -58,6 +63,7 @@ class WriterLock:
                 continue
             with os.fdopen(handle, "w") as file:
                 file.write(self._own)
+            _held.add(self._key)
             return
         raise RunError(f"{run} is being opened for writing by several processes at once; try again")
 
@@ -72,9 +78,10 @@ class WriterLock:
                 raise RunError(f"{self.run} is being opened for writing by another process; try again") from None
         host, pid = owner.get("host"), owner.get("pid")
         here = host == socket.gethostname() and isinstance(pid, int)
-        if here and pid == os.getpid():
+        if here and self._key in _held:
             raise RunError(f"{self.run} is already open for writing in this process; close() that Recorder first")
-        if here and _alive(pid) and owner.get("started") in (None, _started(pid)):
+        # One with our own number is of a process before us (the first of a container is always 1), or of a disk that was gone for a while.
+        if here and pid != os.getpid() and _alive(pid) and owner.get("started") in (None, _started(pid)):
             raise RunError(f"{self.run} is being written by process {pid} on this machine; wait for it or choose another directory")
         if not here and owner:
             raise RunError(
@@ -89,9 +96,8 @@ class WriterLock:
             return
 
     def release(self) -> None:
-        """Remove the lock if it is still ours."""
-        try:
+        """Remove the lock if it is still ours; one on a disk that refuses or is gone is replaced by the next writer of this machine."""
+        _held.discard(self._key)
+        with suppress(OSError):
             if self.path.read_text() == self._own:
                 self.path.unlink()
-        except FileNotFoundError:
-            return

@@ -375,9 +375,10 @@ class Recorder:
         self._close(complete=True)
 
     def _close(self, complete: bool) -> None:
-        if self._finalizer.detach() is None:
+        if not self._finalizer.alive:
             return
-        self._writer.finish()
+        self._writer.finish()  # interrupted here, it can be closed again, and lets others write when it is forgotten
+        self._finalizer.detach()
         try:
             self._writer.check()
             self._store.close(complete and self._end > 0 if self.num_epochs is None else self._end >= self.num_epochs, self._end)

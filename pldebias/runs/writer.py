@@ -49,8 +49,9 @@ class Writer:
 
     def finish(self) -> None:
         """Run what is waiting and end the thread."""
-        self._queue.put(None)
-        self._thread.join()
+        if self._thread.is_alive():
+            self._queue.put(None)
+            self._thread.join()
 
 
 def abandon(writer: Writer, lock: WriterLock) -> None:

@@ -3,10 +3,12 @@
 import errno
 import json
 import os
+import re
 import resource
 import shutil
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -155,6 +157,57 @@ def test_a_lock_left_behind_is_replaced(tmp_path, world):
         assert [p.name for p in tmp_path.iterdir()] == ["run"]
 
 
+def test_a_lock_of_a_process_with_our_own_number_is_replaced(tmp_path, world):
+    """As that of the first process of a container that was started again, or one that lay on a disk which was gone for a while."""
+    for change in ({"started": "1"}, {}):
+        (tmp_path / "run.lock").write_text(
+            json.dumps(json.loads(owner()) | {"pid": os.getpid(), "started": lock._started(os.getpid())} | change)
+        )
+        world.start(tmp_path / "run", resume=True).close()
+        assert not list(tmp_path.glob("*.lock*"))
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_of_writers_that_come_at_once_one_is_taken(tmp_path, world):
+    """Processes that race for a run: each is either the only one or refused, and every epoch is of one of them."""
+    world.start(tmp_path / "run", num_epochs=None).close()
+    children = []
+    for _ in range(4):
+        if not (child := os.fork()):
+            turns = 0
+            try:
+                for _ in range(30):
+                    try:
+                        with world.start(tmp_path / "run", num_epochs=None, resume=True) as recorder:
+                            recorder.end_epoch(iteration=recorder.epoch, scalars={"who": os.getpid()})
+                            turns += 1
+                    except RunError as error:
+                        if not re.search("being (written|opened)", str(error)):
+                            os._exit(100)
+            finally:
+                os._exit(turns)
+        children.append(child)
+    turns = {child: os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children}
+    run = open_run(tmp_path / "run")
+    assert run.dropped == {} and run.iterations.tolist() == list(range(sum(turns.values()))) and max(turns.values()) <= 30
+    assert {child: n for child, n in turns.items() if n} == run.scalars.who.astype(int).value_counts().to_dict()
+
+
+def test_an_interrupt_while_closing_leaves_no_lock(tmp_path, world, monkeypatch):
+    recorder = world.start(tmp_path / "run")
+    world.record(recorder, range(2))
+
+    def interrupted(self):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(threading.Thread, "join", interrupted)
+        recorder.close()
+    recorder.close()
+    assert open_run(tmp_path / "run").epochs.tolist() == [0, 1] and not list(tmp_path.glob("*.lock"))
+    world.start(tmp_path / "run", resume=True).close()
+
+
 # -- a disk that does not take it -----------------------------------------------------------------------------------------
 
 
@@ -186,20 +239,22 @@ def full_disk(monkeypatch, after: int, code: int = errno.ENOSPC):
         monkeypatch.setattr(module, "open", half_open, raising=False)
 
 
-@pytest.mark.parametrize("after", [0, 5, 12, 22, 30])
-def test_full_disk_keeps_finished_epochs(tmp_path, world, monkeypatch, after):
+@pytest.mark.parametrize(
+    ("after", "code"), [*((n, errno.ENOSPC) for n in (0, 5, 12, 22, 30)), (9, errno.EROFS), (17, errno.ESTALE), (25, errno.EIO)]
+)
+def test_a_disk_that_refuses_keeps_finished_epochs(tmp_path, world, monkeypatch, after, code):
+    """Full, made read-only, a mount that is gone, or broken."""
     with world.start(tmp_path / "run") as recorder:
         world.record(recorder, range(1), snapshots=(0,))
     recorder = world.start(tmp_path / "run", resume=True)
-    full_disk(monkeypatch, after)
-    with pytest.raises(
-        RunError, match=r"cannot write epoch \d of .*run: No space left on device. Make .* then resume; finished epochs are safe"
-    ):
+    full_disk(monkeypatch, after, code)
+    told = os.strerror(code)
+    with pytest.raises(RunError, match=rf"cannot write epoch \d of .*run: {told}. Make .* then resume; finished epochs are safe"):
         world.record(recorder, range(1, 5), snapshots=range(5))
         recorder.flush()
     with pytest.raises(RunError):  # and at every call after it
         recorder.update([0], [0], [True])
-    with pytest.raises(RunError, match=r"No space left"):
+    with pytest.raises(RunError, match=told):
         recorder.close()
     monkeypatch.undo()
     assert not list(tmp_path.rglob("*.partial"))
