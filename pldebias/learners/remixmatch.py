@@ -52,7 +52,8 @@ class ReMixMatch(Mixing):
     rotation : float, default 0.5
         Weight of telling by how many quarters the first strong view was turned; 0 leaves the task out.
     align : bool, default True
-        Whether predictions are aligned to the labelled class distribution. The published runs do so on CIFAR and not on STL-10.
+        Whether predictions are aligned to the labelled class distribution, or to the one that a scheme gives the unlabelled set (DARP's
+        target, as in its code). The published runs do so on CIFAR and not on STL-10.
     """
 
     name = "remixmatch"
@@ -86,7 +87,7 @@ class ReMixMatch(Mixing):
         if self.align:
             if step.batch is not None:  # in training the mean includes this batch
                 self.alignment.push(probs)
-            probs = self.alignment(probs)
+            probs = self.alignment(probs, target=chain.expected(self.alignment.target))
         step.probs = chain.blend(sharpen(probs, self.T), step)
         step.confidence, step.label = step.probs.max(1)
         self.accept(step)

@@ -66,7 +66,8 @@ class USADTM(Learner):
         self.start, self.mi_weight, self.per_image = start, mi_weight, queue
 
     def setup(self, problem: Problem) -> None:
-        self.queue = FeatureQueue(self.per_image * problem.labelled_counts, problem.feature_dim)
+        counts = problem.labelled_counts.clamp(min=1)  # a class without a labelled image keeps a zero prototype
+        self.queue = FeatureQueue(self.per_image * counts, problem.feature_dim)
         self.register_buffer("prototypes", torch.zeros(problem.num_classes, problem.feature_dim))
 
     @torch.no_grad()

@@ -84,6 +84,6 @@ class DistributionAlignment(nn.Module):
         rows = self.rows.sum()
         return torch.where(rows > 0, self.sums.sum(0) / rows.clamp(min=1), self.target)
 
-    def forward(self, probs: Tensor, t: float | Tensor = 1.0) -> Tensor:
-        """Predictions ``[N, K]`` aligned by the present window."""
-        return align(probs, self.running(), self.target, t)
+    def forward(self, probs: Tensor, t: float | Tensor = 1.0, target: Tensor | None = None) -> Tensor:
+        """Predictions ``[N, K]`` aligned by the present window, to another target ``[K]`` if there is one."""
+        return align(probs, self.running(), self.target if target is None else target, t)

@@ -188,6 +188,10 @@ class Scheme(nn.Module):
         """Pseudo-label probabilities ``[M, K]``, rows summing to one."""
         return probs
 
+    def expected(self, prior: Tensor) -> Tensor:
+        """Class distribution ``[K]`` that the unlabelled set is taken to have, to which learners align their predictions."""
+        return prior
+
     def threshold(self, threshold: Tensor, step: Step) -> Tensor:
         """Confidence threshold of every row ``[M]``, given ``step.label``."""
         return threshold
@@ -267,6 +271,9 @@ class Chain(nn.ModuleList):
 
     def blend(self, probs: Tensor, step: Step) -> Tensor:
         return self._fold("blend", probs, step)
+
+    def expected(self, prior: Tensor) -> Tensor:
+        return self._fold("expected", prior)
 
     def threshold(self, threshold: Tensor, step: Step) -> Tensor:
         return self._fold("threshold", threshold, step)

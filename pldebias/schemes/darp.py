@@ -135,6 +135,9 @@ class DARP(Scheme):
             self._refine()
         return torch.where(self.ready & (step.t >= self.first), self.refined[step.index].to(probs.dtype), probs)
 
+    def expected(self, prior: Tensor) -> Tensor:
+        return self.counts / self.counts.sum()
+
     def after_step(self, done: int) -> None:
         if self.compat == "exact" and done >= self.first and (done - self.first) % self.period == 0:
             self._refine()
