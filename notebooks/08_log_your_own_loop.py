@@ -135,9 +135,9 @@ pld.table([mine, "../runs/own/numpy"], values=("balanced_accuracy", "recall", "p
 # In **USB** and its forks, register a hook; it listens to the hooks that make the pseudo-labels and the mask.
 #
 # ```python
-# from pldebias.runs.adapters import USBHook
+# from pldebias.runs.adapters import usb_hook
 #
-# algorithm.register_hook(USBHook(recorder), "RecorderHook", "LOWEST")
+# algorithm.register_hook(usb_hook(recorder), "RecorderHook", "LOWEST")
 # ```
 #
 # ## From logs you already have

@@ -5,7 +5,9 @@ Both hand device tensors over and wait for nothing. Neither package is imported 
 
 from __future__ import annotations
 
+import functools
 import sys
+import warnings
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
 
     from pldebias.runs.recorder import Recorder
 
-__all__ = ["USBHook", "lightning_callback"]
+__all__ = ["lightning_callback", "usb_hook"]
 
 
 def _numbers(values: dict) -> dict[str, float]:
@@ -109,83 +111,121 @@ def lightning_callback(recorder: Recorder, *, key: str = "pseudo_labels", epoch_
     return RecorderCallback()
 
 
-class _Tap:
-    """A USB hook that also tells what one of its methods returned."""
+def _tap(hook, method: str, told: Callable[[Any], None]) -> None:
+    """Have `told` hear what a method of a hook returns."""
+    original = getattr(hook, method)
 
-    def __init__(self, hook, method: str, told: Callable):
-        self._hook, self._method, self._told = hook, method, told
+    @functools.wraps(original)
+    def tapped(*args, **kwargs):
+        result = original(*args, **kwargs)
+        told(result)
+        return result
 
-    def __getattr__(self, name: str):
-        found = getattr(self._hook, name)
-        if name != self._method:
-            return found
-
-        def tapped(*args, **kwargs):
-            result = found(*args, **kwargs)
-            self._told(result)
-            return result
-
-        return tapped
+    setattr(hook, method, tapped)
 
 
-class USBHook:
+def _usb_base() -> type:
+    """USB's base class of hooks; ``register_hook`` takes nothing else."""
+    try:
+        from semilearn.core.hooks import Hook
+    except ImportError as error:
+        raise ImportError("the hook needs USB or a fork of it, the package semilearn; call it where that is installed") from error
+    return Hook
+
+
+def usb_hook(recorder: Recorder, *, epoch_end: Callable[[Any], dict] | None = None):
     """Record a training of USB (microsoft/Semi-supervised-learning) and of its forks.
 
     Register it before ``algorithm.train()``::
 
-        algorithm.register_hook(USBHook(recorder), "RecorderHook", "LOWEST")
+        algorithm.register_hook(usb_hook(recorder), "RecorderHook", "LOWEST")
 
     Parameters
     ----------
     recorder : Recorder
-        Is closed after the run.
+        Is closed after the run. Its samples are numbered as those of ``dataset_dict["train_ulb"]``.
     epoch_end : callable, optional
         ``epoch_end(algorithm)`` gives more to `Recorder.end_epoch` as a dict: ``sweep``, ``test`` ...
+
+    Returns
+    -------
+    semilearn.core.hooks.Hook
+
+    Raises
+    ------
+    ImportError
+        The package ``semilearn`` is not installed.
+    ValueError
+        During training: the algorithm has no hooks to listen to, the batches have no ``idx_ulb``, or several processes train.
 
     Notes
     -----
     USB computes labels and masks inside ``train_step`` and keeps neither, so the hook listens to the two hooks that make them
-    (``PseudoLabelingHook.gen_ulb_targets``, ``MaskingHook.masking``) and takes ``idx_ulb`` from the batch. Soft targets count as their
-    largest class; a weight of at least one half counts as accepted. Algorithms that use neither hook (MixMatch, Mean Teacher) cannot be
-    recorded this way.
+    (``PseudoLabelingHook.gen_ulb_targets``, ``MaskingHook.masking``) and takes ``idx_ulb`` from the batch. Where a step asks them twice
+    (DeFixMatch asks again for the labelled images), the first answer is that of the unlabelled ones. Soft targets count as their largest
+    class; a weight of at least one half counts as accepted. Algorithms that use neither hook (MixMatch, Mean Teacher) cannot be recorded
+    this way. A training that goes on from an earlier checkpoint rewinds the recorder to its epoch.
     """
 
-    def __init__(self, recorder: Recorder, epoch_end: Callable[[Any], dict] | None = None):
-        self.recorder, self.epoch_end = recorder, epoch_end
-        self._index = self._label = self._mask = None
+    class RecorderHook(_usb_base()):
+        def __init__(self):
+            super().__init__()
+            self._index = self._label = self._mask = None
+            self._heard, self._begun = 0, False
 
-    def before_run(self, algorithm) -> None:
-        for name, method, keep in (("PseudoLabelingHook", "gen_ulb_targets", "_label"), ("MaskingHook", "masking", "_mask")):
-            if name not in algorithm.hooks_dict:
+        def _hear(self, name: str, value) -> None:
+            if getattr(self, name) is None:
+                setattr(self, name, value)
+
+        def before_run(self, algorithm) -> None:
+            if self._begun:  # CReST calls it once a generation
+                return
+            self._begun = True
+            if getattr(algorithm, "distributed", False) and algorithm.world_size > 1:
                 raise ValueError(
-                    f"{type(algorithm).__name__} has no {name}, so its pseudo-labels cannot be heard; call recorder.update in its step"
+                    f"recording works in one process; this algorithm has {algorithm.world_size}. Gather the labels and record on rank 0"
                 )
-            algorithm.hooks_dict[name] = _Tap(algorithm.hooks_dict[name], method, lambda value, keep=keep: setattr(self, keep, value))
-        process = algorithm.process_batch
+            for name, method, keep in (("PseudoLabelingHook", "gen_ulb_targets", "_label"), ("MaskingHook", "masking", "_mask")):
+                if name not in algorithm.hooks_dict:
+                    raise ValueError(
+                        f"{type(algorithm).__name__} has no {name}, so its pseudo-labels cannot be heard; call recorder.update in its step"
+                    )
+                _tap(algorithm.hooks_dict[name], method, functools.partial(self._hear, keep))
+            process = algorithm.process_batch
 
-        def process_batch(*args, **batch):
-            self._index = batch.get("idx_ulb")
-            return process(*args, **batch)
+            def process_batch(*args, **batch):
+                self._hear("_index", batch.get("idx_ulb"))
+                return process(*args, **batch)
 
-        algorithm.process_batch = process_batch
+            algorithm.process_batch = process_batch
+            if (start := getattr(algorithm, "start_epoch", 0)) != recorder.epoch:
+                recorder.rewind(start)
 
-    def before_train_epoch(self, algorithm) -> None:
-        """Nothing to do."""
+        def before_train_step(self, algorithm) -> None:
+            self._index = self._label = self._mask = None
 
-    def before_train_step(self, algorithm) -> None:
-        self._index = self._label = self._mask = None
+        def after_train_step(self, algorithm) -> None:
+            if self._index is None:
+                raise ValueError("the batch has no idx_ulb; USB's unlabelled data sets give it, so a custom one must too")
+            if self._label is not None and self._mask is not None:
+                label = self._label.argmax(1) if self._label.ndim == 2 else self._label
+                recorder.update(self._index.to(label.device, non_blocking=True), label, self._mask >= 0.5)
+                self._heard += 1
 
-    def after_train_step(self, algorithm) -> None:
-        if self._index is None:
-            raise ValueError("the batch has no idx_ulb; USB's unlabelled data sets give it, so a custom one must too")
-        if self._label is not None and self._mask is not None:
-            label = self._label.argmax(1) if self._label.ndim == 2 else self._label
-            self.recorder.update(self._index.to(label.device, non_blocking=True), label, self._mask >= 0.5)
+        def after_train_epoch(self, algorithm) -> None:
+            if not self._heard:
+                warnings.warn(
+                    f"{type(algorithm).__name__} made no pseudo-labels in epoch {recorder.epoch} through its hooks, so none are recorded; "
+                    "if it makes them elsewhere, call recorder.update in its step",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+            self._heard = 0
+            more = epoch_end(algorithm) if epoch_end else {}
+            scalars = {**_numbers(getattr(algorithm, "log_dict", {})), **more.pop("scalars", {})}
+            recorder.end_epoch(iteration=algorithm.it, scalars=scalars, **more)
 
-    def after_train_epoch(self, algorithm) -> None:
-        more = self.epoch_end(algorithm) if self.epoch_end else {}
-        scalars = {**_numbers(getattr(algorithm, "log_dict", {})), **more.pop("scalars", {})}
-        self.recorder.end_epoch(iteration=algorithm.it, scalars=scalars, **more)
+        def after_run(self, algorithm) -> None:
+            recorder.close()
 
-    def after_run(self, algorithm) -> None:
-        self.recorder.close()
+    return RecorderHook()

@@ -1,13 +1,14 @@
-"""The recorder in other people's loops: the real Lightning, USB's protocol of hooks, plain numpy."""
+"""The recorder in other people's loops: the real Lightning, USB's protocol of hooks, plain arrays."""
 
-from types import SimpleNamespace
+import sys
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from pldebias.runs import Recorder, open_run
-from pldebias.runs.adapters import USBHook, lightning_callback
+from pldebias.runs.adapters import lightning_callback, usb_hook
 
 N, K, BATCH = 24, 3, 8
 TRUTH = np.arange(N) % K
@@ -120,20 +121,43 @@ def test_several_processes_are_refused(tmp_path):
 # ---- USB ------------------------------------------------------------------------------------------------------------------
 
 
-class Algorithm:
-    """The part of USB's ``AlgorithmBase`` that hooks see: its loop, ``call_hook``, ``process_batch`` and FixMatch's step."""
+class Hook:
+    """USB's base class of hooks (semilearn 0.3.2, core/hooks/hook.py)."""
 
-    def __init__(self, soft=False, names=("PseudoLabelingHook", "MaskingHook")):
-        self.it, self.epochs, self.log_dict, self.soft, self.hooks_dict = 0, 2, {}, soft, {}
-        made = {
-            "PseudoLabelingHook": SimpleNamespace(gen_ulb_targets=lambda algorithm, logits: logits if self.soft else logits.argmax(1)),
-            "MaskingHook": SimpleNamespace(masking=lambda algorithm, logits: (logits.amax(1) > 0.5).float()),
-        }
-        for name in names:
-            self.register_hook(made[name], name)
+    def before_run(self, algorithm):
+        pass
+
+    before_train_epoch = before_train_step = after_train_step = after_train_epoch = after_run = before_run
+
+
+class PseudoLabelingHook(Hook):
+    def gen_ulb_targets(self, algorithm, logits, use_hard_label=True):
+        return logits.argmax(1) if use_hard_label else logits
+
+
+class MaskingHook(Hook):
+    def masking(self, algorithm, logits_x_ulb):
+        return (logits_x_ulb.amax(1) > 0.5).float()
+
+
+class Algorithm:
+    """What hooks see of USB's ``AlgorithmBase`` (core/algorithmbase.py): its loop, hooks, ``process_batch``, and FixMatch's step."""
+
+    distributed, world_size = False, 1
+
+    def __init__(self, soft=False, hooks=(PseudoLabelingHook, MaskingHook), labelled_too=False, silent_epoch=None):
+        self.it, self.epochs, self.start_epoch, self.log_dict, self._hooks, self.hooks_dict = 0, 2, 0, {}, [], {}
+        self.soft, self.labelled_too, self.silent_epoch = soft, labelled_too, silent_epoch
+        for hook in hooks:
+            self.register_hook(hook())
 
     def register_hook(self, hook, name=None, priority="NORMAL"):
-        self.hooks_dict[name or type(hook).__name__] = hook
+        assert isinstance(hook, Hook)
+        if hasattr(hook, "priority"):
+            raise ValueError('"priority" is a reserved attribute for hooks')
+        hook.priority, hook.name = {"NORMAL": 50, "LOWEST": 100}[priority], name or type(hook).__name__
+        self._hooks = sorted([*self._hooks, hook], key=lambda hook: hook.priority)
+        self.hooks_dict = {hook.name: hook for hook in self._hooks}
 
     def call_hook(self, function, name=None, *args, **kwargs):
         if name is not None:
@@ -147,13 +171,19 @@ class Algorithm:
         return {name: value for name, value in batch.items() if name != "idx_ulb"}  # as for a step that does not ask for it
 
     def train_step(self, x_ulb_w):
-        mask = self.call_hook("masking", "MaskingHook", x_ulb_w)
-        label = self.call_hook("gen_ulb_targets", "PseudoLabelingHook", logits=x_ulb_w)
+        if self.epoch == self.silent_epoch:
+            return {"loss": 0}, {}
+        mask = self.call_hook("masking", "MaskingHook", logits_x_ulb=x_ulb_w)
+        label = self.call_hook("gen_ulb_targets", "PseudoLabelingHook", logits=x_ulb_w, use_hard_label=not self.soft)
+        if self.labelled_too:  # DeFixMatch
+            self.call_hook("masking", "MaskingHook", logits_x_ulb=x_ulb_w[:2])
+            self.call_hook("gen_ulb_targets", "PseudoLabelingHook", logits=x_ulb_w[:2])
         return {"loss": 0}, {"train/util_ratio": mask.mean(), "train/prefetch": "n/a", "lr": 0.03 if label is not None else 0}
 
     def train(self, batches):
         self.call_hook("before_run")
-        for _ in range(self.epochs):
+        for epoch in range(self.start_epoch, self.epochs):
+            self.epoch = epoch
             self.call_hook("before_train_epoch")
             for batch in batches:
                 self.call_hook("before_train_step")
@@ -164,12 +194,26 @@ class Algorithm:
         self.call_hook("after_run")
 
 
-@pytest.mark.parametrize("soft", [False, True])
-def test_usb(tmp_path, soft):
+@pytest.fixture
+def usb(monkeypatch):
+    """The package semilearn, as far as the hook needs it; the real one brings a dozen large packages and trains on CUDA alone."""
+    for name in ("semilearn", "semilearn.core"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    module = ModuleType("semilearn.core.hooks")
+    module.Hook = Hook
+    monkeypatch.setitem(sys.modules, "semilearn.core.hooks", module)
+
+
+def usb_batches():
     r = torch.Generator().manual_seed(0)
-    batches = [{"idx_ulb": torch.arange(i, N, 3), "x_ulb_w": torch.rand(N // 3, K, generator=r)} for i in range(3)]
-    algorithm = Algorithm(soft)
-    algorithm.register_hook(USBHook(recorder_at(tmp_path / "run"), lambda a: {"test": (TRUTH, TRUTH)}), "RecorderHook")
+    return [{"idx_ulb": torch.arange(i, N, 3), "x_ulb_w": torch.rand(N // 3, K, generator=r)} for i in range(3)]
+
+
+@pytest.mark.parametrize("options", [{}, {"soft": True}, {"labelled_too": True}], ids=["hard", "soft", "asked twice"])
+def test_usb(usb, tmp_path, options):
+    batches, algorithm = usb_batches(), Algorithm(**options)
+    hook = usb_hook(recorder_at(tmp_path / "run"), epoch_end=lambda a: {"test": (TRUTH, TRUTH)})
+    algorithm.register_hook(hook, "RecorderHook", "LOWEST")
     algorithm.train(batches)
     expected, accepted = np.zeros((K, K), int), np.zeros((K, K), int)
     for batch in batches:
@@ -184,22 +228,86 @@ def test_usb(tmp_path, soft):
     assert np.trace(run.confusion("test", epoch=-1)) == N
 
 
-def test_usb_says_what_is_missing(tmp_path):
-    algorithm = Algorithm(names=("MaskingHook",))
-    algorithm.register_hook(USBHook(recorder_at(tmp_path / "a")), "RecorderHook")
+def test_usb_resumed(usb, tmp_path):
+    """From a checkpoint of its own, one epoch behind the log; a second generation begins no second record."""
+    for start in (0, 1):
+        algorithm = Algorithm()
+        algorithm.start_epoch, algorithm.it = start, 3 * start
+        algorithm.register_hook(usb_hook(recorder_at(tmp_path / "run", num_epochs=2, resume=start > 0)), "RecorderHook", "LOWEST")
+        algorithm.call_hook("before_run")
+        algorithm.train(usb_batches())
+    run = open_run(tmp_path / "run")
+    assert run.finished and run.iterations.tolist() == [3, 6] and run.confusion("visits").sum((1, 2)).tolist() == [N, N]
+
+
+def test_usb_says_what_is_missing(usb, tmp_path):
+    def run(where, algorithm, batches=()):
+        algorithm.register_hook(usb_hook(recorder_at(tmp_path / where)), "RecorderHook")
+        algorithm.train(batches)
+
     with pytest.raises(ValueError, match="Algorithm has no PseudoLabelingHook"):
-        algorithm.train([])
-    algorithm = Algorithm()
-    algorithm.register_hook(USBHook(recorder_at(tmp_path / "b")), "RecorderHook")
+        run("a", Algorithm(hooks=(MaskingHook,)))
     with pytest.raises(ValueError, match="no idx_ulb"):
-        algorithm.train([{"x_ulb_w": torch.rand(4, K)}])
+        run("b", Algorithm(), [{"x_ulb_w": torch.rand(4, K)}])
+    with pytest.warns(RuntimeWarning, match="made no pseudo-labels in epoch 1 through its hooks"):
+        run("c", Algorithm(silent_epoch=1), usb_batches())
+    several = Algorithm()
+    several.distributed, several.world_size = True, 2
+    with pytest.raises(ValueError, match="this algorithm has 2"):
+        run("d", several)
+
+
+def test_without_usb_the_message_says_so(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "semilearn", None)
+    with recorder_at(tmp_path / "run") as recorder, pytest.raises(ImportError, match="the package semilearn"):
+        usb_hook(recorder)
 
 
 # ---- several recorders, plain arrays ----------------------------------------------------------------------------------------
 
 
+class Foreign:
+    """An array of another framework, such as TensorFlow's eager tensors (Keras) and JAX's arrays: numpy can read it."""
+
+    def __init__(self, values, dtype):
+        self.values = np.asarray(values, dtype)
+        self.values.flags.writeable = False  # as JAX gives them
+
+    def __array__(self, dtype=None, copy=None):
+        return self.values if dtype is None else self.values.astype(dtype)
+
+    def __float__(self):
+        return float(self.values)
+
+
+def test_arrays_of_other_frameworks(tmp_path):
+    """What a Keras or JAX loop hands over: 32-bit labels, masks of floats, read-only memory, scalars that are arrays."""
+    r = np.random.default_rng(0)
+    steps = [(r.integers(0, N, BATCH), r.integers(0, K, BATCH), r.random(BATCH) > 0.5) for _ in range(6)]
+    logits, label = r.normal(size=(N, K)), r.integers(0, K, N)
+    with recorder_at(tmp_path / "run") as recorder:
+        for index, given, accepted in steps:
+            recorder.update(index, Foreign(given, np.int32), Foreign(accepted, np.float32))
+        recorder.end_epoch(
+            scalars={"loss": Foreign(0.5, np.float32)},
+            sweep=(Foreign(label, np.int32), Foreign(label == TRUTH, bool)),
+            test=(Foreign(TRUTH, np.int32), Foreign(label, np.int32)),
+            logits=Foreign(logits, np.float32),
+        )
+    run = open_run(tmp_path / "run")
+    expected = np.zeros((2, K, K), int)
+    for index, given, accepted in steps:
+        np.add.at(expected[0], (TRUTH[index], given), 1)
+        np.add.at(expected[1], (TRUTH[index[accepted]], given[accepted]), 1)
+    np.testing.assert_array_equal(run.confusion("visits", epoch=0), expected[0])
+    np.testing.assert_array_equal(run.confusion("visits", "accepted", epoch=0), expected[1])
+    np.testing.assert_array_equal(run.history(0)[0], label)
+    np.testing.assert_array_equal(run.logits(0), logits.astype(np.float32).astype(np.float16).astype(np.float32))
+    assert run.scalars["loss"].tolist() == [0.5] and run.confusion("test", epoch=0).sum() == N
+
+
 def test_two_recorders_in_one_process_with_numpy(tmp_path):
-    """As a Keras or JAX loop would: numpy arrays in, two runs at once, one of them without known labels."""
+    """Numpy arrays in, two runs at once, one of them without known labels."""
     with recorder_at(tmp_path / "a") as a, Recorder(tmp_path / "b", None, [8, 4, 2], NAMES, num_unlabelled=N) as b:
         for epoch in range(2):
             for recorder in (a, b):
