@@ -1,0 +1,190 @@
+"""How quickly the explorer opens, draws and follows a key: ``python -m benchmarks.explorer``.
+
+Made runs of 500 epochs go through headless Chromium as exported pages. A step lasts from the key to two animation frames after the page
+says the new epoch; the floor is the same on an empty page, in the same browser, just before. Drawing is the script time of the animation
+frames of a step (Chromium rasterises afterwards, in another process). Every page is measured idle and beside a process that trains.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import gzip
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from benchmarks.timing import load, machine, print_machine, table
+
+SIZES = {10: (7_443, 3_000), 100: (10_899, 500)}  # classes -> unlabelled samples, those of the first class (CIFAR-LT, ratio 100)
+VISITS = 8  # of every sample in an epoch
+FLOOR = """<!DOCTYPE html><div tabindex="0" data-epoch="0">0</div><script>
+const node = document.querySelector("div"); let epoch = 0;
+node.addEventListener("keydown", () => requestAnimationFrame(() => (node.textContent = node.dataset.epoch = ++epoch)));
+requestAnimationFrame(() => (node.dataset.epoch = epoch)); </script>"""
+CLOCK = """(() => {
+  const frame = window.requestAnimationFrame.bind(window), seen = (window.seen = []);
+  let began = 0, spent = 0;
+  window.requestAnimationFrame = (f) => frame((now) => { const start = performance.now(); f(now); spent += performance.now() - start; });
+  addEventListener("keydown", (event) => ((began = event.timeStamp), (spent = 0)), true);
+  new MutationObserver(() => frame(() => frame(() => seen.push([performance.now() - began, spent]))))
+    .observe(document, { subtree: true, childList: false, attributes: true, attributeFilter: ["data-epoch"] });
+})()"""
+SEEN = """n => new Promise((done, fail) => {
+  const until = performance.now() + 30000, late = () => fail(new Error("the page drew nothing for 30 seconds"));
+  const look = () => (seen.length >= n ? done(seen[n - 1]) : performance.now() > until ? late() : setTimeout(look, 5));
+  look();
+})"""
+TRAINING = """
+import torch
+torch.set_num_threads(1)
+network = torch.nn.Sequential(torch.nn.Linear(1024, 1024), torch.nn.ReLU(), torch.nn.Linear(1024, 10))
+optimiser = torch.optim.SGD(network.parameters(), 0.01)
+print("training", flush=True)
+while True:
+    optimiser.zero_grad()
+    torch.nn.functional.cross_entropy(network(torch.randn(256, 1024)), torch.randint(10, (256,))).backward()
+    optimiser.step()
+"""
+
+
+class Steps(NamedTuple):
+    """Milliseconds of a page: from opening to its first painted frame, and of its steps and their drawing."""
+
+    opened: float
+    steps: list[float]
+    drawing: list[float]
+
+
+def record(path: Path, k: int, epochs: int, samples: int, seed: int = 0) -> Path:
+    """A training of `epochs`: classes are learned head first, and what is not learned yet is called one of five look-alikes."""
+    from pldebias.runs import Recorder
+
+    r = np.random.default_rng(seed)
+    share = np.geomspace(100, 1, k)
+    truth = np.sort(np.random.default_rng(0).choice(k, samples, p=share / share.sum()))
+    alike = np.stack([r.choice(k, 5, p=share / share.sum()) for _ in range(k)])
+    learned = r.exponential(0.15 + 0.5 * truth / k) * epochs
+    habit = alike[truth, r.integers(0, 5, samples)]
+    index = np.tile(np.arange(samples), VISITS)
+    counts = np.maximum(share / share[0] * 500, 5).astype(int)
+    attrs = {"method": "fixmatch", "data": f"made, {k} classes", "seed": seed}
+    with Recorder(path, truth, counts, [f"class {c}" for c in range(k)], num_epochs=epochs, attrs=attrs) as recorder:
+        for epoch in range(epochs):
+            steady = np.where(learned < epoch, truth, habit)
+            wavers = r.random((VISITS + 1, samples)) < 0.15
+            label = np.where(wavers, alike[truth, r.integers(0, 5, (VISITS + 1, samples))], steady)
+            sure = r.random((VISITS + 1, samples)) < 0.3 + 0.6 * (label == truth)
+            recorder.update(index, label[1:].ravel(), sure[1:].ravel())
+            recorder.end_epoch(sweep=(label[0], sure[0]), test=(truth[::5], label[0, ::5]), iteration=250 * (epoch + 1))
+    return path
+
+
+@contextlib.contextmanager
+def training():
+    """A process that trains a network on one thread beside what is measured."""
+    process = subprocess.Popen([sys.executable, "-c", TRAINING], stdout=subprocess.PIPE, text=True)
+    try:
+        process.stdout.readline()
+        yield
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+@contextlib.contextmanager
+def chromium():
+    """A browser without a network."""
+    from playwright.sync_api import Error, sync_playwright
+
+    with sync_playwright() as play:
+        try:
+            browser = play.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-dev-shm-usage"])
+        except Error as error:
+            sys.exit(f"no Chromium here ({str(error).splitlines()[0]}); on Debian and Ubuntu: apt-get install chromium")
+        yield browser
+        browser.close()
+
+
+def walk(browser, path: Path, focus: str, steps: int) -> Steps:
+    """Open a page and press a key `steps` times, each once the step before is painted."""
+    context = browser.new_context(offline=True, viewport={"width": 1400, "height": 1000})
+    page = context.new_page()
+    page.add_init_script(CLOCK)
+    page.goto(path.as_uri())
+    opened = page.evaluate(SEEN, 1)[0]
+    page.locator(focus).first.focus()
+    page.wait_for_timeout(300)  # what a focus or a late layout draws is over
+    times = []
+    for _ in range(steps + 2):
+        before = page.evaluate("seen.length")
+        page.keyboard.press("ArrowLeft")
+        times.append(page.evaluate(SEEN, before + 1))
+    context.close()
+    waited, drawn = zip(*times[2:], strict=True)  # the first two warm caches
+    return Steps(opened, list(waited), list(drawn))
+
+
+def spread(values: list[float]) -> str:
+    """Median and, in brackets, the 90th percentile."""
+    return f"{statistics.median(values):.1f} ({np.percentile(values, 90):.1f})"
+
+
+def opening(runs: list[Path], out: Path, rounds: int = 5, **choice) -> tuple[float, Path]:
+    """Median milliseconds of opening runs and making their explorer, and the page that it exports to."""
+    import pldebias as pld
+
+    times = []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        view = pld.explore(*runs, **choice)
+        times.append(1000 * (time.perf_counter() - began))
+    return statistics.median(times), view.to_html(out)
+
+
+def main(arguments: list[str] | None = None) -> dict[str, list[list[str]]]:
+    """Print two tables, of opening and of steps; returns their rows."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.explorer", description=__doc__.splitlines()[0])
+    parser.add_argument("--epochs", type=int, default=500)
+    parser.add_argument("--steps", type=int, default=60, help="keys pressed on each page")
+    parser.add_argument("--classes", type=int, nargs="+", default=[10, 100], choices=SIZES)
+    parser.add_argument("--samples", type=int, help="unlabelled samples in place of those of CIFAR-LT")
+    options = parser.parse_args(arguments)
+    print_machine(machine())
+    opened, stepped = [], []
+    with tempfile.TemporaryDirectory() as folder, chromium() as browser:
+        root = Path(folder)
+        empty = root / "empty.html"
+        empty.write_text(FLOOR, encoding="utf-8")
+        for k in options.classes:
+            samples = options.samples or SIZES[k][0]
+            runs = [record(root / f"{k}-{seed}", k, options.epochs, samples, seed) for seed in (0, 1)]
+            shown = {"one run": (runs[:1], {}), "one run, sweep alone": (runs[:1], {"kinds": ("sweep",)}), "two runs": (runs, {})}
+            for name, (chosen, choice) in shown.items():
+                python, page = opening(chosen, root / f"{k}-{name.replace(' ', '-')}.html", **choice)
+                for state, beside in (("idle", contextlib.nullcontext), ("beside a training", training)):
+                    with beside():
+                        floor = walk(browser, empty, "div", options.steps)
+                        found = walk(browser, page, ".pldebias input[type=range]", options.steps)
+                    row = [spread(found.steps), spread(floor.steps), spread(found.drawing), load().split()[0]]
+                    stepped.append([f"K = {k}, {name}, {state}", *row])
+                    if state == "idle":
+                        first = found.opened
+                content = page.read_bytes()
+                sizes = (f"{len(content) / 1e6:.2f}", f"{len(gzip.compress(content)) / 1e6:.2f}")
+                opened.append([f"K = {k}, {name}", f"{python:.0f}", f"{first:.0f}", *sizes])
+    print(table([f"{options.epochs} epochs", "pld.explore, ms", "page to first frame, ms", "page, MB", "gzipped, MB"], opened), end="\n\n")
+    print(table(["key to painted step", "step, ms", "empty page, ms", "drawing, ms", "load"], stepped))
+    return {"opened": opened, "stepped": stepped}
+
+
+if __name__ == "__main__":
+    main()
