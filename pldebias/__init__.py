@@ -19,6 +19,7 @@ _EXPORTS = {
     "build_method": "pldebias.methods",
     "catalogue": "pldebias.runs",
     "embed": "pldebias.analysis.embedding",
+    "embedding_view": "pldebias.widgets.embedding",
     "explore": "pldebias.widgets",
     "metrics": "pldebias.metrics",
     "open_run": "pldebias.runs",

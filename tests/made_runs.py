@@ -55,3 +55,29 @@ def make_run(path, method="fixmatch", seed=0, right=(18, 16, 12, 9, 5, 2), *, ep
                 **made,
             )
     return open_run(path)
+
+
+def make_snapshots(path, *, names=None, unknown=False, features=True, logits=True, method="fixmatch(threshold=0.95)", epochs=(0, 2, 3)):
+    """Record four epochs of 120 samples of six classes, with outputs at some of them; clusters move apart and labels get better.
+
+    As trained, the chain reproduces the labels and acceptances that are logged.
+    """
+    random, k, dim = np.random.default_rng(0), 6, 8
+    truth = np.repeat(np.arange(k), 20)
+    centres = random.normal(size=(k, dim))
+    attrs = {"method": method, "seed": 0} if method else {"seed": 0}
+    given = np.full(len(truth), -1) if unknown else truth
+    with Recorder(path, given, (90, 60, 40, 20, 9, 3), names or [f"class {i}" for i in range(k)], num_epochs=4, attrs=attrs) as recorder:
+        for epoch in range(4):
+            scores = (random.normal(size=(len(truth), k)) + (1 + epoch) * np.eye(k)[truth] * np.linspace(2, 0.6, k)[truth][:, None]) * 2
+            scores = scores.astype(np.float16).astype(np.float32)
+            probs = np.exp(scores - scores.max(1, keepdims=True))
+            accepted = probs.max(1) / probs.sum(1) >= 0.95
+            outputs = {}
+            if epoch in epochs:
+                if features:
+                    outputs["features"] = (random.normal(size=(len(truth), dim)) + epoch * centres[truth]).astype(np.float32)
+                if logits:
+                    outputs["logits"] = scores
+            recorder.end_epoch(sweep=(scores.argmax(1), accepted), iteration=epoch + 1, **outputs)
+    return open_run(path)

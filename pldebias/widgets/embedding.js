@@ -9,7 +9,7 @@
 const SYNC_MS = 100; // the kernel hears of a change at most this often, and always of the last one
 const MOVE_MS = 260; // a step from one snapshot to the next
 const TYPES = { uint8: Uint8Array, uint16: Uint16Array, int16: Int16Array, uint32: Uint32Array };
-const COLOURS = { pseudo: "pseudo-label", true: "true class", flipped: "change since the snapshot before", confidence: "confidence" };
+const COLOURS = { pseudo: "pseudo-label", true: "true class", flipped: "change since last snapshot", confidence: "confidence" };
 const GROUPS = ["head", "medium", "tail", "all"], DASHES = [[], [2, 2], [6, 2]];
 const NONE = 65535, BINS = 16;
 const STATE = ["epoch", "colour", "cell", "selection", "names", "speed"], SPEEDS = [0.5, 1, 2, 4];
@@ -93,7 +93,7 @@ class Raster {
 
 class EmbeddingView {
   constructor(model, el) {
-    Object.assign(this, { model, cleanups: [], pending: new Set(), hovered: null, zoom: { k: 1, x: 0, y: 0 } });
+    Object.assign(this, { model, cleanups: [], pending: new Set(), hovered: null, asked: null, zoom: { k: 1, x: 0, y: 0 } });
     this.state = Object.fromEntries(STATE.map((k) => [k, model.get(k)]));
     this.calm = matchMedia("(prefers-reduced-motion: reduce)");
     this.build(el);
@@ -129,7 +129,7 @@ class EmbeddingView {
     const transport = Object.entries(steps).map(([name, act]) => button(icon(name), act, { "aria-label": name, title: name }));
     this.playButton = transport[2];
     this.readout = make("output");
-    this.speed = select("snapshots per second", SPEEDS.map((s) => [s, `${s} snapshots/s`]), () => this.set("speed", +this.speed.value));
+    this.speed = select("snapshots per second", SPEEDS.map((s) => [s, `${s} per second`]), () => this.set("speed", +this.speed.value));
     this.canvas = make("canvas", { class: "pld-points", tabindex: 0, role: "application", "aria-roledescription": "scatter plot" });
     this.chart = make("canvas", { role: "img", "aria-label": "purity by group and trustworthiness over the snapshots; the table tells their values" });
     this.ctx = this.canvas.getContext("2d", { alpha: false });
@@ -542,7 +542,7 @@ class EmbeddingView {
     this.legend.replaceChildren(make("h4", {}, `Fill: ${COLOURS[state.colour]}`), ...(state.colour === "confidence" ? [ramp, make("div", { class: "pld-about" }, meta.confidence)] : []),
       ...kinds.map((text, k) => (counts[k] || k < 3 ? item(colours[k], text, counts[k]) : "")), item(theme.grey, meta.truth ? "large: truly tail" : "large: tail by its last label", undefined, "pld-large"),
       meta.truth ? item(theme.paper, "ring: wrong pseudo-label", undefined, "pld-ring") : "");
-    const line = (head, values, scope) => make("tr", {}, make("th", { scope }, ...head), ...values.map((v) => make(scope === "col" ? "th" : "td", {}, v)));
+    const line = (head, values, scope) => make("tr", {}, make("th", { scope }, ...head), ...values.map((v) => (scope === "col" ? make("th", { scope }, v) : make("td", {}, v))));
     const dash = (k) => make("i", { class: "pld-line", style: `border-top:2px ${["solid", "dotted", "dashed", "dotted"][k]} ${css(k < 3 ? theme.groups[k] : theme.ink)}` });
     this.table.replaceChildren(line([meta.truth ? "truly" : "labelled"], ["shown", "right", "purity"], "col"),
       ...GROUPS.map((g, k) => line(k < 3 ? [dash(k), g] : [g], [grouped(meta.shown[k]), percent(meta.right[index][k]), two(meta.purity[index][k])], "row")),
@@ -629,7 +629,7 @@ class EmbeddingView {
       const [a, b] = [f, g].map((frame) => 2 * (frame * K + c)).map((k) => (middle[k] === NONE ? null : [middle[k], middle[k + 1]])), p = a ?? b, q = b ?? a;
       if (p && (K <= 30 || state.cell.includes(c))) placed.push([...to(p[0] + part * (q[0] - p[0]), p[1] + part * (q[1] - p[1])), this.name(c)]);
     }
-    Object.assign(ctx, { font: `600 13px ${theme.font}`, textAlign: "center", textBaseline: "middle", lineWidth: 4, lineJoin: "round", strokeStyle: css(theme.paper), fillStyle: css(theme.ink) });
+    Object.assign(ctx, { font: `600 14px ${theme.font}`, textAlign: "center", textBaseline: "middle", lineWidth: 5, lineJoin: "round", strokeStyle: css(theme.paper), fillStyle: css(theme.ink) });
     placed.sort((p, q) => p[1] - q[1]).forEach((p, k) => {
       for (const q of placed.slice(0, k)) if (Math.abs(p[0] - q[0]) < 30 && p[1] - q[1] < 14) p[1] = q[1] + 14;
       const text = p[2].length > 16 ? `${p[2].slice(0, 15)}…` : p[2];

@@ -126,12 +126,14 @@ def _thousandths(points: Embedding) -> np.ndarray:
     return np.where(known, np.round(1000 * np.clip(np.where(known, points.confidence, 0), 0, 1)), NONE).astype(np.uint16)
 
 
-def pack(points: Embedding) -> tuple[dict, bytes]:
+def pack(points: Embedding, quality: bool = True) -> tuple[dict, bytes]:
     """Everything the browser needs to draw an embedding at any snapshot.
 
     Parameters
     ----------
     points : Embedding
+    quality : bool, default True
+        Measure purity and trustworthiness; otherwise they are sent as undefined.
 
     Returns
     -------
@@ -163,10 +165,11 @@ def pack(points: Embedding) -> tuple[dict, bytes]:
         raw += np.ascontiguousarray(values, values.dtype.newbyteorder("<")).tobytes()
     known, group = points.true >= 0, points.group
     (x0, y0), (x1, y1) = position.min((0, 1)).tolist(), position.max((0, 1)).tolist()
+    undefined = np.full((len(points.epochs), 4), np.nan)
     sources = [SOURCES[source] for source in dict.fromkeys(points.confidence_source) if source]
     meta = {
         "run": run.name,
-        "about": f"{points.caption().removeprefix(f'{run.name}: ')}. {points.groups.rule}. {_unknown(points)}".strip(),
+        "about": f"{points.caption().removeprefix(f'{run.name}: ')}. {points.groups.rule[0].upper()}{points.groups.rule[1:]}. {_unknown(points)}".strip(),
         "classes": [str(name) for name in run.class_names],
         "order": points.groups.order.tolist(),
         "group_of": points.groups.of.tolist(),
@@ -179,8 +182,8 @@ def pack(points: Embedding) -> tuple[dict, bytes]:
         "confidence": "; ".join(sources),
         "shown": [*(int((group == number).sum()) for number in range(3)), len(group)],
         "right": _numbers(points.right),
-        "purity": _numbers(points.purity),
-        "trustworthiness": _numbers(points.trustworthiness),
+        "purity": _numbers(points.purity if quality else undefined),
+        "trustworthiness": _numbers(points.trustworthiness if quality else undefined[:, 0]),
         "blocks": blocks,
     }
     return meta, gzip.compress(raw, compresslevel=9, mtime=0)
@@ -205,6 +208,9 @@ class EmbeddingView(anywidget.AnyWidget):
         From `pldebias.embed`.
     link : str, optional
         Views of one page with the same link name share epoch, cell and selected samples, without the kernel.
+    quality : bool, default True
+        Measure purity and trustworthiness of every snapshot, which takes seconds for a thousand points and a minute for ten thousand at
+        twenty snapshots, and is kept in `points`; False leaves them out.
     epoch : int
         One of the embedding's epochs; -1, the default, is the last.
     colour : {"pseudo", "true", "flipped", "confidence"}
@@ -242,12 +248,12 @@ class EmbeddingView(anywidget.AnyWidget):
     names = traitlets.Bool(True).tag(sync=True)
     speed = traitlets.Enum((0.5, 1, 2, 4), default_value=1).tag(sync=True)
 
-    def __init__(self, points: Embedding, *, link: str | None = None, **state):
+    def __init__(self, points: Embedding, *, link: str | None = None, quality: bool = True, **state):
         if unknown := sorted(set(state) - set(STATE)):
             raise ValueError(f"unknown state {unknown}; the state of an embedding view is {STATE}")
-        self.points = points
+        self.points, self.quality = points, quality
         _check_colour(points, state.get("colour", "pseudo"))
-        meta, data = pack(points)
+        meta, data = pack(points, quality)
         super().__init__(meta=meta, data=data, link=link or "")
         for name, value in {"epoch": -1, **state}.items():
             setattr(self, name, value)
@@ -255,7 +261,8 @@ class EmbeddingView(anywidget.AnyWidget):
     @property
     def state(self) -> dict:
         """Keyword arguments that reproduce the view."""
-        return {name: getattr(self, name) for name in STATE} | {"cell": list(self.cell), "selection": list(self.selection)}
+        own = {"cell": list(self.cell), "selection": list(self.selection), "link": self.link or None, "quality": self.quality}
+        return {name: getattr(self, name) for name in STATE} | own
 
     @traitlets.validate("epoch")
     def _check_epoch(self, proposal):
@@ -332,7 +339,7 @@ class EmbeddingView(anywidget.AnyWidget):
         return {"text/plain": repr(self), "image/png": base64.b64encode(self.png()).decode(), **bundle}, metadata
 
 
-def embedding_view(points, *, link: str | None = None, colour: str = "pseudo", backend: str = "widget", **options):
+def embedding_view(points, *, link: str | None = None, colour: str = "pseudo", quality: bool = True, backend: str = "widget", **options):
     """Features of a run in the plane, over its snapshots: see `EmbeddingView` for all options.
 
     Parameters
@@ -342,6 +349,8 @@ def embedding_view(points, *, link: str | None = None, colour: str = "pseudo", b
     link : str, optional
         As in `EmbeddingView`.
     colour : {"pseudo", "true", "flipped", "confidence"}
+        As in `EmbeddingView`.
+    quality : bool, default True
         As in `EmbeddingView`.
     backend : {"widget", "none"}
         ``"none"`` draws nothing and returns what would be drawn.
@@ -375,7 +384,7 @@ def embedding_view(points, *, link: str | None = None, colour: str = "pseudo", b
         raise ValueError(f"unknown state {sorted(options)}; the state of an embedding view is {STATE}, and this embedding is made already")
     if backend == "none":
         return drawn(points, colour)
-    return EmbeddingView(points, link=link, colour=colour, **state)
+    return EmbeddingView(points, link=link, quality=quality, colour=colour, **state)
 
 
 # ---- pages without a kernel ------------------------------------------------------------------------------------------------------
@@ -410,7 +419,7 @@ class Piece(NamedTuple):
 def piece(view: EmbeddingView) -> Piece:
     """An embedding view in its current state, for a page; see `page`."""
     module, style = ((HERE / f"embedding.{kind}").read_text(encoding="utf-8") for kind in ("js", "css"))
-    return Piece(module, style, view.state | {"meta": view.meta, "link": view.link}, view.data, view.points.run.name, view.png())
+    return Piece(module, style, view.state | {"meta": view.meta}, view.data, view.points.run.name, view.png())
 
 
 DARK = """--pld-page-ink: #e3e7ea; --pld-page-soft: #a5afb8; --pld-page-paper: #14181c; --pld-page-raised: #262c32;
