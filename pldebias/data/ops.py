@@ -53,16 +53,24 @@ def affine(images: Tensor, matrix: Tensor) -> Tensor:
     matrix : Tensor
         float64 ``[B, 6]``, output-to-input coefficients in Pillow's order.
     """
+    return sample(images, coefficients(matrix))
+
+
+def coefficients(matrix: Tensor) -> Tensor:
+    """Pillow's 16.16 fixed-point form of output-to-input coefficients ``[..., 6]``, int32; the third and sixth are of the first pixel's centre."""
+    a, b, c, d, e, f = matrix.unbind(-1)
+    fixed = torch.stack([a, b, c + a * 0.5 + b * 0.5, d, e, f + d * 0.5 + e * 0.5], -1)
+    return torch.floor(fixed * 65536 + 0.5).to(torch.int32)
+
+
+def sample(images: Tensor, fixed: Tensor) -> Tensor:
+    """Nearest-neighbour warp with black outside; uint8 ``[B, C, H, W]`` by int32 `coefficients` ``[B, 6]``."""
     _, _, h, w = images.shape
-    a, b, c, d, e, f = matrix.unbind(1)
-
-    def fixed(v: Tensor) -> Tensor:
-        return torch.floor(v * 65536 + 0.5).to(torch.int32)[:, None, None]
-
+    a, b, c, d, e, f = fixed[:, :, None, None].unbind(1)
     x = torch.arange(w, device=images.device, dtype=torch.int32)[None, None, :]
     y = torch.arange(h, device=images.device, dtype=torch.int32)[None, :, None]
-    column = ((fixed(c + a * 0.5 + b * 0.5) + fixed(b) * y) + fixed(a) * x) >> 16
-    row = ((fixed(f + d * 0.5 + e * 0.5) + fixed(e) * y) + fixed(d) * x) >> 16
+    column = ((c + b * y) + a * x) >> 16
+    row = ((f + e * y) + d * x) >> 16
     inside = (column.clamp(0, w - 1) == column) & (row.clamp(0, h - 1) == row)
     index = (row * w).add_(column).mul_(inside).long()
     return _pick(images, index).mul_(inside[:, None])
@@ -126,29 +134,33 @@ def _levels(device: torch.device, dtype: torch.dtype) -> Tensor:
     return torch.arange(256, device=device, dtype=dtype)
 
 
-def brightness_table(factor: Tensor) -> Tensor:
-    """Blend with black, `factor` ``[B]``; uint8 ``[B, 1, 256]``."""
-    return _truncate(factor.float().view(-1, 1, 1) * _levels(factor.device, torch.float32))
-
-
-def contrast_table(images: Tensor, factor: Tensor) -> Tensor:
-    """Blend with the mean luminance, rounded half up, `factor` ``[B]``; uint8 ``[B, 1, 256]``."""
+def mean_luminance(images: Tensor) -> Tensor:
+    """Mean of Pillow's "L", rounded half up, float32 ``[B]``."""
     grey = luminance(images).flatten(1)
-    mean = torch.div(2 * grey.sum(1) + grey.shape[1], 2 * grey.shape[1], rounding_mode="floor").float().view(-1, 1, 1)
-    levels = _levels(images.device, torch.float32)
-    return _truncate(mean + factor.float().view(-1, 1, 1) * (levels - mean))
+    return torch.div(2 * grey.sum(1) + grey.shape[1], 2 * grey.shape[1], rounding_mode="floor").float()
 
 
-def posterize_table(bits: Tensor) -> Tensor:
-    """Keep the highest `bits` bits, ``[B]``; uint8 ``[B, 1, 256]``."""
-    dropped = (8 - bits.to(torch.int64)).view(-1, 1, 1)
-    return ((_levels(bits.device, torch.int64) >> dropped) << dropped).to(torch.uint8)
+def blend_table(mean: Tensor, factor: Tensor) -> Tensor:
+    """Blend every value with `mean` ``[B]`` by `factor` ``[B]``; uint8 ``[B, 1, 256]``. Brightness has the mean 0, contrast the luminance's."""
+    mean = mean.view(-1, 1, 1)
+    return _truncate((_levels(factor.device, torch.float32) - mean).mul_(factor.float().view(-1, 1, 1)).add_(mean))
 
 
-def solarize_table(threshold: Tensor) -> Tensor:
-    """Invert values from `threshold` ``[B]`` up; uint8 ``[B, 1, 256]``."""
-    levels = _levels(threshold.device, torch.int64)
-    return torch.where(levels < threshold.view(-1, 1, 1), levels, 255 - levels).to(torch.uint8)
+def posterize(values: Tensor, bits: Tensor) -> Tensor:
+    """Keep the highest `bits` ``[B]`` of 8 bits; uint8 ``[B, ...]``."""
+    dropped = (8 - bits).to(torch.uint8)
+    kept = (torch.full_like(dropped, 255) >> dropped) << dropped
+    return values & kept.view(-1, *[1] * (values.dim() - 1))
+
+
+def solarize(values: Tensor, threshold: Tensor) -> Tensor:
+    """Invert values from `threshold` ``[B]`` up; uint8 ``[B, ...]``."""
+    return torch.where(values < threshold.view(-1, *[1] * (values.dim() - 1)), values, 255 - values)
+
+
+def levels(device: torch.device) -> Tensor:
+    """All values, uint8 ``[1, 1, 256]``: the table that changes nothing."""
+    return _levels(device, torch.int16).to(torch.uint8).view(1, 1, 256)
 
 
 def autocontrast_table(images: Tensor) -> Tensor:

@@ -28,22 +28,27 @@ class DasoAugment(Augment):
     def __init__(self, mean, std, image_size: int):
         super().__init__(mean, std, image_size)
         self._paints: dict[tuple[torch.device, int], Tensor] = {}
+        self._levels: dict[tuple[torch.device, int, int], tuple[Tensor, Tensor]] = {}
 
     def view(self, images: Tensor, strong: bool, generator: torch.Generator) -> Tensor:
         x = self.geometry(images, generator)
         if strong:
-            operation, value = self.draw(len(x), *x.shape[2:], generator)
+            operation, value, warp = self.plan(len(x), *x.shape[2:], generator)
             for k in range(self.operations):
-                x = randaugment.apply(x, operation[k], value[k], self.strategy)
-            x = self.cut(x, generator)
+                x = randaugment.apply(x, operation[k], value[k], self.strategy, warp[k])
+            x = ops.cutout(x, *self.hole(len(x), *x.shape[2:], generator), self.paint(x))
         return self.normalise(self.fit(x))
 
     def geometry(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """The weak view before normalisation, uint8."""
-        pad = self.padding(images.shape[-1])
-        u = torch.rand(3, len(images), generator=generator, device=images.device, dtype=torch.float64)
+        return ops.crop_flip(images, *self.place(len(images), images.shape[-1], generator))
+
+    def place(self, n: int, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Shifts in pixels, int64 ``[n]`` each, and whether to flip, bool ``[n]``."""
+        pad = self.padding(size)
+        u = torch.rand(3, n, generator=generator, device=generator.device, dtype=torch.float64)
         shift = (u[:2] * (2 * pad + 1)).long() - pad
-        return ops.crop_flip(images, shift[0], shift[1], u[2] < 0.5)
+        return shift[0], shift[1], u[2] < 0.5
 
     def padding(self, size: int) -> int:
         """Width of the reflected border."""
@@ -51,15 +56,31 @@ class DasoAugment(Augment):
 
     def draw(self, n: int, height: int, width: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Operations and their values, ``[operations, n]`` each."""
+        return self.plan(n, height, width, generator)[:2]
+
+    def plan(self, n: int, height: int, width: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Operations and their values, ``[operations, n]`` each, and the warps' fixed-point coefficients, int32 ``[operations, n, 6]``."""
         u = torch.rand(4, self.operations, n, generator=generator, device=generator.device, dtype=torch.float64)
         operation = torch.where(u[1] < 0.5, (u[0] * len(randaugment.OPERATIONS)).long(), randaugment.IDENTITY)
-        return operation, randaugment.daso_values(operation, 1 + (u[2] * 9).long(), u[3] < 0.5, height, width)
+        values, warps = self.levels(height, width, generator.device)
+        at = (operation * 9 + (u[2] * 9).long()) * 2 + (u[3] < 0.5)
+        return operation, values[at], warps[at]
 
-    def cut(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Cutout of 16 pixels around a uniform centre."""
-        h, w = images.shape[2:]
-        u = torch.rand(2, len(images), generator=generator, device=images.device, dtype=torch.float64)
-        return ops.cutout(images, u[0] * w, u[1] * h, 16.0, self.paint(images))
+    def levels(self, height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Values and coefficients of every operation, level and sign, ``[14 * 9 * 2]`` and ``[14 * 9 * 2, 6]``, copied to `device` once."""
+        key = (device, height, width)
+        if key not in self._levels:
+            operation = torch.arange(len(randaugment.OPERATIONS)).repeat_interleave(18)
+            level, negative = torch.arange(1, 10).repeat_interleave(2).repeat(14), torch.tensor([False, True]).repeat(14 * 9)
+            value = randaugment.daso_values(operation, level, negative, height, width)
+            warp = randaugment.coefficients(operation, value, height, width)
+            self._levels[key] = value.to(device), warp.to(device)
+        return self._levels[key]
+
+    def hole(self, n: int, height: int, width: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor | float]:
+        """Cutout: centres x and y in pixels, float64 ``[n]``, and side; here 16 pixels around a uniform centre."""
+        u = torch.rand(2, n, generator=generator, device=generator.device, dtype=torch.float64)
+        return u[0] * width, u[1] * height, 16.0
 
     def paint(self, images: Tensor) -> Tensor:
         """`fill` as a tensor ``[1, C, 1, 1]`` on the images' device (grey images get its luminance)."""
@@ -85,15 +106,15 @@ class UsbAugment(DasoAugment):
     def padding(self, size: int) -> int:
         return min(int(size * 0.125), size - 1)
 
-    def draw(self, n: int, height: int, width: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def plan(self, n: int, height: int, width: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         u = torch.rand(2, self.operations, n, generator=generator, device=generator.device, dtype=torch.float64)
         operation = (u[0] * len(randaugment.OPERATIONS)).long()
-        return operation, randaugment.usb_values(operation, u[1], height, width)
+        value = randaugment.usb_values(operation, u[1], height, width)
+        return operation, value, randaugment.coefficients(operation, value, height, width)
 
-    def cut(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        h, w = images.shape[2:]
-        u = torch.rand(3, len(images), generator=generator, device=images.device, dtype=torch.float64)
-        return ops.cutout(images, w - (w - 1) * u[0], h - (h - 1) * u[1], 0.5 * w * u[2], self.paint(images))
+    def hole(self, n: int, height: int, width: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor | float]:
+        u = torch.rand(3, n, generator=generator, device=generator.device, dtype=torch.float64)
+        return width - (width - 1) * u[0], height - (height - 1) * u[1], 0.5 * width * u[2]
 
 
 class ImagenetAugment(DasoAugment):
@@ -121,7 +142,5 @@ class ImagenetAugment(DasoAugment):
         out = F.grid_sample(images.float(), grid, mode="bilinear", padding_mode="border", align_corners=False)
         return out.round_().to(torch.uint8)
 
-    def cut(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        h, w = images.shape[2:]
-        u = torch.rand(2, len(images), generator=generator, device=images.device, dtype=torch.float64)
-        return ops.cutout(images, u[0] * w, u[1] * h, w / 2, self.paint(images))
+    def hole(self, n: int, height: int, width: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor | float]:
+        return *super().hole(n, height, width, generator)[:2], width / 2

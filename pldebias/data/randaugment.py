@@ -1,10 +1,13 @@
 """RandAugment on batches: 14 operations, a draw per image, and two ways of applying them that agree bit for bit.
 
 *Grouped* gathers the images of each family of operations and works on those alone: least work, but it asks the device for counts.
-*Masked* computes every family for every image and selects: no host synchronisation, so a CUDA graph can capture it.
+*Masked* lets every image pass through every family, at a value that changes nothing where the operation is another: no host
+synchronisation, so a CUDA graph can capture it.
 """
 
 from __future__ import annotations
+
+import functools
 
 import torch
 from torch import Tensor
@@ -96,15 +99,21 @@ def _table(operation: int, images: Tensor, value: Tensor) -> Tensor:
     if operation == EQUALIZE:
         return ops.equalize_table(images)
     if operation == CONTRAST:
-        return ops.contrast_table(images, value)
+        return ops.blend_table(ops.mean_luminance(images), value)
     if operation == BRIGHTNESS:
-        return ops.brightness_table(value)
+        return ops.blend_table(torch.zeros_like(value, dtype=torch.float32), value)
     if operation == POSTERIZE:
-        return ops.posterize_table(value)
-    return ops.solarize_table(value)
+        return ops.posterize(ops.levels(images.device).expand(len(value), -1, -1), value)
+    return ops.solarize(ops.levels(images.device), value)
 
 
-def apply(images: Tensor, operation: Tensor, value: Tensor, strategy: str | None = None) -> Tensor:
+def coefficients(operation: Tensor, value: Tensor, height: int, width: int) -> Tensor:
+    """Fixed-point coefficients of the warps among `operation` ``[...]`` (the identity for all others), int32 ``[..., 6]``."""
+    matrix = warp_matrix(operation.flatten(), value.flatten(), height, width)
+    return ops.coefficients(matrix).view(*operation.shape, 6)
+
+
+def apply(images: Tensor, operation: Tensor, value: Tensor, strategy: str | None = None, warp: Tensor | None = None) -> Tensor:
     """Apply one operation to every image.
 
     Parameters
@@ -117,20 +126,22 @@ def apply(images: Tensor, operation: Tensor, value: Tensor, strategy: str | None
         float64 ``[B]``, from `daso_values` or `usb_values`.
     strategy : {"grouped", "masked"}, optional
         None is "masked" on CUDA and "grouped" elsewhere; the results are the same.
+    warp : Tensor, optional
+        int32 ``[B, 6]``, `coefficients` of these operations and values where they are known already.
     """
+    warp = coefficients(operation, value, *images.shape[2:]) if warp is None else warp
     masked = images.is_cuda if strategy is None else strategy == "masked"
-    return _masked(images, operation, value) if masked else _grouped(images, operation, value)
+    return _masked(images, operation, value, warp) if masked else _grouped(images, operation, value, warp)
 
 
-def _grouped(images: Tensor, operation: Tensor, value: Tensor) -> Tensor:
+def _grouped(images: Tensor, operation: Tensor, value: Tensor, warp: Tensor) -> Tensor:
     order = operation.argsort(stable=True)
     counts = torch.bincount(operation, minlength=len(OPERATIONS)).tolist()
     groups = dict(enumerate(order.split(counts)))
     out = images.clone()
     warped = torch.cat([groups[k] for k in WARPS])
     if len(warped):
-        matrix = warp_matrix(operation[warped], value[warped], *images.shape[2:])
-        out[warped] = ops.affine(images[warped], matrix)
+        out[warped] = ops.sample(images[warped], warp[warped])
     members = [groups[k] for k in TABLES if len(groups[k])]
     if members:
         chosen = images[torch.cat(members)]
@@ -146,14 +157,24 @@ def _grouped(images: Tensor, operation: Tensor, value: Tensor) -> Tensor:
     return out
 
 
-def _masked(images: Tensor, operation: Tensor, value: Tensor) -> Tensor:
-    # Values of other operations must not overflow a table's arithmetic: they are replaced by a harmless one first.
-    table = torch.arange(256, device=images.device).to(torch.uint8).expand(*images.shape[:2], 256)
-    for k in TABLES:
-        mine = operation == k
-        table = torch.where(mine.view(-1, 1, 1), _table(k, images, torch.where(mine, value, torch.ones_like(value))), table)
+# Values at which an operation changes nothing, so that all images can pass through all operations.
+_NEUTRAL = {BRIGHTNESS: 1.0, CONTRAST: 1.0, COLOR: 1.0, SHARPNESS: 1.0, POSTERIZE: 8.0, SOLARIZE: 256.0}
+
+
+@functools.lru_cache(maxsize=16)
+def _neutral(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Operations and their neutral values, ``[6, 1]`` each."""
+    columns = torch.tensor(list(_NEUTRAL)), torch.tensor(list(_NEUTRAL.values()), dtype=torch.float64)
+    return tuple(column[:, None].to(device) for column in columns)
+
+
+def _masked(images: Tensor, operation: Tensor, value: Tensor, warp: Tensor) -> Tensor:
+    members, neutral = _neutral(images.device)
+    brightness, contrast, colour, sharpness, bits, threshold = torch.where(operation == members, value, neutral).unbind(0)
+    # One blend for both: the factor of one is 1, and brightness blends with black.
+    table = ops.blend_table(ops.mean_luminance(images) * (operation == CONTRAST), brightness * contrast)
+    table = ops.solarize(ops.posterize(table, bits), threshold)
+    mine = (operation == AUTOCONTRAST).view(-1, 1, 1), (operation == EQUALIZE).view(-1, 1, 1)
+    table = torch.where(mine[0], ops.autocontrast_table(images), torch.where(mine[1], ops.equalize_table(images), table))
     out = ops.apply_table(images, table)
-    for k, function in ((COLOR, ops.colour), (SHARPNESS, ops.sharpness)):
-        mine = operation == k
-        out = torch.where(mine.view(-1, 1, 1, 1), function(images, torch.where(mine, value, torch.ones_like(value))), out)
-    return ops.affine(out, warp_matrix(operation, value, *images.shape[2:]))
+    return ops.sample(ops.sharpness(ops.colour(out, colour), sharpness), warp)
