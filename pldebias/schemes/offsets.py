@@ -45,6 +45,8 @@ def as_arrays(logits: Tensor, labels: Tensor) -> tuple[np.ndarray, np.ndarray]:
     if len(logits) == 0 or len(logits) != len(labels):
         raise ValueError(f"a hold-out needs as many labels as rows of logits and at least one; got {len(labels)} and {len(logits)}")
     z, y = logits.detach().double().cpu().numpy(), labels.cpu().numpy()
+    if not np.isfinite(z).all():
+        raise ValueError(f"{(~np.isfinite(z)).any(1).sum()} of {len(z)} hold-out samples have logits that are not finite")
     if y.min() < 0 or y.max() >= z.shape[1]:
         raise ValueError(f"hold-out labels must be in 0..{z.shape[1] - 1}; got {y.min()}..{y.max()}: its truth must be known")
     return z, y

@@ -57,6 +57,8 @@ def refine(probs: Tensor, target: Tensor, alpha: float = 2.0, rounds: int = 10, 
     if solver not in ("newton", "secant"):
         raise ValueError(f"solver={solver!r} is not known; choose 'newton' or 'secant'")
     target = scaled(target.to(probs.device), len(probs), probs.shape[1])
+    if not bool(probs.isfinite().all()):  # nothing can be solved; the training stops where it finds the loss not finite
+        return torch.full_like(probs, float("nan"))
     prior = select(probs.double(), target, alpha)
     entropy = -(prior * (prior + _EPS).log()).sum(1, keepdim=True)
     prior = prior.log() - 1

@@ -55,7 +55,7 @@ def refusal(config: Config, method: Method, device: torch.device) -> str | None:
     ConfigError
         ``graph=True`` asks for what cannot be.
     """
-    reasons = [f"{part.name}: {part.uncapturable}" for part in method.parts if getattr(part, "uncapturable", "")]
+    reasons = [f"{part.name}: {part.uncapturable}" for part in method.parts if part.uncapturable]
     if device.type != "cuda":
         reasons.insert(0, f"it runs on the device {device.type!r}, which has none")
     if config.graph is True and reasons:
@@ -91,6 +91,8 @@ class StepProgram:
     ----------
     refusal : str or None
         Why steps are not replayed from a CUDA graph; None if they are.
+    sound : int
+        Steps with finite losses before the first other one, between the last two calls of `means`.
     """
 
     def __init__(self, state: TrainingState, recorder: Recorder | None = None):
@@ -98,6 +100,7 @@ class StepProgram:
         self.refusal = refusal(state.config, state.method, state.device)
         self.inputs: tuple[Tensor, ...] = ()
         self._totals: dict[str, Tensor] = {}
+        self.sound, self._sound = 0, torch.zeros((), device=state.device)
         self._graph: torch.cuda.CUDAGraph | None = None
         self._fixed: tuple[Any, ...] = ()
         self._warm = 0
@@ -131,9 +134,11 @@ class StepProgram:
         """Sums since the last call over `steps`; waits for the device."""
         if not self._totals:
             return {}
-        values = torch.stack([total.double() for total in self._totals.values()]).tolist()
-        for total in self._totals.values():
+        sums = [*self._totals.values(), self._sound]
+        *values, sound = torch.stack([total.double() for total in sums]).tolist()
+        for total in sums:
             total.zero_()
+        self.sound = int(sound)
         return {name: value / steps for name, value in zip(self._totals, values, strict=True)}
 
     def renew(self) -> None:
@@ -159,6 +164,7 @@ class StepProgram:
             if name not in self._totals:
                 self._totals[name] = torch.zeros_like(value)
         torch._foreach_add_([self._totals[name] for name in seen], list(seen.values()))
+        self._sound.add_(torch.stack([total for name, total in self._totals.items() if name != "mask_rate"]).sum().isfinite())
 
     def _warm_up(self) -> None:
         current = torch.cuda.current_stream(self.state.device)

@@ -54,14 +54,18 @@ def train_epoch(program: StepProgram, bar: tqdm) -> dict[str, float]:
     return {**program.means(steps), "lr": state.rate}
 
 
-def check_finite(means: dict[str, float], state: TrainingState, folder: Path) -> None:
-    """Stop at the first epoch whose losses are not finite; its weights are never saved."""
+def _last_good(state: TrainingState, folder: Path) -> str:
+    first = state.done - state.config.steps_per_epoch
+    return f"the last good checkpoint, of step {first}, is in {folder}" if first else "there is no earlier checkpoint"
+
+
+def check_finite(means: dict[str, float], sound: int, state: TrainingState, folder: Path) -> None:
+    """Stop at the end of the first epoch whose losses are not finite, of which `sound` steps were; its weights are never saved."""
     wrong = [name for name, value in means.items() if not math.isfinite(value)]
     if wrong:
-        first = state.done - state.config.steps_per_epoch
-        saved = f"the last good checkpoint, of step {first}, is in {folder}" if first else "there is no earlier checkpoint"
+        step = state.done - state.config.steps_per_epoch + sound + 1
         raise TrainingError(
-            f"{state.method.spelling}: {', '.join(wrong)} became {means[wrong[0]]} between steps {first} and {state.done}; {saved}. "
+            f"{state.method.spelling}: {', '.join(wrong)} became {means[wrong[0]]} in step {step}; {_last_good(state, folder)}. "
             f"Lower lr (now {state.config.lr}) or use precision='fp32' (now {state.config.precision!r})"
         )
 
@@ -86,12 +90,14 @@ def fit(state: TrainingState, recorder: Recorder, folder: Path, bar: tqdm) -> No
     for epoch in range(state.done // config.steps_per_epoch, config.epochs):
         began = time.perf_counter()
         means = train_epoch(program, bar)
-        check_finite(means, state, folder)
+        check_finite(means, program.sound, state, folder)
         trained = time.perf_counter()
         network, loader = state.evaluated, state.loader
-        method.end_epoch(
-            EpochEnd(epoch, state.done, lambda split: score(network, loader, split), lambda *extra: requests.append(extra), network)  # noqa: B023
-        )
+        end = EpochEnd(epoch, state.done, lambda split: score(network, loader, split), lambda *extra: requests.append(extra), network)  # noqa: B023
+        try:
+            method.end_epoch(end)
+        except ValueError as error:  # outputs from which nothing can be estimated
+            raise TrainingError(f"{method.spelling}, after step {state.done}: {error}; {_last_good(state, folder)}") from error
         scalars = {**means, "images_per_second": config.steps_per_epoch * state.images_per_step / (trained - began)}
         record: dict[str, Any] = {"series": method.series()}
         if method.predicts:

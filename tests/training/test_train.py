@@ -13,6 +13,7 @@ import torch
 import pldebias as pld
 from pldebias.data import DataError
 from pldebias.methods import MethodError, build_method
+from pldebias.nets import Network, Output
 from pldebias.runs import RunError
 from pldebias.schemes import Problem
 from pldebias.training import ConfigError, TrainingError, checkpoints
@@ -158,8 +159,24 @@ def test_damaged_checkpoint_falls_back_to_the_one_before(tmp_path):
 
 
 def test_diverging_training_stops_and_names_the_last_checkpoint(tmp_path):
-    with pytest.raises(TrainingError, match=r"fixmatch: loss/.* between steps \d+ and \d+; .*Lower lr \(now 1e\+30\)"):
+    with pytest.raises(TrainingError, match=r"fixmatch: loss/.* became .* in step \d+; .*Lower lr \(now 1e\+30\)"):
         pld.train("fixmatch", out=tmp_path, **{**SHORT, "lr": 1e30})
+
+
+@pytest.mark.parametrize(
+    ("bad", "saved"), [(3, "there is no earlier checkpoint"), (17, "the last good checkpoint, of step 10, is in .*checkpoints")]
+)
+def test_the_step_whose_logits_are_not_finite_is_named(tmp_path, monkeypatch, bad, saved):
+    forward = Network.forward
+
+    def failing(network, x):
+        features, logits = forward(network, x)
+        network.count = getattr(network, "count", 0) + network.training
+        return Output(features, logits * float("nan") if network.count == bad else logits)
+
+    monkeypatch.setattr(Network, "forward", failing)
+    with pytest.raises(TrainingError, match=rf"fixmatch\+la: loss/labelled, loss/unlabelled became nan in step {bad}; {saved}"):
+        pld.train("fixmatch+la", out=tmp_path, **{**SHORT, "steps": 20, "steps_per_epoch": 10})
 
 
 def test_supervised_has_no_visits(tmp_path):
