@@ -56,8 +56,8 @@ class DARP(Scheme):
     ----------
     target : {"labelled", "oracle", "estimate"} or tuple of K numbers, default "labelled"
         Class distribution of the unlabelled set: the labelled one (official default), the true one (DASO's tables where both
-        imbalances agree), an estimate, or given frequencies. ``estimate`` keeps labelled images aside and averages the estimates that
-        the evaluated network gives before `start`; if none could be trusted, the labelled frequencies serve.
+        imbalances agree), an estimate, or given frequencies, which sum to one. ``estimate`` keeps labelled images aside and averages
+        the estimates that the evaluated network gives before `start`; if none could be trusted, the labelled frequencies serve.
     alpha : float, default 2.0
         Samples kept per class, as a multiple of the target.
     rounds : int, default 10
@@ -87,8 +87,11 @@ class DARP(Scheme):
         compat: str = "exact",
     ):
         super().__init__()
-        if isinstance(target, str) and target not in ("labelled", "oracle", "estimate"):
+        frequencies = isinstance(target, tuple | list) and all(isinstance(value, int | float) for value in target)
+        if not frequencies and target not in ("labelled", "oracle", "estimate"):
             raise ValueError(f"darp(target={target!r}) is not known; choose 'labelled', 'oracle', 'estimate' or a tuple of frequencies")
+        if frequencies and not abs(sum(target) - 1) <= 1e-3:
+            raise ValueError(f"darp(target=...) has class frequencies that sum to {sum(target):.4g}; divide them by their sum")
         if compat not in ("exact", "official"):
             raise ValueError(f"darp(compat={compat!r}) is not known; choose 'exact' or 'official'")
         if not 0 <= start < 1:
@@ -96,8 +99,8 @@ class DARP(Scheme):
         for option, value in {"alpha": alpha, "rounds": rounds, "period": period, "holdout": holdout}.items():
             if value <= 0:
                 raise ValueError(f"darp({option}={value}) must be positive")
-        self.goal, self.alpha, self.rounds, self.part, self.period, self.compat = target, alpha, rounds, start, period, compat
-        self.holdout = holdout
+        self.goal, self.alpha, self.rounds, self.part = target, alpha, rounds, start
+        self.period, self.holdout, self.compat = period, holdout, compat
 
     @property
     def needs(self) -> dict[str, Any]:

@@ -175,9 +175,9 @@ def test_options_are_checked(spelling, says):
 
 
 def test_targets_are_checked():
-    for target in ((1.0, 2.0), (0.0,) * 10, (-1.0,) + (1.0,) * 9):
+    for target in (torch.ones(2), torch.zeros(10), torch.tensor([-1.0] + [1.0] * 9)):
         with pytest.raises(ValueError, match="10 entries"):
-            set_up(f"fixmatch+darp(target={target})", make_problem(COUNTS))
+            refine(predictions()[0], target)
     with pytest.raises(ValueError, match="true labels"):
         set_up("fixmatch+darp(target=oracle)", make_problem(COUNTS))
     with pytest.raises(ValueError, match="solver"):
