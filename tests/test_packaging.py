@@ -172,7 +172,7 @@ def test_wheel_holds_every_module_and_every_asset(wheel):
     expected = {str(p.relative_to(ROOT)) for p in (ROOT / "pldebias").rglob("*") if p.suffix in kinds and "__pycache__" not in p.parts}
     held = {name for name in wheel.namelist() if name.startswith("pldebias/")}
     assert held == expected
-    assert {"pldebias/widgets/explorer.js", "pldebias/widgets/explorer.css", "pldebias/cli.py"} <= held
+    assert {"pldebias/widgets/js/explorer.js", "pldebias/widgets/explorer.css", "pldebias/cli.py"} <= held
 
 
 def test_wheel_names_its_licence_and_command(wheel):

@@ -9,15 +9,18 @@ from pathlib import Path
 import anywidget
 import traitlets
 
-from pldebias.widgets.payload import KINDS, SPLITS, check_comparable, pack
+from pldebias.widgets.module import EXPLORER, module
+from pldebias.widgets.payload import CELLS, KINDS, METRICS, ORDERS, SPLITS, check_comparable, pack
 
 __all__ = ["Explorer", "explore"]
 
 HERE = Path(__file__).parent
-METRICS = ("recall", "precision", "ratio")
-NORMALIZE = (None, "true", "pred", "all", "prior")
 SCALES = ("linear", "sqrt", "log")
-STATE = ("epoch", "kind", "split", "metric", "normalize", "scale", "cell", "swapped", "mute", "speed")
+STATE = (
+    *("epoch", "run_a", "run_b", "difference", "kind", "split", "metric", "normalize", "scale", "order", "collapse", "cell", "mute"),
+    *("range", "speed", "link"),
+)
+MOST_RUNS = 12  # all are sent; more are a table's business
 
 
 def _open(run):
@@ -29,24 +32,27 @@ def _open(run):
 
 
 class Explorer(anywidget.AnyWidget):
-    """Carpet, confusion matrix and overview of one run or two, at any epoch.
+    """Carpet, confusion matrix, curves and samples of one run, or of two, at any epoch.
 
-    All epochs are sent once; scrubbing, playing and switching views happen in the browser and go on while the kernel is busy. The
-    kernel hears of changes at most every 100 ms and always of the last one, so ``view.epoch`` can be observed.
+    All epochs of all runs are sent once; scrubbing, playing, comparing and switching views happen in the browser and go on while the
+    kernel is busy. The kernel hears of changes at most every 100 ms and always of the last one, so ``view.epoch`` can be observed; it is
+    asked only for the samples behind a cell.
 
     Parameters
     ----------
-    run : Run, str or PathLike
-        What to show; a path or URL is opened with `pldebias.open_run`.
-    other : Run, str or PathLike, optional
-        A second run, shown beside the first at the same epoch. The class lists, their head-to-tail order and the true unlabelled
-        labels must agree.
+    *runs : Run, str or PathLike
+        What to show, up to 12; a path or URL is opened with `pldebias.open_run`. The first two are shown beside each other, others can
+        be chosen in the view. The class lists, their head-to-tail order and the true unlabelled labels must agree.
     kinds : sequence of str
         Kinds to send, of ``"visits"``, ``"sweep"``, ``"test"``. ``("test",)`` compares runs with different unlabelled sets.
     groups : "tertiles" or (int, int)
         Rule for head, medium and tail, as in `pldebias.metrics.groups`.
     epoch : int
         A recorded epoch (0-based, as in ``run.epochs``); -1, the default, is the last.
+    run_a, run_b : int
+        Numbers of the runs on show; ``run_b=-1`` shows run A alone.
+    difference : bool
+        Show A - B, in points, in place of both; pale where the 95 % interval (Newcombe, as for independent samples) holds zero.
     kind : {"sweep", "visits", "test"}
         What the matrices count; by default the first of these that every run recorded.
     split : {"all", "accepted", "rejected"}
@@ -56,25 +62,34 @@ class Explorer(anywidget.AnyWidget):
         Of the matrix, in scikit-learn's words; ``"prior"`` is log2(count / count expected from the margins), None shows counts.
     scale : {"linear", "sqrt", "log"}
         Of the matrix colours; by default linear up to 30 classes and sqrt above, where 1 % is else invisible.
+    order : {"labelled", "true", "class", "recall", "similar"}
+        Of rows and columns: by labelled count (head to tail), true unlabelled count, class number, recall at the last epoch, or so that
+        classes confused with each other stand together (reverse Cuthill-McKee). It never changes while epochs pass.
+    collapse : bool
+        Head, medium and tail as one row each.
     cell : list of int
-        ``[true class, label]`` whose numbers the status line tells; empty for none.
-    swapped, mute : bool
-        Show the second run first; leave the diagonal out of the colours.
+        ``[true class, label]`` whose numbers, curves and samples are told; empty for none.
+    mute : bool
+        Leave the diagonal out of the colours.
+    range : list of int
+        First and last epoch that play runs through; empty for all.
     speed : int
         Epochs per second of the play button: 1, 2, 5, 10 or 30.
+    link : str
+        Views on one page with this name share the epoch, the cell and chosen samples, also without a kernel.
 
     Attributes
     ----------
     state : dict
-        ``Explorer(run, other, **view.state)`` reproduces the view.
+        ``Explorer(*runs, **view.state)`` reproduces the view.
 
     Raises
     ------
     ValueError
-        Two runs that cannot be compared, or a choice that the runs do not offer; the message says what they do.
+        Runs that cannot be compared, or a choice that the runs do not offer; the message says what they do.
     """
 
-    _esm = HERE / "explorer.js"
+    _esm = module(*EXPLORER)
     _css = HERE / "explorer.css"
 
     meta = traitlets.Dict().tag(sync=True)
@@ -82,32 +97,77 @@ class Explorer(anywidget.AnyWidget):
     epoch = traitlets.Int().tag(sync=True)
     kind = traitlets.Enum(tuple(KINDS), default_value="sweep").tag(sync=True)
     split = traitlets.Enum(tuple(SPLITS), default_value="all").tag(sync=True)
-    metric = traitlets.Enum(METRICS, default_value="recall").tag(sync=True)
-    normalize = traitlets.Enum(NORMALIZE, default_value="true", allow_none=True).tag(sync=True)
+    metric = traitlets.Enum(tuple(METRICS), default_value="recall").tag(sync=True)
+    normalize = traitlets.Enum(tuple(CELLS), default_value="true", allow_none=True).tag(sync=True)
     scale = traitlets.Enum(SCALES, default_value="linear").tag(sync=True)
     cell = traitlets.List(traitlets.Int()).tag(sync=True)
-    swapped = traitlets.Bool(False).tag(sync=True)
+    run_a = traitlets.Int(0).tag(sync=True)
+    run_b = traitlets.Int(-1).tag(sync=True)
+    difference = traitlets.Bool(False).tag(sync=True)
+    order = traitlets.Enum(tuple(ORDERS), default_value="labelled").tag(sync=True)
+    collapse = traitlets.Bool(False).tag(sync=True)
+    range = traitlets.List(traitlets.Int()).tag(sync=True)
+    link = traitlets.Unicode("").tag(sync=True)
     mute = traitlets.Bool(False).tag(sync=True)
     speed = traitlets.Enum((1, 2, 5, 10, 30), default_value=10).tag(sync=True)
 
-    def __init__(self, run, other=None, *, kinds=tuple(KINDS), groups="tertiles", **state):
+    def __init__(self, *runs, kinds=tuple(KINDS), groups="tertiles", **state):
         kinds = tuple(kinds)
         if unknown := sorted(set(kinds) - set(KINDS)) or not kinds:
             raise ValueError(f"kinds must name some of {tuple(KINDS)}; got {kinds}" + (f" with unknown {unknown}" if kinds else ""))
         if unknown := sorted(set(state) - set(STATE)):
             raise ValueError(f"unknown state {unknown}; the state of an explorer is {STATE}")
-        self.runs = tuple(_open(r) for r in (run, other) if r is not None)
+        runs = tuple(_open(run) for run in runs if run is not None)
+        if not 1 <= len(runs) <= MOST_RUNS:
+            raise ValueError(f"an explorer shows 1 to {MOST_RUNS} runs; got {len(runs)}. Compare more with pld.table or pld.compare")
+        self.runs, self._histories = runs, {}
         self.kinds, self.groups = kinds, groups if isinstance(groups, str) else tuple(groups)
-        if len(self.runs) == 2:
-            check_comparable(*self.runs, kinds)
+        for other in runs[1:]:
+            check_comparable(runs[0], other, kinds)
         meta, data = self._pack()
-        offered = [kind for kind in ("sweep", "visits", "test") if all(kind in r["blocks"] for r in meta["runs"])]
+        defaults = {
+            "epoch": -1,
+            "scale": "sqrt" if len(meta["classes"]) > 30 else "linear",
+            "run_a": 0,
+            "run_b": 1 if len(runs) > 1 else -1,
+        }
+        state = defaults | state
+        for name in ("run_a", "run_b"):
+            self._check_number(name, state[name])
+        shown = [meta["runs"][r] for r in (state["run_a"], state["run_b"]) if r >= 0]
+        offered = [kind for kind in ("sweep", "visits", "test") if all(kind in r["blocks"] for r in shown)]
         if not offered:
-            reasons = "; ".join(sorted({reason for r in meta["runs"] for reason in r["missing"].values()}))
+            reasons = "; ".join(sorted({reason for r in shown for kind, reason in r["missing"].items() if kind in KINDS}))
             raise ValueError(f"nothing to show: {reasons}")
-        state = {"epoch": -1, "kind": offered[0], "scale": "sqrt" if len(meta["classes"]) > 30 else "linear", **state}
+        state = {"kind": offered[0], **state}
         super().__init__(meta=meta, data=data, **{key: value for key, value in state.items() if key != "epoch"})
         self.epoch = state["epoch"]
+        self.on_msg(self._answer)
+
+    def _answer(self, _, question, __) -> None:
+        """Samples behind a cell, for the view; whatever goes wrong is told there, since an error in a comm is shown nowhere."""
+        from pldebias.widgets.followed import followed
+
+        if question.get("type") != "samples":
+            return
+        number = question["run"]
+        try:
+            wanted = {key: question[key] for key in ("kind", "split", "cell", "ids")}
+            reply, buffers = followed(self.runs[number], self._history(number), question["epoch"], **wanted)
+        except (LookupError, OSError, ValueError) as error:
+            reply, buffers = (
+                {"ids": [], "epochs": [], "tile": [0, 0], "title": "", "problem": f"The samples could not be read: {error}"},
+                [b""] * 3,
+            )
+        self.send({"request": question["request"], **reply}, buffers)
+
+    def _history(self, number: int):
+        """Epochs, labels and acceptance of every unlabelled sample of a run, read once."""
+        if number not in self._histories:
+            run = self.runs[number]
+            epochs = run.logged("history")
+            self._histories[number] = (epochs, *(run.history(epochs) if len(epochs) else (None, None)))
+        return self._histories[number]
 
     def _pack(self) -> tuple[dict, bytes]:
         if not all(len(run.epochs) for run in self.runs):
@@ -122,7 +182,8 @@ class Explorer(anywidget.AnyWidget):
     @property
     def state(self) -> dict:
         """Keyword arguments that reproduce the view."""
-        return {**{key: getattr(self, key) for key in STATE}, "cell": list(self.cell), "kinds": self.kinds, "groups": self.groups}
+        own = {key: list(value) if isinstance(value := getattr(self, key), list) else value for key in STATE}
+        return own | {"kinds": self.kinds, "groups": self.groups}
 
     @traitlets.validate("epoch")
     def _check_epoch(self, proposal):
@@ -132,11 +193,34 @@ class Explorer(anywidget.AnyWidget):
             raise ValueError(f"epoch {epoch} was not recorded; there are {len(epochs)}, {epochs[0]} to {epochs[-1]}, and -1 is the last")
         return epoch
 
+    @property
+    def shown(self) -> list[int]:
+        """Numbers, in `runs`, of A and of B if there is one."""
+        return [self.run_a] if self.run_b in (-1, self.run_a) else [self.run_a, self.run_b]
+
+    @traitlets.validate("run_a", "run_b")
+    def _check_run(self, proposal):
+        self._check_number(proposal.trait.name, proposal.value)
+        return proposal.value
+
+    def _check_number(self, name: str, value: int) -> None:
+        least, last = (0, len(self.runs) - 1) if name == "run_a" else (-1, len(self.runs) - 1)
+        if not least <= value <= last:
+            raise ValueError(f"{name} is the number of a run, {least} to {last}{'' if least == 0 else ' (-1: none)'}; got {value}")
+
+    @traitlets.validate("range")
+    def _check_range(self, proposal):
+        ends = list(proposal.value)
+        if ends and (len(ends) != 2 or not set(ends) <= set(self.epochs) or ends[0] >= ends[1]):
+            raise ValueError(f"range is [first, last] of recorded epochs ({self.epochs[0]} to {self.epochs[-1]}), or empty; got {ends}")
+        return ends
+
     @traitlets.validate("kind", "split")
     def _check_choice(self, proposal):
         kind, split = (proposal.value if proposal.trait.name == name else getattr(self, name) for name in ("kind", "split"))
         if proposal.trait.name == "kind":
-            for run in self.meta["runs"]:
+            for number in self.shown:
+                run = self.meta["runs"][number]
                 if kind not in run["blocks"]:
                     raise ValueError(f"kind {kind!r} cannot be shown: {run['missing'][kind]}")
         elif kind == "test" and split != "all":
@@ -154,6 +238,7 @@ class Explorer(anywidget.AnyWidget):
         """Read the runs again, so that a training under way can be followed."""
         follow = self.epoch == self.epochs[-1]
         self.runs = tuple(_open(run.path) for run in self.runs)
+        self._histories.clear()
         meta, data = self._pack()
         with self.hold_sync():
             self.data, self.meta = data, meta
@@ -174,14 +259,17 @@ class Explorer(anywidget.AnyWidget):
         self.figure().savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
         return buffer.getvalue()
 
-    def to_html(self, path, theme: str = "auto") -> Path:
-        """Write a page that scrubs, plays and compares on its own, without kernel or network.
+    def to_html(self, path, theme: str = "auto", samples: bool | str = "auto") -> Path:
+        """Write a page that scrubs, plays, compares and shows samples on its own, without kernel or network.
 
         Parameters
         ----------
         path : str or PathLike
         theme : {"auto", "light", "dark"}
             ``"auto"`` follows the reader's system.
+        samples : bool or "auto"
+            Carry the label of every unlabelled sample at every epoch, and pictures of tail samples, so that a cell can be opened; "auto"
+            where that takes less than 0.6 MB a run.
 
         Returns
         -------
@@ -192,11 +280,11 @@ class Explorer(anywidget.AnyWidget):
 
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(page(self, theme), encoding="utf-8")
+        path.write_text(page(self, theme, samples=samples), encoding="utf-8")
         return path
 
     def __repr__(self) -> str:
-        return f"Explorer({', '.join(run.name for run in self.runs)}; epoch {self.epoch}, {self.kind}, {self.split})"
+        return f"Explorer({', '.join(self.runs[number].name for number in self.shown)}; epoch {self.epoch}, {self.kind}, {self.split})"
 
     def _repr_mimebundle_(self, **kwargs):
         bundle, metadata = super()._repr_mimebundle_(**kwargs)
@@ -209,7 +297,7 @@ class Explorer(anywidget.AnyWidget):
         return bundle, metadata
 
 
-def explore(run, other=None, **options) -> Explorer:
+def explore(*runs, **options) -> Explorer:
     """Scrub through a training: see `Explorer` for all options.
 
     Examples
@@ -218,4 +306,4 @@ def explore(run, other=None, **options) -> Explorer:
     >>> view = pld.explore(fixmatch, daso, kind="sweep", split="accepted")  # doctest: +SKIP
     >>> view.to_html("drift.html")  # doctest: +SKIP
     """
-    return Explorer(run, other, **options)
+    return Explorer(*runs, **options)

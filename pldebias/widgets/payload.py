@@ -12,7 +12,7 @@ import numpy as np
 
 from pldebias import metrics
 
-__all__ = ["KINDS", "SPLITS", "check_comparable", "pack"]
+__all__ = ["CELLS", "KEYS", "KINDS", "METRICS", "ORDERS", "SPLITS", "check_comparable", "orders", "pack"]
 
 KINDS = {
     "visits": "Every pseudo-label that the loss saw during the epoch: a sample counts once for each visit.",
@@ -26,6 +26,48 @@ SPLITS = {
     "rejected": "Only those that were not accepted for training.",
 }
 """Which of them."""
+METRICS = {
+    "recall": ("recall", "recall: share of a class's samples that carry its label"),
+    "precision": ("precision", "precision: share of a label's bearers that truly belong to the class"),
+    "ratio": ("log2(labels / true)", "log2(labels given / true count): above 0 the class receives too many"),
+}
+"""What a carpet shows: its name, and what it says."""
+CELLS = {
+    None: ("count", "count"),
+    "true": ("by true (rows = recall)", "share of the true class (row)"),
+    "pred": ("by predicted (columns = precision)", "share of the label's bearers (column)"),
+    "all": ("joint (share of all)", "share of all"),
+    "prior": ("versus prior (log2)", "log2(count / count expected from the margins alone)"),
+}
+"""What the cells of a matrix show."""
+ORDERS = {
+    "labelled": "labelled count, head to tail",
+    "true": "true unlabelled count",
+    "class": "class number",
+    "recall": "last recall",
+    "similar": "similarity",
+}
+"""Orders of rows and columns."""
+KEYS = {
+    "← →": "one epoch back, forward",
+    "Shift + ← →": "ten epochs",
+    "Home End": "first, last epoch",
+    "Space": "play, pause",
+    ", .": "slower, faster",
+    "[ ]": "play from here, up to here (or Shift + drag over the curves)",
+    "1 2 3 4 5": "cells: count, by true, by predicted, joint, versus prior",
+    "s": "colour scale: linear, square root, log",
+    "c": "carpet: recall, precision, labels/true",
+    "o": "order of the classes",
+    "g": "head, medium and tail as one row each",
+    "m": "mute the diagonal",
+    "x d": "swap the two runs; their difference",
+    "/": "find a class",
+    "Enter": "in the matrix: move a cell cursor with the arrow keys; again: its samples",
+    "Esc": "leave the cursor, then the explorer",
+    "?": "this list",
+}
+"""Keys of the explorer, while it has the focus."""
 
 
 def _digest(labels: np.ndarray) -> str:
@@ -83,6 +125,46 @@ def check_comparable(a, b, kinds) -> None:
             )
 
 
+def orders(run, groups="tertiles") -> dict[str, list[int]]:
+    """Classes in every order that the explorer offers; those that need true classes of unlabelled samples only where they are known.
+
+    Parameters
+    ----------
+    run : Run
+    groups : "tertiles" or (int, int)
+        As in `pldebias.metrics.groups`.
+
+    Returns
+    -------
+    dict
+        ``labelled``: by labelled count, descending, ties by number. ``class``: by number. ``true``: by true unlabelled count,
+        descending. ``recall``: of the last recorded matrix, descending, undefined last. ``similar``: classes confused with each other in
+        that matrix stand together (reverse Cuthill-McKee on the symmetric share of each true class).
+    """
+    found = {"labelled": metrics.groups(run.labelled_counts, groups).order, "class": np.arange(run.num_classes)}
+    kind = next((kind for kind in ("sweep", "visits", "test") if kind in run.kinds and len(run.logged(kind))), None)
+    if kind is not None:
+        matrix = np.asarray(run.confusion(kind, epoch=int(run.logged(kind)[-1])))
+        if matrix.sum():
+            recall = metrics.recall(matrix)
+            found["recall"] = np.lexsort((found["class"], -np.where(np.isnan(recall), -1, recall)))
+            found["similar"] = _seriate(matrix)
+    if run.unlabelled_counts is not None:
+        found["true"] = np.argsort(-np.asarray(run.unlabelled_counts), kind="stable")
+    return {name: np.asarray(found[name]).tolist() for name in ORDERS if name in found}
+
+
+def _seriate(matrix: np.ndarray) -> np.ndarray:
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import reverse_cuthill_mckee
+
+    share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+    # Every class has confusions with most others; only the stronger ones say who is alike.
+    links = np.triu(share + share.T, 1)
+    strong = links >= max(np.quantile(links[links > 0], 0.75), 1e-12) if (links > 0).any() else links > 0
+    return reverse_cuthill_mckee(csr_array((strong | strong.T).astype(np.int8)), symmetric_mode=True)
+
+
 def _compress(counts: np.ndarray) -> tuple[bytes, str]:
     # Counts of visits may pass 65,535 in a cell; everything else fits two bytes, which halves what the browser must unpack.
     kind = "uint16" if counts.max(initial=0) <= np.iinfo(np.uint16).max else "uint32"
@@ -116,6 +198,8 @@ def _describe(run, kinds, blocks: list[bytes]) -> dict:
                 data, dtype = _compress(np.asarray(run.confusion(kind, split)))
                 description["blocks"][kind][split] = [sum(map(len, blocks)), len(data), dtype]
                 blocks.append(data)
+    for split in ("accepted", "rejected"):
+        description["missing"][f"test/{split}"] = "test predictions pass no threshold, so none is accepted or rejected"
     return description
 
 
@@ -125,7 +209,7 @@ def pack(runs, kinds=tuple(KINDS), groups="tertiles") -> tuple[dict, bytes]:
     Parameters
     ----------
     runs : sequence of Run
-        One, or two that `check_comparable` accepts.
+        One, or several that `check_comparable` accepts.
     kinds : sequence of str
         Of ``"visits"``, ``"sweep"``, ``"test"``; fewer make a smaller page.
     groups : "tertiles" or (int, int)
@@ -134,8 +218,8 @@ def pack(runs, kinds=tuple(KINDS), groups="tertiles") -> tuple[dict, bytes]:
     Returns
     -------
     meta : dict
-        JSON-able: class names, order, groups with their rule, and for each run its epochs and, per kind and split, offset, length
-        and type of a block; ``missing`` gives the reason for every kind that cannot be shown.
+        JSON-able: class names, orders, groups with their rule, words, and for each run its epochs and, per kind and split, offset, length
+        and type of a block; ``missing`` gives the reason for every kind, or kind and split, that cannot be shown.
     data : bytes
         The blocks, one after another; each is a gzipped ``[E, K, K]`` array of counts, rows true class.
     """
@@ -144,9 +228,15 @@ def pack(runs, kinds=tuple(KINDS), groups="tertiles") -> tuple[dict, bytes]:
     blocks: list[bytes] = []
     meta = {
         "classes": [str(name) for name in first.class_names],
-        "order": parts.order.tolist(),
+        "orders": orders(first, groups),
         "groups": [{"name": n, "classes": c.tolist()} for n, c in zip(("head", "medium", "tail"), parts, strict=False)],
-        "rule": f"Rows run from head to tail by labelled count; groups: {parts.rule}.",
+        "rule": f"Groups: {parts.rule}.",
+        "words": {
+            "metrics": [[name, *words] for name, words in METRICS.items()],
+            "cells": [[mode, *words] for mode, words in CELLS.items()],
+            "orders": list(map(list, ORDERS.items())),
+            "keys": list(map(list, KEYS.items())),
+        },
         "kinds": KINDS,
         "splits": SPLITS,
         "runs": [_describe(run, kinds, blocks) for run in runs],

@@ -1,17 +1,22 @@
 """The explorer without a kernel: as a self-contained page, in a frame of an exported notebook, and a command that exports one.
 
-    python -m pldebias.widgets.static notebooks/01_scrub_through_training.py -o site/01_scrub_through_training.html
+python -m pldebias.widgets.static notebooks/01_scrub_through_training.py -o site/01_scrub_through_training.html
 """
 
 from __future__ import annotations
 
 import argparse
 import base64
+import gzip
 import html
 import json
 import os
 import re
 from pathlib import Path
+
+import numpy as np
+
+from pldebias.widgets.module import EXPLORER, module
 
 __all__ = ["export_notebook", "frame", "page"]
 
@@ -51,8 +56,13 @@ const model = {
   on: (name, f) => (listeners[name] ??= []).push(f),
   off: (name, f) => (listeners[name] = (listeners[name] ?? []).filter((g) => g !== f)),
   save_changes() {},
+  async send(question) {
+    const [reply, buffers] = await answers.reply(question);
+    for (const f of listeners["msg:custom"] ?? []) f({ request: question.request, ...reply }, buffers);
+  },
 };
 const module = await import(URL.createObjectURL(new Blob([text("module")], { type: "text/javascript" })));
+const answers = new module.Answers(state.samples, state.data, state.meta.classes);
 module.default.render({ model, el: document.getElementById("view") });
 </script>
 </body>
@@ -74,7 +84,56 @@ def _inside_script(text: str) -> str:
     return text.replace("<", "\\u003c")
 
 
-def page(view, theme: str = "auto", still: bool = True) -> str:
+MOST_BYTES = 600_000
+"""Of one run's labels in a page that was not asked for them."""
+MOST_PICTURES = 360
+
+
+def _samples(view, wanted: bool | str, offset: int) -> tuple[dict, bytes]:
+    """What stands in for the kernel when a cell is opened: every label of every sample, and pictures of tail samples.
+
+    Returns what the module Answers reads, and its bytes, which lie `offset` bytes into the page's data.
+    """
+    from pldebias.analysis.samples import images_of
+    from pldebias.widgets.followed import sheet
+
+    blocks: list[bytes] = []
+
+    def keep(data: bytes) -> list[int]:
+        blocks.append(data)
+        return [offset + sum(map(len, blocks[:-1])), len(data)]
+
+    runs, tile = [], [0, 0]
+    tail = view.meta["groups"][-1]["classes"]
+    for number, run in enumerate(view.runs):
+        told = {"name": run.name, "true": [], "epochs": [], "pictured": [], "problem": ""}
+        runs.append(told)
+        if wanted is False or number not in view.shown:
+            told["problem"] = "This page carries no single samples: open the run in a notebook, or write the page with samples=True."
+            continue
+        epochs, labels, accepted = view._history(number)
+        if not len(epochs):
+            told["problem"] = f"{run.name} kept no labels of single samples; record a sweep to follow them."
+            continue
+        packed = [gzip.compress(np.ascontiguousarray(a).tobytes(), 5, mtime=0) for a in (labels.astype("<i2"), accepted.astype(np.uint8))]
+        if wanted == "auto" and sum(map(len, packed)) > MOST_BYTES:
+            size = sum(map(len, packed)) / 1e6
+            told["problem"] = (
+                f"This page carries no single samples ({size:.1f} MB): open the run in a notebook, or write it with samples=True."
+            )
+            continue
+        true = np.asarray(run.true_labels)
+        told |= {"true": true.tolist(), "epochs": [int(e) for e in epochs], "labels": keep(packed[0]), "accepted": keep(packed[1])}
+        each = max(1, MOST_PICTURES // len(tail))
+        index = np.concatenate([np.flatnonzero(true == c)[:each] for c in tail]) if tail else np.zeros(0, int)
+        png, size = sheet(images_of(run, index)[0] if len(index) else None)
+        if png and (wanted is True or len(png) <= MOST_BYTES):
+            told |= {"pictured": index.tolist(), "sheet": keep(png)}
+            tile = size
+    return {"runs": runs, "tile": tile, "pictures": "The page carries pictures of tail samples only." if tile[0] else ""}, b"".join(blocks)
+
+
+def page(view, theme: str = "auto", still: bool = True, samples: bool | str = "auto") -> str:
     """A self-contained HTML page with the explorer in its current state.
 
     Parameters
@@ -84,6 +143,8 @@ def page(view, theme: str = "auto", still: bool = True) -> str:
         ``"auto"`` follows the reader's system.
     still : bool
         Carry a still image for readers without scripts.
+    samples : bool or "auto"
+        As in `Explorer.to_html`.
 
     Returns
     -------
@@ -92,21 +153,22 @@ def page(view, theme: str = "auto", still: bool = True) -> str:
     """
     if theme not in ("auto", "light", "dark"):
         raise ValueError(f"theme must be 'auto', 'light' or 'dark'; got {theme!r}")
+    if samples not in (True, False, "auto"):
+        raise ValueError(f"samples must be True, False or 'auto'; got {samples!r}")
     from pldebias import __version__
 
-    module, style = ((HERE / f"explorer.{kind}").read_text(encoding="utf-8") for kind in ("js", "css"))
-    if "</script" in module:
-        raise ValueError("explorer.js must not contain the characters </script, which would end its element in a page")
-    state = {key: value for key, value in view.state.items() if key not in ("kinds", "groups")} | {"meta": view.meta}
+    style = (HERE / "explorer.css").read_text(encoding="utf-8")
+    store, more = _samples(view, samples, len(view.data))
+    state = {key: value for key, value in view.state.items() if key not in ("kinds", "groups")} | {"meta": view.meta, "samples": store}
     parts = {
         "THEME": theme,
         "GENERATOR": f"pldebias {html.escape(__version__)}",
-        "TITLE": html.escape(" and ".join(run.name for run in view.runs)),
+        "TITLE": html.escape(" and ".join(view.runs[number].name for number in view.shown)),
         "CSS": style + _dark(theme),
         "PNG": base64.b64encode(view.png()).decode() if still else "",
         "STATE": _inside_script(json.dumps(state)),
-        "DATA": base64.b64encode(view.data).decode(),
-        "MODULE": module,
+        "DATA": base64.b64encode(view.data + more).decode(),
+        "MODULE": module(*EXPLORER, "answers") + "\nexport { Answers };",
     }
     # One pass over the template: a run whose name looks like a placeholder must not be filled in.
     return re.sub(r"@([A-Z]+)@", lambda match: parts[match[1]], PAGE)
@@ -127,7 +189,7 @@ def frame(view, theme: str = "light", still: bool = True) -> str:
     str
         One HTML element.
     """
-    height = 900 if len(view.runs) == 1 else 1180
+    height = 1220 if len(view.shown) == 1 or view.difference else 1500
     return (
         f'<iframe srcdoc="{html.escape(page(view, theme, still), quote=True)}" title="{html.escape(repr(view), quote=True)}" '
         f'style="width: 100%; height: {height}px; border: 0" loading="lazy"></iframe>'

@@ -18,7 +18,7 @@ def still(view):
 
     from pldebias.plots import carpet, confusion
 
-    runs = view.runs[::-1] if view.swapped else view.runs
+    runs = [view.runs[number] for number in view.shown]
     figure = Figure(figsize=(10, 4.3 * len(runs)), layout="constrained")
     rows = figure.subplots(len(runs), 2, width_ratios=(1.15, 1), squeeze=False)
     shared = {"kind": view.kind, "split": view.split, "groups": view.groups}

@@ -1,13 +1,22 @@
 """The explorer's Python side: what it sends, what it refuses, how it is written down."""
 
+import re
+
 import numpy as np
 import pytest
-from made_runs import HOSTILE, make_run
+from made_runs import HOSTILE, make_run, samples
 from traitlets import TraitError
 
 import pldebias as pld
+from pldebias import metrics
 from pldebias.runs import Recorder, open_run
+from pldebias.widgets import module as joining
+from pldebias.widgets.explorer import Explorer
+from pldebias.widgets.followed import followed
+from pldebias.widgets.module import EXPLORER, module
 from pldebias.widgets.payload import KINDS
+
+JS = joining.HERE
 
 
 @pytest.fixture(scope="module")
@@ -25,10 +34,88 @@ def test_one_line_shows_a_run(runs):
 
 
 def test_state_reproduces_the_view(runs):
-    view = pld.explore(*runs, epoch=1, kind="test", metric="precision", normalize="pred", scale="sqrt", cell=[4, 0], swapped=True)
+    view = pld.explore(
+        *runs, epoch=1, kind="test", metric="precision", normalize="pred", scale="sqrt", cell=[4, 0], run_a=1, run_b=0, difference=True,
+        order="similar", collapse=True, range=[1, 3], link="pair",
+    )  # fmt: skip
     again = pld.explore(*runs, **view.state)
     assert again.state == view.state
     assert again.data == view.data
+    assert repr(view).startswith(f"Explorer({runs[1].name}, {runs[0].name};")
+
+
+def test_orders_hold_every_class_once(runs):
+    view = pld.explore(runs[0])
+    found, matrix = view.meta["orders"], runs[0].confusion("sweep", epoch=-1)
+    assert all(sorted(order) == list(range(6)) for order in found.values())
+    assert found["labelled"] == metrics.groups(runs[0].labelled_counts).order.tolist()
+    assert found["class"] == list(range(6))
+    assert metrics.recall(matrix)[found["recall"]].tolist() == sorted(metrics.recall(matrix).tolist(), reverse=True)
+    assert np.diff(np.asarray(runs[0].unlabelled_counts)[found["true"]]).max() <= 0
+
+
+def test_classes_that_are_confused_stand_together(tmp_path):
+    """Classes that are confused with each other alone are neighbours in the order by similarity, wherever head and tail are."""
+    matrix = np.diag([10] * 6)
+    for a, b in ((0, 4), (1, 5), (2, 3)):
+        matrix[a, b] = matrix[b, a] = 10
+    truth, label = samples(matrix)
+    with Recorder(tmp_path / "run", truth, [9, 8, 7, 6, 5, 4], list("abcdef"), num_epochs=1) as recorder:
+        recorder.end_epoch(sweep=(label, label == truth))
+    place = np.argsort(pld.explore(open_run(tmp_path / "run")).meta["orders"]["similar"])
+    assert [abs(place[a] - place[b]) for a, b in ((0, 4), (1, 5), (2, 3))] == [1, 1, 1]
+
+
+def test_samples_of_a_cell_are_those_that_the_matrix_counts(runs):
+    run = runs[0]
+    epochs = run.logged("history")
+    history = (epochs, *run.history(epochs))
+    matrix = run.confusion("sweep", epoch=2)
+    for true, label in np.argwhere(matrix):
+        reply, (labels, accepted, picture) = followed(run, history, 2, cell=[true, label], most=99)
+        assert reply["total"] == len(reply["ids"]) == matrix[true, label]
+        strips = np.frombuffer(labels, "<i2").reshape(reply["total"], len(epochs))
+        assert (strips[:, 2] == label).all() and (run.true_labels[reply["ids"]] == true).all()
+        assert np.array_equal(strips, history[1][:, reply["ids"]].T)
+        assert np.array_equal(np.frombuffer(accepted, np.uint8).reshape(strips.shape), history[2][:, reply["ids"]].T)
+        since = (strips == label).sum(1)
+        assert (np.diff(since) <= 0).all()  # those longest with the label come first
+        assert not picture and reply["problem"].startswith("No pictures: ")  # these runs' data do not exist
+    right = reply["total"]
+    assert followed(run, history, 2, cell=[0, 0], split="rejected")[0]["total"] == 0
+    assert followed(run, history, 2, ids=[5, 3])[0]["ids"] == [5, 3]
+    assert right > 0
+
+
+@pytest.mark.parametrize(
+    ("question", "problem"),
+    [
+        ({"kind": "test", "cell": [0, 0]}, "choose sweep"),
+        ({"cell": [0, 0], "epoch": 77}, "kept no labels of single samples at epoch 77"),
+        ({"ids": [0, 120]}, "numbered 0 to 119"),
+    ],
+)
+def test_samples_that_cannot_be_told(runs, question, problem):
+    epochs = runs[0].logged("history")
+    reply, buffers = followed(runs[0], (epochs, *runs[0].history(epochs)), question.pop("epoch", 3), **question)
+    assert problem in reply["problem"]
+    assert reply["ids"] == [] and buffers == [b"", b"", b""]
+
+
+def test_questions_of_the_view_are_answered_even_when_a_run_is_gone(runs, monkeypatch):
+    view, sent = pld.explore(runs[0]), []
+    monkeypatch.setattr(view, "send", lambda content, buffers=None: sent.append((content, buffers)))
+    question = {"type": "samples", "request": 7, "run": 0, "epoch": 3, "kind": "sweep", "split": "all", "cell": [0, 0], "ids": []}
+    view._answer(view, question, [])
+    assert sent[0][0]["request"] == 7
+    assert sent[0][0]["total"] == runs[0].confusion("sweep", epoch=3)[0, 0]
+
+    def gone(number):
+        raise OSError("the disk was taken away")
+
+    monkeypatch.setattr(view, "_history", gone)
+    view._answer(view, question, [])
+    assert "could not be read: the disk was taken away" in sent[1][0]["problem"]
 
 
 def test_bundle_has_a_still_image_and_static_mode_a_page(runs, monkeypatch):
@@ -61,6 +148,8 @@ def test_page_loads_nothing_and_no_name_is_markup(tmp_path):
         ({"zoom": 2}, "unknown state"),
         ({"kind": "test", "split": "accepted"}, "needs a threshold"),
         ({"cell": [0, 99]}, "classes 0..5"),
+        ({"run_a": 1}, "run_a is the number of a run, 0 to 0"),
+        ({"range": [3, 1]}, "range is"),
     ],
 )
 def test_choices_that_a_run_does_not_offer(runs, choice, message):
@@ -82,7 +171,7 @@ def test_unknown_truth_is_said(tmp_path):
     view = pld.explore(run)
     assert view.kind == "test"
     missing = view.meta["runs"][0]["missing"]
-    assert set(missing) == set(KINDS) - {"test"}
+    assert set(missing) & set(KINDS) == set(KINDS) - {"test"}
     with pytest.raises((ValueError, TraitError), match="kind 'sweep' cannot be shown"):
         view.kind = "sweep"
 
@@ -124,10 +213,33 @@ def test_many_classes_and_epochs_stay_small(tmp_path):
     assert len(view.data) < 1_000_000
 
 
+def test_more_runs_than_a_view_holds_are_refused(runs):
+    with pytest.raises(ValueError, match="1 to 12 runs; got 13"):
+        pld.explore(*[runs[0]] * 13)
+    with pytest.raises(ValueError, match="got 0"):
+        pld.explore()
+
+
 def test_the_module_is_small_and_asks_for_nothing():
-    source = pld.explore.__globals__["HERE"] / "explorer.js"
-    text = source.read_text()
+    text = module(*EXPLORER)
+    assert Explorer._esm == text
     assert len(text.encode()) < 60_000
-    assert "import(" not in text
+    assert "import(" not in text and "import " not in text
+    assert text.count("export") == 1
     assert "http://" not in text.replace("http://www.w3.org", "")
     assert "innerHTML" not in text
+
+
+@pytest.mark.parametrize("path", sorted(JS.glob("*.js")), ids=lambda path: path.stem)
+def test_sources_hold_no_template_inside_a_template(path):
+    """Blanks inside one would be lost when the parts are joined."""
+    assert not re.findall(r"\$\{[^}`]*`", path.read_text())
+
+
+def test_joining_keeps_every_string():
+    """What is said and drawn is the same text in the sources and in the joined module."""
+    said = re.compile(r'"(?:[^"\\\n]|\\.)*"|`[^`]*`')
+    sources = "".join(re.sub(r"/\*.*?\*/|(?<![:\"`])//.*|^import .*", "", (JS / f"{part}.js").read_text(), flags=re.M) for part in EXPLORER)
+    joined = module(*EXPLORER)
+    for text in set(said.findall(re.sub(r"/\*.*?\*/", "", sources, flags=re.S))):
+        assert text in joined, text
