@@ -57,7 +57,7 @@ def affine(images: Tensor, matrix: Tensor) -> Tensor:
 
 
 def coefficients(matrix: Tensor) -> Tensor:
-    """Pillow's 16.16 fixed-point form of output-to-input coefficients ``[..., 6]``, int32; the third and sixth are of the first pixel's centre."""
+    """Output-to-input coefficients ``[..., 6]`` in Pillow's 16.16 fixed point, int32; the third and sixth of the first pixel's centre."""
     a, b, c, d, e, f = matrix.unbind(-1)
     fixed = torch.stack([a, b, c + a * 0.5 + b * 0.5, d, e, f + d * 0.5 + e * 0.5], -1)
     return torch.floor(fixed * 65536 + 0.5).to(torch.int32)
@@ -141,7 +141,7 @@ def mean_luminance(images: Tensor) -> Tensor:
 
 
 def blend_table(mean: Tensor, factor: Tensor) -> Tensor:
-    """Blend every value with `mean` ``[B]`` by `factor` ``[B]``; uint8 ``[B, 1, 256]``. Brightness has the mean 0, contrast the luminance's."""
+    """Blend every value with `mean` ``[B]`` (0: brightness; of luminance: contrast) by `factor` ``[B]``; uint8 ``[B, 1, 256]``."""
     mean = mean.view(-1, 1, 1)
     return _truncate((_levels(factor.device, torch.float32) - mean).mul_(factor.float().view(-1, 1, 1)).add_(mean))
 

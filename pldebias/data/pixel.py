@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import ClassVar
 
 import torch
@@ -23,25 +24,60 @@ class DasoAugment(Augment):
     policy = "daso"
     operations: ClassVar[int] = 2
     fill: ClassVar[tuple[int, int, int]] = (127, 127, 127)
-    strategy: str | None = None  # of RandAugment; None chooses by device
+    crops: ClassVar[bool] = True  # over a reflected border; False: `boxes` are cut and resampled
+    strategy: str | None = None
+    """How operations are applied, with one result: "grouped" and "masked" (see `randaugment`) or "kernel" (see `kernel`).
+
+    None is the kernel on CUDA, masked where that does not run, and grouped on a CPU.
+    """
 
     def __init__(self, mean, std, image_size: int):
         super().__init__(mean, std, image_size)
         self._paints: dict[tuple[torch.device, int], Tensor] = {}
         self._levels: dict[tuple[torch.device, int, int], tuple[Tensor, Tensor]] = {}
+        self._normal: dict[torch.device, Tensor] = {}
 
     def view(self, images: Tensor, strong: bool, generator: torch.Generator) -> Tensor:
-        x = self.geometry(images, generator)
+        n = len(images)
+        place = self.place(n, images.shape[-1], generator) if self.crops else None
+        x = images if self.crops else self.boxes(images, generator)
+        height, width = x.shape[2:]
+        plan = self.plan(n, height, width, generator) if strong else None
+        hole = self.hole(n, height, width, generator) if strong else None
+        if self.strategy == "kernel":
+            return self._by_kernel(x, place, plan, hole)
+        if self.strategy is None and self.prefers_kernel(x):
+            try:
+                return self._by_kernel(x, place, plan, hole)
+            except torch.OutOfMemoryError:
+                raise
+            except Exception as error:  # no Triton, no C compiler, a card that it does not know
+                reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+                warnings.warn(
+                    f"images are augmented without the Triton kernel, by some 350 operations ({reason})", RuntimeWarning, stacklevel=2
+                )
+                self.strategy = "masked"
+        x = x if place is None else ops.crop_flip(x, *place)
         if strong:
-            operation, value, warp = self.plan(len(x), *x.shape[2:], generator)
+            operation, value, warp = plan
             for k in range(self.operations):
                 x = randaugment.apply(x, operation[k], value[k], self.strategy, warp[k])
-            x = ops.cutout(x, *self.hole(len(x), *x.shape[2:], generator), self.paint(x))
+            x = ops.cutout(x, *hole, self.paint(x))
         return self.normalise(self.fit(x))
 
-    def geometry(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """The weak view before normalisation, uint8."""
-        return ops.crop_flip(images, *self.place(len(images), images.shape[-1], generator))
+    @staticmethod
+    def prefers_kernel(images: Tensor) -> bool:
+        """Whether the kernel is the first choice for images on this device."""
+        return images.is_cuda
+
+    def _by_kernel(self, x: Tensor, place: tuple | None, plan: tuple | None, hole: tuple | None) -> Tensor:
+        from pldebias.data import kernel
+
+        if hole is not None and not isinstance(hole[2], Tensor):
+            hole = (*hole[:2], torch.full_like(hole[0], hole[2]))
+        ready = x.shape[2:] == (self.image_size, self.image_size)
+        out = kernel.augment(x, place, plan, hole, self.paint(x).flatten(), self.normal(x.device) if ready else None)
+        return out if ready else self.normalise(self.fit(out))
 
     def place(self, n: int, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Shifts in pixels, int64 ``[n]`` each, and whether to flip, bool ``[n]``."""
@@ -91,6 +127,13 @@ class DasoAugment(Augment):
             self._paints[key] = (colour if images.shape[1] == 3 else grey).to(images.device)
         return self._paints[key]
 
+    def normal(self, device: torch.device) -> Tensor:
+        """What `normalise` makes of every value on a CPU, float32 ``[C, 256]``, copied to `device` once."""
+        if device not in self._normal:
+            every = ops.levels(torch.device("cpu")).view(1, 1, 1, 256).expand(1, len(self.mean), 1, 256)
+            self._normal[device] = self.normalise(every)[0, :, 0].contiguous().to(device)
+        return self._normal[device]
+
 
 class UsbAugment(DasoAugment):
     """USB, ADELLO: crop over a reflected border of an eighth and flip; strong adds RandAugment and a cutout of up to half the width.
@@ -124,10 +167,12 @@ class ImagenetAugment(DasoAugment):
     """
 
     policy = "imagenet"
+    crops = False
     area: ClassVar[tuple[float, float]] = (0.2, 1.0)
     aspect: ClassVar[float] = 4 / 3
 
-    def geometry(self, images: Tensor, generator: torch.Generator) -> Tensor:
+    def boxes(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """The weak view before normalisation, uint8 ``[B, C, image_size, image_size]``."""
         n, c = images.shape[:2]
         u = torch.rand(5, n, generator=generator, device=images.device)
         area = self.area[0] + (self.area[1] - self.area[0]) * u[0]
