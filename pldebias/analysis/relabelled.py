@@ -39,8 +39,13 @@ class WhatIf:
         int64 and bool.
     confidence : ndarray, shape ``[N]``, float32
         Of the label, as the chain sees it.
+    pull : ndarray, shape ``[N]``, float32
+        How hard the label would pull, in [0, 1]: the gradient of its cross-entropy on its own logit, ``1 - p[label]``, with the chain's
+        margin. It is taken on these (weak-view) outputs, the only ones that a run keeps; a margin shows here and in no label.
     logged_label, logged_accepted : ndarray or None
         What the run's sweep logged at this epoch.
+    logged_pull : ndarray or None
+        `pull` of the chain as trained; None where that cannot be relabelled.
     true : ndarray, shape ``[N]``
         -1 where unknown.
     groups : Groups
@@ -62,8 +67,10 @@ class WhatIf:
     label: np.ndarray
     accepted: np.ndarray
     confidence: np.ndarray
+    pull: np.ndarray
     logged_label: np.ndarray | None
     logged_accepted: np.ndarray | None
+    logged_pull: np.ndarray | None
     true: np.ndarray
     groups: metrics.Groups
     reproduces: bool | None
@@ -109,10 +116,10 @@ class WhatIf:
         """
         if split not in ("all", "accepted"):
             raise ValueError(f"split={split!r} is not known; choose 'all' or 'accepted'")
-        share = _rows(self.confusion if split == "all" else self.confusion_accepted)
+        share = rows(self.confusion if split == "all" else self.confusion_accepted)
         if self.logged_label is None:
             return share, np.full_like(share, np.nan)
-        return share, share - _rows(self.logged_confusion if split == "all" else self.logged_confusion_accepted)
+        return share, share - rows(self.logged_confusion if split == "all" else self.logged_confusion_accepted)
 
     @cached_property
     def flips(self) -> np.ndarray:
@@ -135,22 +142,26 @@ class WhatIf:
 
         Recall and precision are of all samples, in percent, averaged over the classes where they are defined; "accepted" is the
         share of the group's labels that were accepted, "right of accepted" the share of those that are right (both pooled), "labels/true"
-        the labels given per true sample of the group. NaN where nothing is defined or no truth is known.
+        the labels given per true sample of the group, "pull of accepted" the mean `pull` of the accepted ones. NaN where nothing is
+        defined or no truth is known.
         """
         import pandas
 
-        now = self._scores(self.confusion, self.confusion_accepted, self.label, self.accepted)
+        now = self._scores(self.confusion, self.confusion_accepted, self.label, self.accepted, self.pull)
         columns = {}
         before = None
         if self.logged_label is not None:
-            before = self._scores(self.logged_confusion, self.logged_confusion_accepted, self.logged_label, self.logged_accepted)
+            pull = np.full(len(self.label), np.nan) if self.logged_pull is None else self.logged_pull
+            logged = self.logged_confusion, self.logged_confusion_accepted, self.logged_label, self.logged_accepted
+            before = self._scores(*logged, pull)
         for name, values in now.items():
             was = np.full(4, np.nan) if before is None else before[name]
             columns |= {(name, "logged"): was, (name, "what if"): values, (name, "change"): values - was}
         index = pandas.Index([*GROUP_NAMES, "all"], name="group")
         return pandas.DataFrame(columns, index=index)
 
-    def _scores(self, every: np.ndarray, accepted: np.ndarray, label: np.ndarray, mask: np.ndarray) -> dict[str, np.ndarray]:
+    def _scores(self, every, accepted, label, mask, pull) -> dict[str, np.ndarray]:
+        """Columns of `table` from two matrices ``[K, K]``, and labels, acceptance and pull ``[N]``."""
         members = [*self.groups[:3], self.groups.order]
         recall, precision = metrics.recall(every), metrics.precision(every)
         given = np.bincount(label, minlength=self.num_classes)
@@ -166,6 +177,7 @@ class WhatIf:
             "accepted %": 100 * pooled(used, given),
             "right of accepted %": 100 * pooled(np.diagonal(accepted), accepted.sum(0)),
             "labels/true": pooled(every.sum(0), every.sum(1)),
+            "pull of accepted %": 100 * pooled(np.bincount(label[mask], pull[mask], self.num_classes), used),
         }
 
     def trained(self, root: str | Path | None = None, options: str = "same") -> Run | None:
@@ -188,7 +200,8 @@ class WhatIf:
         return "<br>".join(lines) + self.table.to_html(float_format=lambda x: f"{x:.1f}", na_rep="–")
 
 
-def _rows(counts: np.ndarray) -> np.ndarray:
+def rows(counts: np.ndarray) -> np.ndarray:
+    """Counts ``[K, K]`` as shares of their rows; NaN in an empty one."""
     sums = counts.sum(1, keepdims=True)
     return np.divide(counts, sums, out=np.full(counts.shape, np.nan), where=sums > 0)
 

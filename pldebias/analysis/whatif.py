@@ -79,19 +79,21 @@ def _quick() -> Iterator[None]:
 
 
 def _relabel(method: Method, seen: Outputs, step: int) -> tuple[np.ndarray, ...]:
-    """Label, acceptance and confidence of every sample, each ``[N]``; block by block, unless a part looks at the whole set."""
+    """Label, acceptance, confidence and pull of every sample, each ``[N]``; block by block, unless a part looks at the whole set."""
     samples = len(seen.logits)
     features = seen.features if seen.features is not None else seen.logits.new_zeros(samples, 1)
     rows = samples if any(scheme.whole_set for scheme in method.chain) else ROWS
     t, index, found = torch.tensor(step), torch.arange(samples), []
     for block in (slice(start, start + rows) for start in range(0, samples, rows)):
         done = method.relabel(seen.logits[block], features[block], t, index[block])
-        found.append((done.label.numpy(), done.mask.numpy() > 0, done.confidence.numpy()))
+        # The gradient that the label's cross-entropy, with the chain's margin, has on the label's own logit.
+        pull = 1 - method.chain.margin(done.weak_logits, done).softmax(1).gather(1, done.label[:, None])[:, 0]
+        found.append((done.label.numpy(), done.mask.numpy() > 0, done.confidence.numpy(), pull.numpy()))
     return tuple(map(np.concatenate, zip(*found, strict=True)))
 
 
 def _as_trained(seen: Outputs) -> tuple[str, tuple[str, ...], tuple[np.ndarray, ...]]:
-    """Method, notes and (label, accepted, confidence) of the run's own chain; computed once for an epoch."""
+    """Method, notes and (label, accepted, confidence, pull) of the run's own chain; computed once for an epoch."""
     if not hasattr(seen, "as_trained"):
         spelling, notes = compose(seen.run, None)
         method = build_method(spelling, options_of(seen.run)).setup(seen.problem)
@@ -100,16 +102,16 @@ def _as_trained(seen: Outputs) -> tuple[str, tuple[str, ...], tuple[np.ndarray, 
     return seen.as_trained
 
 
-def _check(seen: Outputs) -> tuple[bool | None, int]:
-    """Whether the chain as trained reproduces the log, and in how many samples it does not."""
+def _check(seen: Outputs) -> tuple[bool | None, int, np.ndarray | None]:
+    """Whether the chain as trained reproduces the log, in how many samples it does not, and the pull of its labels."""
     if seen.label is None or seen.run.method is None:
-        return None, 0
+        return None, 0, None
     try:
-        _, _, (label, accepted, _) = _as_trained(seen)
+        _, _, (label, accepted, _, pull) = _as_trained(seen)
     except MethodError:  # its state is not in the log
-        return None, 0
+        return None, 0, None
     differing = int(((label != seen.label) | (accepted != seen.accepted)).sum())
-    return differing == 0, differing
+    return differing == 0, differing, pull
 
 
 @_quick()
@@ -173,7 +175,7 @@ def what_if(
     seen = outputs(run, epoch)
     parts = metrics.groups(run.labelled_counts, groups)
     if scheme is None and threshold is None and prior is None and state is None and step is None:
-        spelling, notes, (label, accepted, confidence) = _as_trained(seen)
+        spelling, notes, (label, accepted, confidence, pull) = _as_trained(seen)
     else:
         spelling, notes = compose(run, scheme)
         method = build_method(spelling, options_of(run)).setup(seen.problem)
@@ -184,16 +186,16 @@ def what_if(
                 raise MethodError(f"{method.learner.name} uses every pseudo-label; threshold= has nothing to act on")
             method.chain.append(_Thresholds(_thresholds(threshold, run.num_classes, parts)))
         clock = step if step is not None else seen.step if scheme is None else ALL_BEGUN
-        label, accepted, confidence = _relabel(method, seen, clock)
+        label, accepted, confidence, pull = _relabel(method, seen, clock)
     if scheme and seen.label is not None and (label == seen.label).all() and (accepted == seen.accepted).all():
         notes += ("nothing changes at this epoch",)
-    reproduces, differing = _check(seen)
+    reproduces, differing, logged_pull = _check(seen)
     unknown = int((run.true_labels < 0).sum())
     if unknown:
         notes += (f"truth unknown for {unknown:,} of {len(label):,} samples: recall and precision are of the others",)
     return WhatIf(
-        run=run, method=spelling, scheme=scheme, epoch=seen.epoch, label=label, accepted=accepted, confidence=confidence,
-        logged_label=seen.label, logged_accepted=seen.accepted, true=run.true_labels, groups=parts,
+        run=run, method=spelling, scheme=scheme, epoch=seen.epoch, label=label, accepted=accepted, confidence=confidence, pull=pull,
+        logged_label=seen.label, logged_accepted=seen.accepted, logged_pull=logged_pull, true=run.true_labels, groups=parts,
         reproduces=reproduces, differing=differing, settings=_settings(threshold, prior, step), notes=notes,
     )  # fmt: skip
 

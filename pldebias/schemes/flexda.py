@@ -86,7 +86,8 @@ class FlexDA(Scheme):
         return logits + step.memo[f"{self.name}/labelled"]
 
     def margin(self, logits: Tensor, step: Step) -> Tensor:
-        return logits + step.memo[f"{self.name}/unlabelled"]
+        shift = step.memo.get(f"{self.name}/unlabelled")  # None where cached outputs are relabelled, which nothing prepares
+        return logits + (log_ratio(self.prior, self.smoothed(step)[1]) if shift is None else shift)
 
     def observe(self, step: Step) -> None:
         self.prior.copy_(update_prior(self.prior, step.weak_logits.softmax(1), self.momentum))

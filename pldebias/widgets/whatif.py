@@ -14,25 +14,35 @@ import traitlets
 
 from pldebias.analysis.counterpart import outcome
 from pldebias.analysis.outputs import as_run
-from pldebias.analysis.relabelled import GROUP_NAMES, reproduction
+from pldebias.analysis.relabelled import GROUP_NAMES, reproduction, rows
 from pldebias.analysis.whatif import what_if
+from pldebias.runs import Run
 from pldebias.widgets.tables import matrix, scores
 
 __all__ = ["WhatIfPanel"]
 
 AS_TRAINED = "as trained"
 PRESETS = {
-    AS_TRAINED: AS_TRAINED,
-    "bare learner": "",
-    "DebiasPL": "debiaspl(tau=0.4)",
-    "logit adjustment": "la(at=pseudo,tau=1.0)",
-    "DASO": "daso",
-    "DASO, constant": "daso(weight=0.5)",
-    "DebiasPL + DASO": "debiaspl(tau=0.4)+daso",
+    AS_TRAINED: (AS_TRAINED, None),
+    "bare learner": ("", None),
+    "DebiasPL": ("debiaspl(tau=0.4)", None),
+    "logit adjustment": ("la(at=pseudo,tau=1.0)", None),
+    "DASO": ("daso", None),
+    "constant blend": ("daso(weight=0.5)", None),
+    "DebiasPL + DASO": ("debiaspl(tau=0.4)+daso", None),
+    "distribution alignment": ("crestplus(t_min=1)", None),
+    "DARP": ("darp", None),
+    "SEVAL, by the truth": ("seval", "oracle"),  # its offsets and thresholds are learned on labels that a run seldom keeps aside
 }
+"""Chain and prior of every button."""
+THRESHOLDS = ("the method's", "one for all", "by group of the label", "by label")
 PRIORS = {"the scheme's own": None, "labelled frequencies": "labelled", "mean prediction": "running", "true (oracle)": "oracle"}
 WAIT = 0.06  # seconds that a moving slider may go on before labels are made
 RED, GREY = "#a03000", "#555555"
+
+
+def _small(text: str) -> str:
+    return f"<div style='font-size:11px;color:{GREY};margin:2px 0 0'>{escape(text)}</div>"
 
 
 class WhatIfPanel(ui.VBox):
@@ -58,6 +68,8 @@ class WhatIfPanel(ui.VBox):
         What is shown; None before the first chain that works.
     problem : str
         Why the present controls give nothing; empty if they do.
+    trained : Run or None
+        The run that was really trained with the chain that is shown, if there is one.
     """
 
     chain = traitlets.Unicode(AS_TRAINED)
@@ -66,8 +78,8 @@ class WhatIfPanel(ui.VBox):
     def __init__(self, run, scheme: str = AS_TRAINED, *, epoch: int = -1, root: str | Path | bool | None = None):
         self.run, self.root, self.result = as_run(run), root, None
         self._timer: asyncio.TimerHandle | None = None
-        self._writing = False
-        self._found: dict[str, str] = {}
+        self._writing = self._held = False
+        self._found: dict[str, Run | None] = {}
         what_if(self.run, epoch=epoch) if self.run.method else None  # an epoch without logits is refused at once
         have = [int(e) for e in self.run.logged("logits")]
         wide, narrow = {"layout": ui.Layout(width="320px")}, {"layout": ui.Layout(width="250px")}
@@ -75,33 +87,40 @@ class WhatIfPanel(ui.VBox):
         self.text = ui.Text(value=scheme, description="chain", continuous_update=False, layout=ui.Layout(width="480px"))
         self.tau = ui.FloatSlider(value=0.0, min=0, max=2, step=0.05, description="debias τ", **wide)
         self.blend = ui.Dropdown(options=["no blending", "DASO", "constant"], description="blend", **narrow)
+        self.margin = ui.Checkbox(value=True, description="margin τ in the loss", indent=False, layout=ui.Layout(width="170px"))
         self.T = ui.FloatSlider(value=1.5, min=0.1, max=3, step=0.1, description="DASO T", **wide)
         self.nu = ui.FloatSlider(value=0.5, min=0, max=1, step=0.05, description="weight ν", **wide)
         self.prior = ui.Dropdown(options=PRIORS, description="prior", **narrow)
-        self.own = ui.Checkbox(value=True, description="the method's thresholds", indent=False)
-        start = float(self._threshold())
-        self.thresholds = {
-            name: ui.FloatSlider(value=start, min=0, max=1, step=0.01, description=name, disabled=True, **narrow) for name in GROUP_NAMES
-        }
+        self.thresholds = ui.Dropdown(options=THRESHOLDS, description="thresholds", **narrow)
+        start, names = float(self._threshold()), self.run.class_names
+        self._by_label = np.full(len(names), np.nan)  # of those that were not moved, the method's own
+        level = {"min": 0, "max": 1, "step": 0.01, "value": start, **narrow}
+        self.one = ui.FloatSlider(description="all", **level)
+        self.by_group = {name: ui.FloatSlider(description=name, **level) for name in GROUP_NAMES}
+        self.label = ui.Dropdown(options=list(zip(names, range(len(names)), strict=True)), description="label", **narrow)
+        self.of_label = ui.FloatSlider(description="threshold", **level)
+        self._levels = ui.HBox([], layout=ui.Layout(flex_flow="row wrap"))
         self.split = ui.ToggleButtons(options=["all", "accepted"], style={"button_width": "80px"})
         buttons = []
-        for name, preset in PRESETS.items():
-            button = ui.Button(description=name, tooltip=preset or "no scheme", layout=ui.Layout(width="auto"))
-            button.on_click(lambda _, preset=preset: self.show(preset))
+        for name, (chain, _) in PRESETS.items():
+            button = ui.Button(description=name, tooltip=chain or "no scheme", layout=ui.Layout(width="auto"))
+            button.on_click(lambda _, name=name: self.press(name))
             buttons.append(button)
         self.badge, self.view = ui.HTML(), ui.HTML()
-        for control in (self.tau, self.blend, self.T, self.nu):
+        for control in (self.tau, self.margin, self.blend, self.T, self.nu):
             control.observe(self._rewrite, "value")
         self.text.observe(lambda change: self.show(change["new"]), "value")
-        self.own.observe(self._use_own, "value")
-        for control in (self.epoch, self.prior, self.own, self.split, *self.thresholds.values()):
+        self.thresholds.observe(self._offer_levels, "value")
+        self.label.observe(self._show_level, "value")
+        self.of_label.observe(self._set_level, "value")
+        for control in (self.epoch, self.prior, self.split, self.one, *self.by_group.values()):
             control.observe(lambda _: self._later(), "value")
         super().__init__(
             [
                 ui.HBox(buttons, layout=ui.Layout(flex_flow="row wrap")),
                 ui.HBox([self.text, self.epoch], layout=ui.Layout(flex_flow="row wrap")),
-                ui.HBox([self.tau, self.blend, self.T, self.nu], layout=ui.Layout(flex_flow="row wrap")),
-                ui.HBox([self.prior, self.own, *self.thresholds.values(), self.split], layout=ui.Layout(flex_flow="row wrap")),
+                ui.HBox([self.tau, self.margin, self.blend, self.T, self.nu], layout=ui.Layout(flex_flow="row wrap")),
+                ui.HBox([self.prior, self.thresholds, self._levels, self.split], layout=ui.Layout(flex_flow="row wrap")),
                 self.badge,
                 self.view,
             ]
@@ -126,6 +145,17 @@ class WhatIfPanel(ui.VBox):
             self._sync(chain)
             self._later()
 
+    def press(self, preset: str) -> None:
+        """Show what a button stands for (`PRESETS`): its chain, its prior and the method's own thresholds."""
+        chain, prior = PRESETS[preset]
+        self._held = True
+        try:
+            self.prior.value, self.thresholds.value = prior, THRESHOLDS[0]
+            self.show(chain)
+        finally:
+            self._held = False
+        self._later()
+
     def _sync(self, chain: str) -> None:
         """Let the controls say what the chain says, as far as they can."""
         from pldebias.methods import MethodError, parse
@@ -138,6 +168,7 @@ class WhatIfPanel(ui.VBox):
         self._writing = True
         try:
             self.text.value = chain
+            self.margin.value = "debiaspl" not in parts or parts["debiaspl"].get("margin", True)
             self.tau.value = 0.0 if debias is None else float(debias.get("tau", 0.4 if "debiaspl" in parts else 1.0))
             daso = parts.get("daso")
             self.blend.value = "no blending" if daso is None else "DASO" if daso.get("weight") is None else "constant"
@@ -150,7 +181,8 @@ class WhatIfPanel(ui.VBox):
         """Write the chain that the controls say."""
         if self._writing:
             return
-        parts = [f"debiaspl(tau={self.tau.value:g})"] if self.tau.value else []
+        margin = "" if self.margin.value else ",margin=False"
+        parts = [f"debiaspl(tau={self.tau.value:g}{margin})"] if self.tau.value else []
         if self.blend.value == "DASO":
             parts.append(f"daso(T={self.T.value:g})")
         elif self.blend.value == "constant":
@@ -163,12 +195,33 @@ class WhatIfPanel(ui.VBox):
             self._writing = False
         self._later()
 
-    def _use_own(self, change) -> None:
-        for slider in self.thresholds.values():
-            slider.disabled = change["new"]
+    def _offer_levels(self, _) -> None:
+        offered = {"one for all": [self.one], "by group of the label": [*self.by_group.values()], "by label": [self.label, self.of_label]}
+        self._levels.children = offered.get(self.thresholds.value, [])
+        self._later()
+
+    def _show_level(self, _) -> None:
+        self._writing = True
+        try:
+            level = self._by_label[self.label.value]
+            self.of_label.value = self.one.value if np.isnan(level) else float(level)
+        finally:
+            self._writing = False
+
+    def _set_level(self, change) -> None:
+        if not self._writing:
+            self._by_label[self.label.value] = change["new"]
+            self._later()
+
+    def _asked(self):
+        """The thresholds that the controls ask for, as `pldebias.what_if` takes them."""
+        by_group = {name: slider.value for name, slider in self.by_group.items()}
+        return dict(zip(THRESHOLDS, (None, self.one.value, by_group, self._by_label.copy()), strict=True))[self.thresholds.value]
 
     def _later(self) -> None:
         """Update soon, once for all moves until then; at once where nothing runs an event loop."""
+        if self._held:
+            return
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -185,9 +238,8 @@ class WhatIfPanel(ui.VBox):
             self._timer.cancel()
             self._timer = None
         scheme = None if self.chain == AS_TRAINED else self.chain
-        threshold = None if self.own.value else {name: slider.value for name, slider in self.thresholds.items()}
         try:
-            self.result = what_if(self.run, scheme, epoch=self.epoch.value, threshold=threshold, prior=self.prior.value)
+            self.result = what_if(self.run, scheme, epoch=self.epoch.value, threshold=self._asked(), prior=self.prior.value)
         except (ValueError, KeyError) as error:  # MethodError and NotLogged are such
             self.problem = str(error)
             self.badge.value = f"<b style='color:{RED}'>{escape(self.problem)}</b>"
@@ -211,25 +263,50 @@ class WhatIfPanel(ui.VBox):
         names = [self.run.class_names[k] for k in order]
         edges = [int(edge) for edge in np.cumsum([len(part) for part in result.groups[:3]])[:-1]]
         changed = "" if result.logged_label is None else f"{len(result.changed):,} of {len(result.label):,} labels change"
-        left = matrix(100 * share[np.ix_(order, order)], names, edges, title=f"{split}: percent of the true class (row) by pseudo-label")
-        right = matrix(100 * change[np.ix_(order, order)], names, edges, title="change to the logged labels, in points", change=True)
-        parts = (f"<div>{part}</div>" for part in (left, right, f"<div style='font-size:12px'>{changed}</div>{scores(result.table)}"))
+
+        def drawn(values: np.ndarray, title: str, caption: str, **kind) -> str:
+            return matrix(100 * values[np.ix_(order, order)], names, edges, title=title, **kind) + _small(caption)
+
+        parts = [
+            drawn(share, f"what if, {split}: percent of the true class (row) by pseudo-label", result.sentence),
+            drawn(change, "change to the logged labels, in points", result.sentence, change=True),
+            f"<div style='font-size:12px'>{changed}</div>{scores(result.table)}{_small(result.sentence)}",
+        ]
+        if other := self._counterpart():
+            at = result.epoch if result.epoch in other.logged("sweep") else int(other.logged("sweep")[-1])
+            counts = other.confusion("sweep", split, epoch=at)
+            title = f"really trained ({other.method}), epoch {at}, {split}: percent of the true class (row)"
+            parts.insert(2, drawn(rows(counts), title, "other weights: what a training with it came to"))
+        parts = (f"<div>{part}</div>" for part in parts)
         return f"<div style='display:flex;flex-wrap:wrap;gap:24px;align-items:flex-start'>{''.join(parts)}</div>"
 
-    def _trained(self) -> str:
-        """The other half: a run that was really trained with this chain."""
+    def _counterpart(self) -> Run | None:
+        """A run that was really trained with this chain; looked for once."""
         if self.root is False or self.result.scheme is None:
-            return ""
+            return None
         key = self.result.method
         if key not in self._found:
             other = self.result.trained(None if self.root is True else self.root, options="any")
-            if other is None or other.path == self.run.path:
-                self._found[key] = "no run here was really trained with this chain"
-            else:
-                here, there = outcome(self.run), outcome(other)
-                values = ", ".join(f"{name} {there[name]:.0f} % (this run {here[name]:.0f} %)" for name in here)
-                self._found[key] = f"really trained with it: <b>{escape(other.method)}</b>, seed {other.seed}, at its end: {values}"
+            self._found[key] = None if other is None or other.path == self.run.path or "sweep" not in other.kinds else other
         return self._found[key]
+
+    def _trained(self) -> str:
+        """The other half in words: what a training with this chain came to."""
+        if self.root is False or self.result.scheme is None:
+            return ""
+        if (other := self._counterpart()) is None:
+            return "no run here was really trained with this chain"
+        here, there = outcome(self.run), outcome(other)
+        values = ", ".join(f"{name} {there[name]:.0f} % (this run {here[name]:.0f} %)" for name in here)
+        return (
+            f"really trained with it: <b>{escape(other.method)}</b>, seed {other.seed}, at its end: {values}; "
+            f"side by side: <code>pld.explore(panel.run, panel.trained)</code>"
+        )
+
+    @property
+    def trained(self) -> Run | None:
+        """See the class."""
+        return None if self.result is None else self._counterpart()
 
     def __repr__(self) -> str:
         return f"WhatIfPanel({self.run.name}, epoch {self.epoch.value}, {self.chain or 'bare learner'!r})"

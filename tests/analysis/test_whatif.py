@@ -45,10 +45,30 @@ def test_blocks_are_labelled_as_the_whole_is(row, monkeypatch):
     monkeypatch.setattr(whatif, "ROWS", 20)
     with torch.no_grad():
         whole = method.relabel(seen.logits, seen.features, torch.tensor(150), torch.arange(64))
-        label, accepted, confidence = whatif._relabel(method, seen, 150)
+        label, accepted, confidence, pull = whatif._relabel(method, seen, 150)
     np.testing.assert_array_equal(label, whole.label)
     np.testing.assert_array_equal(accepted, whole.mask > 0)
     np.testing.assert_array_equal(confidence, whole.confidence)
+    assert ((pull >= 0) & (pull <= 1)).all()
+
+
+def test_the_pull_is_that_of_the_loss_with_its_margin(trained):
+    """The gradient that autograd finds for the cross-entropy of the paper's margin logits."""
+    run = trained("fixmatch")
+    result = what_if(run, "debiaspl(tau=1)", threshold=0)
+    logits = torch.as_tensor(run.logits())
+    margin = debiaspl.margin(logits, logits.softmax(1).mean(0), 1.0).requires_grad_()
+    label = torch.as_tensor(result.label)
+    torch.nn.functional.cross_entropy(margin, label, reduction="sum").backward()
+    np.testing.assert_allclose(result.pull, -margin.grad.gather(1, label[:, None])[:, 0], atol=1e-6)
+    bare = what_if(run, "debiaspl(tau=1,margin=False)", threshold=0)
+    np.testing.assert_array_equal(bare.label, result.label)
+    column = ("pull of accepted %", "what if")
+    assert result.table.loc["tail", column] > bare.table.loc["tail", column]
+    kept = bare.accepted & np.isin(bare.label, bare.groups.tail)
+    assert bare.table.loc["tail", column] == pytest.approx(100 * bare.pull[kept].mean())
+    as_trained = what_if(run)
+    np.testing.assert_array_equal(as_trained.pull, as_trained.logged_pull)
 
 
 def test_relabelling_leaves_the_threads_alone(trained):

@@ -37,7 +37,7 @@ def panel(run):
 def test_it_begins_as_trained_and_says_so(panel):
     assert panel.result.scheme is None and panel.result.reproduces
     assert "one-step counterfactual" in panel.badge.value and "come out again" in panel.badge.value
-    assert panel.thresholds["tail"].value == 0.7 and panel.thresholds["tail"].disabled
+    assert panel.thresholds.value == "the method's" and panel.by_group["tail"].value == 0.7
 
 
 def test_sliders_write_the_chain(panel, run):
@@ -62,20 +62,61 @@ def test_a_typed_chain_moves_the_sliders(panel):
     assert panel.result.method == "fixmatch(threshold=0.7)+debiaspl(tau=1.5)+daso(T=0.3)"
 
 
+def test_the_margin_shows_in_the_pull_and_in_no_label(panel):
+    panel.tau.value = 1.0
+    with_margin = panel.result
+    panel.margin.value = False
+    assert panel.chain == "debiaspl(tau=1,margin=False)"
+    np.testing.assert_array_equal(panel.result.label, with_margin.label)
+    pulls = [result.table.loc["tail", ("pull of accepted %", "what if")] for result in (with_margin, panel.result)]
+    assert pulls[0] > pulls[1]
+    panel.text.value = "debiaspl"
+    assert panel.margin.value
+
+
 def test_presets_are_buttons(panel):
     buttons = {button.description: button for button in panel.children[0].children}
+    assert {"DebiasPL", "logit adjustment", "DASO", "constant blend", "distribution alignment", "DARP"} < set(buttons)
     for name, button in buttons.items():
         button.click()
         assert not panel.problem, f"{name}: {panel.problem}"
+    assert panel.prior.value == "oracle" and "TRUE labels" in panel.badge.value
+    panel.thresholds.value = "one for all"
     buttons["as trained"].click()
-    assert panel.result.scheme is None
+    assert panel.result.scheme is None and panel.result.settings == {}  # what it was trained with, and nothing else
+    assert panel.result.reproduces and not len(panel.result.changed)
 
 
-def test_thresholds_prior_epoch_and_split(panel, run):
-    panel.own.value = False
-    assert not panel.thresholds["head"].disabled
-    panel.thresholds["head"].value = 0.99
-    assert panel.result.accepted.sum() < run.history(-1)[1].sum()
+def test_every_figure_says_that_the_weights_are_unchanged(panel):
+    panel.show("debiaspl(tau=1)")
+    figures = panel.view.value.count("<table")
+    assert figures == 3 == panel.view.value.count("weights unchanged: one-step counterfactual")
+
+
+def test_thresholds_for_all_by_group_and_by_label(panel, run):
+    own = run.history(-1)[1]
+    panel.thresholds.value = "one for all"
+    assert panel._levels.children == (panel.one,)
+    panel.one.value = 0.99
+    np.testing.assert_array_equal(panel.result.accepted, pld.what_if(run, threshold=0.99).accepted)
+    panel.thresholds.value = "by group of the label"
+    panel.by_group["head"].value = 0.99
+    wanted = pld.what_if(run, threshold={"head": 0.99, "medium": 0.7, "tail": 0.7})
+    np.testing.assert_array_equal(panel.result.accepted, wanted.accepted)
+    panel.thresholds.value = "by label"
+    np.testing.assert_array_equal(panel.result.accepted, own)  # none moved yet
+    panel.label.value = 2
+    panel.of_label.value = 0.1
+    np.testing.assert_array_equal(panel.result.accepted, own | (panel.result.label == 2))
+    panel.label.value = 0
+    assert panel.of_label.value == panel.one.value
+    panel.label.value = 2
+    assert panel.of_label.value == 0.1
+    panel.thresholds.value = "the method's"
+    np.testing.assert_array_equal(panel.result.accepted, own)
+
+
+def test_prior_epoch_and_split(panel):
     panel.show("debiaspl(tau=1)")
     panel.prior.value = "oracle"
     assert "prior of debiaspl: oracle" in panel.badge.value
@@ -126,6 +167,10 @@ def test_the_trained_run_is_offered_beside(tmp_path):
     panel = WhatIfPanel(here, "debiaspl")
     assert "really trained with it: <b>fixmatch+debiaspl</b>" in panel.badge.value
     assert "balanced test accuracy" in panel.badge.value
+    assert panel.trained.method == "fixmatch+debiaspl"
+    assert "really trained (fixmatch+debiaspl), epoch 1, all" in panel.view.value
+    panel.show("as trained")
+    assert panel.trained is None and "really trained" not in panel.view.value + panel.badge.value
 
 
 def test_a_failed_check_is_red(run, tmp_path):
