@@ -82,7 +82,8 @@ sizes = dict(H=32, W=32, C=3, CROP=True, OPERATIONS=2, CUT=True, NORMALISE=True,
 types = dict(images="*u8", out="*fp32", scratch="*u8", dx="*i64", dy="*i64", flip="*u8", operation="*i64", value="*fp64", warp="*i32",
              centre_x="*fp64", centre_y="*fp64", side="*fp64", paint="*u8", normal="*fp32", count="i32")
 names = function.arg_names
-source = ASTSource(fn=function, signature={n: types.get(n, "constexpr") for n in names}, constexprs={(names.index(k),): v for k, v in sizes.items()})
+signature = {n: types.get(n, "constexpr") for n in names}
+source = ASTSource(fn=function, signature=signature, constexprs={(names.index(k),): v for k, v in sizes.items()})
 made = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=dict(num_warps=4, num_stages=1, enable_fp_fusion=False))
 ptx = made.asm["ptx"]
 assert "bar.sync" in ptx, "an operation reads what other threads wrote"

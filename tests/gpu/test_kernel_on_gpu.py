@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from benchmarks.augment import MEAN, STD, photographs
 
+from benchmarks.augment import MEAN, STD, photographs
 from pldebias.data import make_augment, ops, randaugment
 
 pytestmark = pytest.mark.gpu
