@@ -33,7 +33,7 @@ const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
 /** An element; strings become text. Whatever takes the focus keeps its keys from JupyterLab, which asks the focused element itself. */
 function make(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
-  if (attributes.tabindex || /^(button|select|input)$/.test(tag)) node.setAttribute("data-lm-suppress-shortcuts", "true");
+  if ("tabindex" in attributes || /^(button|select|input)$/.test(tag)) node.setAttribute("data-lm-suppress-shortcuts", "true");
   for (const [key, value] of Object.entries(attributes)) key.startsWith("on") ? node.addEventListener(key.slice(2), value) : node.setAttribute(key, value);
   node.append(...children);
   return node;
@@ -132,7 +132,7 @@ class EmbeddingView {
     this.speed = select("snapshots per second", SPEEDS.map((s) => [s, `${s} per second`]), () => this.set("speed", +this.speed.value));
     this.canvas = make("canvas", { class: "pld-points", tabindex: 0, role: "application", "aria-roledescription": "scatter plot" });
     this.chart = make("canvas", { role: "img", "aria-label": "purity by group and trustworthiness over the snapshots; the table tells their values" });
-    this.ctx = this.canvas.getContext("2d", { alpha: false });
+    this.ctx = this.canvas.getContext("2d", { alpha: false, willReadFrequently: true });
     [this.legend, this.chosen, this.table] = [make("div"), make("div", { class: "pld-chosen" }), make("table")];
     this.side = make("div", { class: "pld-side" }, this.legend, make("h4", {}, "Measured in feature space"), this.chart, this.table, this.chosen);
     this.status = make("div", { class: "pld-status", role: "status", "aria-live": "polite" });
@@ -346,7 +346,7 @@ class EmbeddingView {
     this.playButton.replaceChildren(icon(name));
     this.playButton.setAttribute("aria-label", name);
     this.status.setAttribute("aria-live", on ? "off" : "polite"); // nobody can listen to a film of numbers
-    if (!on) return this.go(this.index);
+    if (!on) return this.move(this.index);
     if (this.index === this.E - 1) this.t = 0;
     this.began = performance.now();
     this.request();
@@ -620,7 +620,7 @@ class EmbeddingView {
     this.canvas.setAttribute("aria-label", `${grouped(n)} samples of ${meta.run}, ${when}`);
     if (this.stale) this.write();
     this.stale = false;
-    Object.assign(this.root.dataset, { epoch: meta.epochs[index], t: t.toFixed(3), drawMs: (performance.now() - start).toFixed(2) });
+    Object.assign(this.root.dataset, { epoch: meta.epochs[index], frame: index, t: t.toFixed(3), drawMs: (performance.now() - start).toFixed(2) });
   }
 
   drawNames(f, g, part, to) {

@@ -53,9 +53,8 @@ def _missing(points: Embedding) -> dict[str, str]:
     if len(points.epochs) < 2:
         reasons["flipped"] = "there is one snapshot, and no other to compare it with; choose 'pseudo', or embed more epochs"
     if not any(points.confidence_source):
-        reasons["confidence"] = (
-            f"{points.run.name} kept no logits at these epochs, so that confidence is not known; choose 'pseudo', or train it with snapshots=8"
-        )
+        told = f"{points.run.name} kept no logits at these epochs, and confidence is not known without"
+        reasons["confidence"] = f"{told}; choose 'pseudo', or train it with snapshots=8"
     return reasons
 
 
@@ -115,9 +114,9 @@ def drawn(points: Embedding, colour: str = "pseudo") -> dict[str, np.ndarray]:
         fill = points.flipped if colour == "flipped" else _thousandths(points) / 1000
         fill = np.where(fill > 1, np.nan, fill) if colour == "confidence" else fill
     return {
-        "positions": position * step + low, "fill": fill, "ring": points.wrong, "large": group == 2, "order": np.argsort(group, kind="stable"),
-        "index": points.index, "epochs": points.epochs, "purity": points.purity, "trustworthiness": points.trustworthiness,
-        "right": points.right,
+        "positions": position * step + low, "fill": fill, "ring": points.wrong, "large": group == 2,
+        "order": np.argsort(group, kind="stable"), "index": points.index, "epochs": points.epochs, "purity": points.purity,
+        "trustworthiness": points.trustworthiness, "right": points.right,
     }  # fmt: skip
 
 
@@ -166,10 +165,11 @@ def pack(points: Embedding, quality: bool = True) -> tuple[dict, bytes]:
     known, group = points.true >= 0, points.group
     (x0, y0), (x1, y1) = position.min((0, 1)).tolist(), position.max((0, 1)).tolist()
     undefined = np.full((len(points.epochs), 4), np.nan)
+    recipe, rule = points.caption().removeprefix(f"{run.name}: "), points.groups.rule
     sources = [SOURCES[source] for source in dict.fromkeys(points.confidence_source) if source]
     meta = {
         "run": run.name,
-        "about": f"{points.caption().removeprefix(f'{run.name}: ')}. {points.groups.rule[0].upper()}{points.groups.rule[1:]}. {_unknown(points)}".strip(),
+        "about": f"{recipe}. {rule[0].upper()}{rule[1:]}. {_unknown(points)}".strip(),
         "classes": [str(name) for name in run.class_names],
         "order": points.groups.order.tolist(),
         "group_of": points.groups.of.tolist(),
@@ -406,6 +406,9 @@ class Piece(NamedTuple):
     title : str
     still : bytes
         PNG for readers without scripts.
+    mount : str
+        JavaScript statements that run before ``render``, with ``module``, ``model``, ``state`` and ``listeners`` in scope; a widget that
+        asks its kernel for something gives the model a ``send`` here.
     """
 
     module: str
@@ -414,6 +417,7 @@ class Piece(NamedTuple):
     data: bytes
     title: str
     still: bytes
+    mount: str = ""
 
 
 def piece(view: EmbeddingView) -> Piece:
@@ -441,7 +445,10 @@ body { margin: 0; background: #ffffff; color-scheme: light; }
 @PIECES@
 <script type="module">
 const text = (kind, k) => document.getElementById(`${kind}-${k}`).textContent;
-for (let k = 0; k < @COUNT@; k++) {
+const mounts = [
+@MOUNTS@
+];
+for (const [k, mount] of mounts.entries()) {
   const state = JSON.parse(text("state", k)), listeners = {};
   state.data = new DataView(Uint8Array.from(atob(text("data", k)), (c) => c.charCodeAt(0)).buffer);
   const model = {
@@ -456,6 +463,7 @@ for (let k = 0; k < @COUNT@; k++) {
     save_changes() {},
   };
   const module = await import(URL.createObjectURL(new Blob([text("module", k)], { type: "text/javascript" })));
+  await mount({ module, model, state, listeners });
   module.default.render({ model, el: document.getElementById(`view-${k}`) });
 }
 </script>
@@ -500,7 +508,7 @@ def page(*pieces: Piece, title: str = "", theme: str = "auto") -> str:
     rules = {"light": "", "dark": dark, "auto": f"@media (prefers-color-scheme: dark) {{ {dark} }}"}[theme]
     bodies = []
     for number, each in enumerate(pieces):
-        if "</script" in each.module:
+        if "</script" in each.module + each.mount:
             raise ValueError(f"the module of {each.title} must not contain the characters </script, which would end its element in a page")
         bodies.append(
             _fill(
@@ -518,6 +526,6 @@ def page(*pieces: Piece, title: str = "", theme: str = "auto") -> str:
         "TITLE": html.escape(title or " and ".join(dict.fromkeys(each.title for each in pieces))),
         "CSS": "\n".join([*dict.fromkeys(each.style for each in pieces), rules]),
         "PIECES": "\n".join(bodies),
-        "COUNT": str(len(pieces)),
+        "MOUNTS": "\n".join(f"async ({{ module, model, state, listeners }}) => {{\n{each.mount}\n}}," for each in pieces),
     }
     return _fill(PAGE, parts)

@@ -204,7 +204,8 @@ def test_a_real_size_stays_small(tmp_path):
     """12,000 points at 20 snapshots of as much noise as positions may have."""
     random = np.random.default_rng(0)
     truth = random.integers(0, 10, 12_000)
-    with pld.Recorder(tmp_path / "run", truth, np.geomspace(500, 5, 10).astype(int), [str(c) for c in range(10)], num_epochs=20) as recorder:
+    counts = np.geomspace(500, 5, 10).astype(int)
+    with pld.Recorder(tmp_path / "run", truth, counts, [str(c) for c in range(10)], num_epochs=20) as recorder:
         for _ in range(20):
             label = np.where(random.random(len(truth)) < 0.7, truth, random.integers(0, 10, len(truth)))
             recorder.end_epoch(sweep=(label, label == truth), features=random.normal(size=(len(truth), 2)).astype(np.float32))
