@@ -29,6 +29,7 @@ NEVER_IMPORTED = {
 }
 # Imported here and there, and always installed by a declared package that builds on them.
 BROUGHT_BY = {
+    "triton": "torch",
     "IPython": "jupyterlab",
     "nbformat": "nbclient",
     "numcodecs": "zarr",
