@@ -14,7 +14,7 @@ HALF = $(VENV)/.half-made
 LAB_SETTINGS = $(VENV)/share/jupyter/lab/settings/overrides.json
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lab test lint bench constraints clean
+.PHONY: help setup demo lab test soak lint bench constraints clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r name text; do printf '%-18s%s\n' "$$name" "$$text"; done
@@ -56,6 +56,9 @@ $(LAB_SETTINGS): $(READY)
 
 test: $(READY) ## run the tests; browser tests need Chromium
 	$(BIN)/python -m pytest $(ARGS)
+
+soak: $(READY) ## kills, fuzzing, load and metrics at full size, with cases never tried before (hours)
+	PLDEBIAS_SOAK=1 $(BIN)/python -m pytest -s tests/fuzz tests/runs/test_load.py tests/test_metric_references.py $(ARGS)
 
 lint: $(READY) ## check style
 	$(BIN)/ruff check .

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pldebias.analysis.selection import Incomparable, check_classes, flat_config, select, varying
-from pldebias.runs import NotLogged
+from pldebias.runs.disk import put
 
 if TYPE_CHECKING:
     from pldebias.analysis.tables import Table
@@ -112,53 +112,35 @@ def _explorers(every: list[Run]) -> tuple[str, list[str]]:
     return f'{choice}<div id="stage">{frames[0]}</div>{templates if len(views) > 1 else ""}', notes
 
 
-def _figures(chosen: dict[str, list[Run]], every: list[Run]) -> tuple[str, list[str]]:
-    from pldebias import plots
+def _figures(chosen: dict[str, list[Run]], groups, baseline: str | None) -> tuple[str, list[str]]:
+    from pldebias.plots.collection import collection
+    from pldebias.plots.paper import WIDTHS
 
-    with_state = {label: found for label, found in chosen.items() if found[0].series}
-    common = sorted(set.intersection(*(set(run.epochs.tolist()) for run in every))) or [-1]
-    shown = sorted({common[0], common[len(common) // 4], common[-1]})
-    wanted = [
-        ("Recall and precision of pseudo-labels", lambda: plots.recall_precision(chosen), "wide"),
-        ("Over the training", lambda: plots.training_curves(chosen, ("balanced_accuracy", "pl_recall")), "wide"),
-        ("Distribution of pseudo-labels", lambda: plots.label_distribution(chosen), "narrow"),
-        ("Confusion of pseudo-labels", lambda: plots.confusion_epochs(chosen, shown), "square"),
-    ]
-    for label, found in with_state.items():
-        wanted.append((f"State of {label}", lambda label=label, found=found: plots.learned_state({label: found}), "square"))
-    if with_state:
-        wanted.append(("Estimated class distribution", lambda: _priors(with_state), "wide"))
     parts, notes = [], []
-    for title, draw, shape in wanted:
-        try:
-            figure = draw()
-        except (NotLogged, ValueError) as error:
-            notes.append(f"{title}: {error}")
+    for made in collection(chosen, baseline=baseline, groups=groups):
+        if made.figure is None:
+            notes.append(f"{made.title}: {made.problem}")
             continue
+        width, height = made.figure.figure.get_size_inches()
+        shape = "narrow" if width < WIDTHS["double"] else "square" if height > 0.6 * width else "wide"
+        title = _text(made.title)
         parts.append(
-            f'<figure class="{shape}"><h3>{_text(title)}</h3><img alt="{_text(title)}" src="{_inline(figure)}">'
-            f"<figcaption>{_text(figure.caption)}</figcaption></figure>"
+            f'<figure class="{shape}"><h3>{title}</h3><img alt="{title}" src="{_inline(made.figure)}">'
+            f"<figcaption>{_text(made.figure.caption)}</figcaption></figure>"
         )
     return "".join(parts), notes
 
 
-def _priors(chosen: dict[str, list[Run]]) -> PaperFigure:
-    """Of those that have an estimate; the others are no failure, they estimate none."""
-    from pldebias.plots.estimated_prior import ESTIMATES, estimated_prior
-
-    estimating = {label: found for label, found in chosen.items() if any(name.rpartition("/")[2] in ESTIMATES for name in found[0].series)}
-    return estimated_prior(estimating or chosen)
-
-
 def _inline(figure: PaperFigure) -> str:
-    """The smaller of SVG and PNG as an address that needs no file."""
-    vector, pixels = io.BytesIO(), io.BytesIO()
-    figure.save(vector, format="svg", metadata={"Date": None})
-    kind, data = "svg+xml", vector.getvalue()
-    if len(data) > 250_000:
-        figure.save(pixels, format="png", dpi=170)
-        kind, data = ("png", pixels.getvalue()) if len(pixels.getvalue()) < len(data) else (kind, data)
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+    """The figure as an address that needs no file: SVG, or PNG where thousands of cells and numbers make that smaller."""
+    kind = "png" if sum(len(ax.texts) for ax in figure.figure.axes) > 300 else "svg"
+    while True:
+        buffer = io.BytesIO()
+        figure.save(buffer, format=kind, **({"dpi": 150} if kind == "png" else {}))
+        if kind == "png" or buffer.tell() <= 250_000:
+            kind = {"svg": "svg+xml"}.get(kind, kind)
+            return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+        kind = "png"
 
 
 def _tables(made: Table) -> str:
@@ -216,9 +198,9 @@ def report(runs, path, *, title: str | None = None, groups="tertiles", baseline:
     title : str, optional
         Default: the labels.
     groups : "tertiles" or (int, int)
-        As in `pldebias.metrics.groups`; of the tables.
+        As in `pldebias.metrics.groups`.
     baseline : str, optional
-        Row that differences in the table refer to.
+        Label that differences refer to, in the table and in the figures (there the first one by default).
 
     Returns
     -------
@@ -245,7 +227,7 @@ def report(runs, path, *, title: str | None = None, groups="tertiles", baseline:
     made = table(chosen, values=VALUES, groups=groups, baseline=baseline)
     title = " · ".join(chosen) if title is None else title
     explorers, lost_views = _explorers(every)
-    figures, lost_figures = _figures(chosen, every)
+    figures, lost_figures = _figures(chosen, groups, baseline)
     lost = [*lost_views, *lost_figures]
     sections = {
         "Summary": _summary(every),
@@ -269,5 +251,5 @@ def report(runs, path, *, title: str | None = None, groups="tertiles", baseline:
     )
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    put(str(path), text.encode())
     return path

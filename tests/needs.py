@@ -4,6 +4,9 @@ import os
 
 import pytest
 
+SOAK = bool(os.environ.get("PLDEBIAS_SOAK"))
+"""Whether tests that can grow run at their full size (``make soak``), which takes hours."""
+
 
 def missing(what: str, variable: str):
     """A stranger's machine may lack the thing, which is then said; where everything is promised (CI is set) its absence is a failure."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -149,7 +150,12 @@ def to_netcdf(run: Run, path) -> Path:
     data.attrs = {key: int(value) if isinstance(value, bool) else value for key, value in told.items()}
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    data.to_netcdf(path, engine="scipy", format="NETCDF3_64BIT")
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        data.to_netcdf(partial, engine="scipy", format="NETCDF3_64BIT")
+        os.replace(partial, path)  # there is never half a file under its name
+    finally:
+        partial.unlink(missing_ok=True)
     return path
 
 

@@ -1,16 +1,15 @@
-"""How much is tried: a profile that fits the test suite, and one for a night (``make soak``), chosen by PLDEBIAS_FUZZ."""
+"""How much is tried: some 10,000 cases that fit the test suite and are always the same, or 250,000 new ones (``make soak``)."""
 
-import os
 import signal
 from collections import Counter
 
 from hypothesis import HealthCheck, settings
+from needs import SOAK
 
 ALL = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 settings.register_profile("pldebias-ci", max_examples=100, derandomize=True, deadline=None, database=None, suppress_health_check=ALL)
 settings.register_profile("pldebias-soak", max_examples=2500, deadline=None, print_blob=True, suppress_health_check=ALL)
-PROFILE = settings.get_profile(f"pldebias-{os.environ.get('PLDEBIAS_FUZZ', 'ci')}")
-SOAK = PROFILE.max_examples > 100
+PROFILE = settings.get_profile("pldebias-soak" if SOAK else "pldebias-ci")
 SECONDS = 60
 """One case may take; more is a hang."""
 tried = Counter()

@@ -1,13 +1,6 @@
 """What the fuzz tests share with pytest."""
 
-import pytest
-from cases import SOAK, tried
-
-
-@pytest.fixture
-def soak() -> bool:
-    """Whether this is the large version."""
-    return SOAK
+from cases import tried
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -1,4 +1,4 @@
-"""kill -9 at random moments and at every kind of file operation: what was finished is whole, and a training ends as if it had lived."""
+"""Killed at random moments and at every kind of file operation: what was finished is whole, a training ends as if it had lived."""
 
 import json
 import os
@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import victims
+from made_runs import make_run
+from needs import SOAK
 
 import pldebias
 from pldebias.runs import Recorder, catalogue, open_run
@@ -16,20 +18,21 @@ from pldebias.runs import Recorder, catalogue, open_run
 HERE = Path(__file__).parent
 
 
-def kill(what: str, folder: Path, seed: int, kills: int, seconds: int) -> dict:
+def kill(what: str, folder: Path, seed: int, kills: int) -> None:
+    """Run a victim until it was killed often enough: `kills` times after `seed`, or in `make soak` 100 times after a seed never tried."""
+    seed, kills = (int.from_bytes(os.urandom(4), "big"), 100) if SOAK else (seed, kills)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(pldebias.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])}
     command = [sys.executable, str(HERE / "victims.py"), what, str(folder), str(seed), str(kills)]
-    done = subprocess.run(command, env=environment, timeout=seconds, capture_output=True, text=True)
+    done = subprocess.run(command, env=environment, timeout=7200, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     told = json.loads(done.stdout.splitlines()[-1])
-    print(what, told)
+    print(what, "seed", seed, told)
     assert told["killed"] == kills
-    return told
 
 
-def test_recording(tmp_path, soak):
+def test_recording(tmp_path):
     """Every epoch that counts as done holds what was recorded, value for value, and recording goes on after it."""
-    kill("record", tmp_path, 7, 100 if soak else 15, 1200)
+    kill("record", tmp_path, 7, 15)
     n, k = victims.N, victims.K
     truth, finished = np.arange(n) % k, []
     for path in sorted({Path(str(p).removesuffix(".lock").removesuffix(".init")) for p in tmp_path.iterdir()}):
@@ -65,9 +68,18 @@ def test_recording(tmp_path, soak):
     assert sum(finished) > len(finished) and max(finished) == 40  # or the victims were killed before they did anything
 
 
-def test_training(tmp_path, soak):
+def test_listing_and_exporting(tmp_path):
+    """What only reads a run changes nothing in it, and an export is there whole or not at all."""
+    path = Path(make_run(tmp_path / "runs" / "run").path)
+    before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
+    kill("export", tmp_path, 5, 6)
+    assert {file: file.read_bytes() for file in tmp_path.joinpath("runs").rglob("*") if file.is_file()} == before
+    assert catalogue(tmp_path / "runs").problem.isna().all()
+
+
+def test_training(tmp_path):
     """Killed again and again, also inside checkpoints and snapshots, it ends bit for bit as the training that nobody disturbed."""
-    kill("train", tmp_path / "cut", 3, 100 if soak else 5, 3600)
+    kill("train", tmp_path / "cut", 3, 5)
     victims.train(tmp_path / "whole")
     (whole,) = (open_run(path) for path in catalogue(tmp_path / "whole").path)
     ended = [open_run(path) for path in catalogue(tmp_path).path if f"{tmp_path}/cut" in path]

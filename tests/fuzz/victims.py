@@ -1,8 +1,8 @@
-"""Processes that are killed while they write: ``python tests/fuzz/victims.py record|train FOLDER SEED KILLS``.
+"""Processes that are killed while they work: ``python tests/fuzz/victims.py record|train|export FOLDER SEED KILLS``.
 
-A parent that has only imported things forks one child after the other, so that a death costs milliseconds. A child dies in one of
-two ways: at a random moment, or shortly after its n-th operation on a file, which hits creation, snapshots, checkpoints and the
-renaming between them however short they are.
+A parent that has only imported things forks one child after the other, so that a death costs milliseconds. A child dies at a random
+moment, or shortly after its n-th operation on a file, which hits creation, snapshots, checkpoints and the renaming between them however
+short they are. One of three signals takes it: SIGKILL mostly, else SIGTERM (what a queue sends when time is up) or SIGINT (Ctrl-C).
 """
 
 from __future__ import annotations
@@ -53,22 +53,37 @@ def train(out: str) -> None:
     pldebias.train("fixmatch+daso(start=8)", "digits-lt", out=out, **TRAINING)
 
 
-def doom(folder: str, operation: int, delay: float) -> None:
-    """Kill this process `delay` seconds after its `operation`-th operation on a file below `folder`."""
+def export(root: str) -> None:
+    """List the runs below `root`, and write one as a netCDF file."""
+    from pldebias.runs import catalogue, open_run
+
+    (path,) = catalogue(f"{root}/runs").path
+    open_run(path).to_netcdf(f"{root}/run.nc")
+
+
+def doom(folder: str, operation: int, delay: float, by: signal.Signals) -> None:
+    """Send this process a signal `delay` seconds after its `operation`-th operation on a file below `folder`."""
     count = iter(range(1, operation + 1))
 
     def watch(event, arguments):
         if event in OPERATIONS and str(arguments[0]).startswith(folder) and next(count, None) == operation:
             if delay:
-                threading.Timer(delay, os.kill, (os.getpid(), signal.SIGKILL)).start()
+                threading.Timer(delay, os.kill, (os.getpid(), by)).start()
             else:
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(os.getpid(), by)
 
     sys.addaudithook(watch)
 
 
+WORK = {"record": lambda target: record(target, 40), "train": train, "export": export}
+LONGEST = {"record": 260, "train": 160, "export": 75}
+"""Operations on files, at most, before which a victim of each kind is killed."""
+SECONDS = {"record": 0.4, "train": 3.0, "export": 0.5}
+"""And the time."""
+
+
 def main(what: str, folder: str, seed: int, kills: int) -> None:
-    """Kill and start again until it was killed often enough, then let it end; prints how often it was killed and lived."""
+    """Kill and start again until it was killed often enough, then let it end; prints how often each signal ended it and it lived."""
     import sklearn.datasets  # noqa: F401
     import torch
 
@@ -76,36 +91,52 @@ def main(what: str, folder: str, seed: int, kills: int) -> None:
     import pldebias.training.train  # noqa: F401
 
     torch.set_num_threads(1)
-    draw, killed, lived, start = random.Random(seed), 0, 0, time.monotonic()
+    draw, killed, lived, ended, start = random.Random(seed), 0, 0, {}, time.monotonic()
     while killed < kills or lived == 0:
         target = f"{folder}/{killed + lived}" if what == "record" else folder
         mode = draw.choice(("operation", "operation", "moment")) if killed < kills else None
+        by = draw.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGINT, signal.SIGTERM))
         child = os.fork()
         if child == 0:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             if mode == "operation":
-                doom(folder, draw.randint(1, 260 if what == "record" else 160), draw.choice((0.0, draw.random() * 0.003)))
+                doom(folder, draw.randint(1, LONGEST[what]), draw.choice((0.0, draw.random() * 0.003)), by)
             try:
-                if what == "record":
-                    record(target, 40)
-                else:
-                    train(target)
+                WORK[what](target)
+            except KeyboardInterrupt:
+                os._exit(130)
             except BaseException as error:
                 print(f"{type(error).__name__}: {error}", file=sys.stderr)
                 os._exit(1)
             os._exit(0)
         if mode == "moment":
-            time.sleep(draw.random() * (0.4 if what == "record" else 3.0))
-            os.kill(child, signal.SIGKILL)
-        _, status = os.waitpid(child, 0)
-        if os.WIFSIGNALED(status):
-            killed += 1
-        elif os.WEXITSTATUS(status):
-            raise SystemExit(1)
-        else:
+            time.sleep(draw.random() * SECONDS[what])
+            os.kill(child, by)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if status == 0:
             lived += 1
             if what == "train" and killed < kills:  # finished before it was killed often enough: once more from the start
                 os.rename(target, f"{target}.{lived}")
-    print(json.dumps({"killed": killed, "finished": lived, "seconds": round(time.monotonic() - start, 1)}))
+        elif status == 130 or status < 0:
+            killed += 1
+            how = "interrupted" if status == 130 else signal.Signals(-status).name
+            ended[how] = ended.get(how, 0) + 1
+        else:
+            raise SystemExit(1)
+        if what == "export":
+            whole(folder)
+    print(json.dumps({"killed": killed, **ended, "finished": lived, "seconds": round(time.monotonic() - start, 1)}))
+
+
+def whole(root: str) -> None:
+    """What was exported is there whole or not at all."""
+    import xarray
+
+    path = f"{root}/run.nc"
+    if os.path.exists(path):
+        with xarray.open_dataset(path, engine="scipy") as data:
+            assert data.load().sizes["epoch"] == 4
+        os.remove(path)
 
 
 if __name__ == "__main__":
