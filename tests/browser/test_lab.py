@@ -93,15 +93,15 @@ def lab(folder, notebook):
         browser.close()
 
 
-def run_all(page, timeout):
-    """Run All Cells, and the first explorer drawn; asked for again if JupyterLab lost it while the kernel was starting."""
+def run_all(page, timeout, drawn=".pldebias[data-epoch]"):
+    """Run All Cells, and the first explorer (or what `drawn` selects) there; asked for again if the starting kernel lost it."""
     for _ in range(5):
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_text("Run All Cells", exact=True).click()
         page.wait_for_timeout(2000)
         if any(text.strip() != "[ ]:" for text in page.locator(".jp-CodeCell .jp-InputPrompt").all_inner_texts()):
             break
-    page.locator(".pldebias[data-epoch]").first.wait_for(timeout=timeout)
+    page.locator(drawn).first.wait_for(timeout=timeout)
 
 
 def write_notebook(folder, code):
