@@ -1,6 +1,7 @@
 """The explorer's Python side: what it sends, what it refuses, how it is written down."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,9 +15,10 @@ from pldebias.widgets import module as joining
 from pldebias.widgets.explorer import Explorer
 from pldebias.widgets.followed import followed
 from pldebias.widgets.module import EXPLORER, module
-from pldebias.widgets.payload import KINDS
+from pldebias.widgets.payload import KEYS, KINDS
 
 JS = joining.HERE
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -211,6 +213,12 @@ def test_many_classes_and_epochs_stay_small(tmp_path):
     view = pld.explore(open_run(tmp_path / "run"))
     assert view.scale == "sqrt"  # a linear scale hides what lies beside the diagonal
     assert len(view.data) < 1_000_000
+
+
+def test_the_page_of_the_explorer_lists_its_keys():
+    page = (ROOT / "docs" / "explorer.md").read_text(encoding="utf-8")
+    table = re.findall(r"^\| (.+) \| (.+) \|$", page.split("## Keys")[1].split("## ")[0], flags=re.M)
+    assert dict(table) == KEYS
 
 
 def test_more_runs_than_a_view_holds_are_refused(runs):
