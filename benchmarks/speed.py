@@ -5,7 +5,12 @@
 Both do the same mathematics on random pictures of CIFAR's size; contenders take turns in every round, and the figures are medians over
 the rounds with the smallest and the largest behind them. The ratio is taken round by round. The conventional loop is float32 in the
 default layout with torch's default settings (on CUDA these let convolutions use TF32); ours is channels last and as precise as
-``--precision`` says, by default bfloat16 where the processor has it.
+``--precision`` says, by default bfloat16 where the processor has it. On CUDA our step is measured twice: operation by operation, and
+replayed as a CUDA graph.
+
+A second table says what an epoch of `EPOCH_STEPS` steps costs beside its steps: the evaluation of test and unlabelled images, the handing
+over of outputs to the writing thread, and the checkpoint. A third counts operations and waits. ``--at-least "step=2"`` makes a guard of
+the command: it fails if the median ratio of this very run is smaller.
 
 On a CPU, `--clock cpu` measures processor time: use it where others compete for the machine. The conventional iteration cuts its images
 in the training process there (``--workers 0``), since workers would only take the step's own cores; on CUDA it has eight workers.
@@ -17,20 +22,25 @@ import argparse
 import json
 import os
 import statistics
+import tempfile
 from collections.abc import Callable
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from benchmarks import conventional
 from benchmarks.augment import MEAN, STD, photographs
-from benchmarks.timing import alternate, counting, machine, native_bf16, print_machine, spread, table
+from benchmarks.timing import CLOCKS, alternate, counting, machine, native_bf16, print_machine, spread, synchronise, table
 from pldebias.data import Batch, Dataset, Images, SplitSpec
 from pldebias.methods import build_method
 from pldebias.nets import build_network
 from pldebias.presets import PRECISIONS, resolve
-from pldebias.training.evaluate import score
+from pldebias.runs import Recorder
+from pldebias.training import checkpoints
+from pldebias.training.evaluate import evaluate, score, sweep
+from pldebias.training.graph import WARMUP, StepProgram
 from pldebias.training.loop import train_step
 from pldebias.training.state import TrainingState
 from pldebias.training.train import machine as training_machine
@@ -52,28 +62,44 @@ def pictures(labelled: int, unlabelled: int, test: int) -> Dataset:
 class Fixed:
     """In a loader's place: the same batch every time, so that a step is measured without its data pipeline."""
 
-    def __init__(self, batch: Batch):
-        self.batch = batch
+    def __init__(self, batch: Batch, generator: torch.Generator | None = None):
+        self.batch, self.generator = batch, generator
 
     def next(self) -> Batch:
         return self.batch
 
+    def draw(self) -> tuple[()]:
+        return ()
+
+    def make(self) -> Batch:
+        return self.batch
+
+    def ahead(self) -> None:
+        pass
+
 
 class Ours:
-    """The package's own training of FixMatch, ready to step."""
+    """The package's own training of FixMatch, ready to step; replayed as a CUDA graph with `graph`."""
 
-    def __init__(self, options: argparse.Namespace, data: Dataset, precision: str):
-        config = resolve("fixmatch", "cifar10-lt", network=options.network, batch_size=options.batch, mu=options.mu, precision=precision)
+    def __init__(self, options: argparse.Namespace, data: Dataset, precision: str, graph: bool = False):
+        settings = {"network": options.network, "batch_size": options.batch, "mu": options.mu, "precision": precision, "graph": graph}
+        config = resolve("fixmatch", "cifar10-lt", **settings)
         self.state = TrainingState(config, build_method("fixmatch"), data, torch.device(options.device))
         self.loader = self.state.loader
         self.batch = self.loader.next()
+        self.sources = {True: self.loader, False: Fixed(self.batch, self.loader.generator)}
+        self.programs = {pipeline: StepProgram(self.state) for pipeline in self.sources} if graph else {}
 
     def steps(self, count: int, pipeline: bool) -> None:
         """`count` optimiser steps, on new batches of the data pipeline or on the same one."""
-        self.state.loader = self.loader if pipeline else Fixed(self.batch)
+        self.state.loader = self.sources[pipeline]
         with training_machine(self.state.config, self.state.device):
             for _ in range(count):
-                train_step(self.state)
+                if self.programs:
+                    self.programs[pipeline].step()
+                else:
+                    train_step(self.state)
+        self.state.loader = self.loader
 
     def evaluate(self) -> None:
         """One pass of the teacher over the test images."""
@@ -122,11 +148,16 @@ class Theirs:
         self.trainer.evaluate(self.test, CLASSES, self.device)
 
 
-def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Every comparison: seconds of the conventional loop and of ours per unit of work, and their ratios, one value a round."""
+def measure(options: argparse.Namespace) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Every comparison: seconds of the conventional loop and of ours per unit of work and their ratios, one value a round; an epoch's parts."""
     device, count = torch.device(options.device), options.steps
-    data = pictures(max(512, options.batch), max(1024, int(options.batch * options.mu)), options.images)
+    data = pictures(max(options.labelled, options.batch), max(options.unlabelled, int(options.batch * options.mu)), options.images)
     ours = {precision: Ours(options, data, precision) for precision in options.precision}
+    if device.type == "cuda":
+        ours |= {f"{precision}, graph": Ours(options, data, precision, graph=True) for precision in options.precision}
+        for contender in ours.values():  # warm up, capture, and tune before the clock runs
+            for pipeline in (False, True):
+                contender.steps(WARMUP + 3, pipeline)
     theirs = Theirs(options, data, next(iter(ours.values())).batch)
     comparisons = {
         "step": (lambda: theirs.steps(count), {p: lambda o=o: o.steps(count, False) for p, o in ours.items()}, count, "step"),
@@ -152,7 +183,65 @@ def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
             pair = [[value / units for value in times[name]] for name in ("", precision)]
             ratios = [a / b for a, b in zip(*pair, strict=True)]
             results.append({"what": what, "precision": precision, "unit": unit, "conventional": pair[0], "ours": pair[1], "ratio": ratios})
-    return results
+    fastest = list(ours)[-1]
+    iteration = next(r for r in results if "pipeline" in r["what"] and r["precision"] == fastest)
+    return results, measure_epoch(options, ours[fastest], statistics.median(iteration["ours"]))
+
+
+EPOCH_STEPS = 500  # of DASO's protocol, between two evaluations
+EPOCH_PARTS = ("evaluation of the test images", "sweep over the unlabelled images", "handing over to the writer", "checkpoint, log on disk")
+
+
+def measure_epoch(options: argparse.Namespace, ours: Ours, iteration: float) -> list[dict[str, Any]]:
+    """Seconds of what ends an epoch, by part, one value a round, and their share of `EPOCH_STEPS` iterations of `iteration` seconds."""
+    state = ours.state
+    data, network, method = state.dataset, state.ema.teacher, state.method
+    times: dict[str, list[float]] = {part: [] for part in EPOCH_PARTS}
+    with tempfile.TemporaryDirectory() as folder:
+        path, n = Path(folder), data.unlabelled.labels
+        recorder = Recorder(path / "run", n, data.labelled_counts, data.class_names, device=state.device)
+        with recorder, training_machine(state.config, state.device):
+            for number in range(options.rounds + 1):
+                moments = [_now(options)]
+                test, scalars = evaluate(network, method, state.loader)
+                moments.append(_now(options))
+                swept = sweep(network, method, state.loader, state.t)
+                moments.append(_now(options))
+                outputs = {"logits": swept["logits"], "features": swept["features"]}
+                recorder.end_epoch(iteration=number, test=test, scalars=scalars, sweep=(swept["label"], swept["accepted"]), **outputs)
+                moments.append(_now(options))
+                recorder.flush()
+                checkpoints.save(path / "checkpoints", state.state_dict())
+                moments.append(_now(options))
+                if number:  # the first round warms up
+                    for part, start, end in zip(EPOCH_PARTS, moments, moments[1:], strict=False):
+                        times[part].append(end - start)
+    return [
+        {"what": part, "seconds": seconds, "share": statistics.median(seconds) / (EPOCH_STEPS * iteration)}
+        for part, seconds in times.items()
+    ]
+
+
+def _now(options: argparse.Namespace) -> float:
+    synchronise(options.device)
+    return CLOCKS[options.clock]()
+
+
+def guard(results: list[dict[str, Any]], least: dict[str, float]) -> None:
+    """End with an error if a median ratio of `results` is smaller than asked for, by the row's name; graph rows count as their own."""
+    named = {_named(r): statistics.median(r["ratio"]) for r in results}
+    for name, wanted in least.items():
+        found = {row: ratio for row, ratio in named.items() if row == name or row.startswith(f"{name}, ")}
+        if not found:
+            raise SystemExit(f"{name!r} is not measured; measured are {'; '.join(named)}")
+        best = max(found, key=found.get)
+        if found[best] < wanted:
+            raise SystemExit(f"{best} is {found[best]:.2f} times faster than the conventional loop, not {wanted:g}")
+        print(f"{best}: at least {wanted:g} times faster, as asked for ({found[best]:.2f})")
+
+
+def _named(row: dict[str, Any]) -> str:
+    return row["what"] if row["precision"] == "any" else f"{row['what']}, {row['precision']}"
 
 
 def count_operations(options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -188,6 +277,13 @@ def _time(values: list[float]) -> str:
     return f"{middle:.{digits}f} ({low:.{digits}f} .. {high:.{digits}f})"
 
 
+def _ratio(text: str) -> tuple[str, float]:
+    name, equals, value = text.rpartition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not row=ratio, such as step=2")
+    return name, float(value)
+
+
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Options, with the defaults that depend on the machine."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -202,12 +298,14 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--images", type=int, help="test images of the evaluation; default: 512 on a CPU, 10000 on CUDA")
     parser.add_argument("--workers", type=int, help="DataLoader workers of the conventional loop; default: 0 on a CPU, at most 8 on CUDA")
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
+    parser.add_argument("--at-least", type=_ratio, nargs="+", default=[], metavar="ROW=RATIO", help="fail if a ratio is smaller")
     parser.add_argument("--json", action="store_true", help="print JSON for a program to read")
     options = parser.parse_args(arguments)
     cuda = torch.device(options.device).type == "cuda"
     options.precision = options.precision or ["bf16" if cuda or native_bf16() else "fp32"]
     options.steps = options.steps or (50 if cuda else 1)
     options.images = options.images or (10_000 if cuda else 512)
+    options.labelled, options.unlabelled = (1236, 9922) if cuda else (512, 1024)  # on CUDA those of CIFAR-10-LT
     options.workers = options.workers if options.workers is not None else min(8, os.cpu_count() or 1) if cuda else 0
     if options.clock == "cpu" and (cuda or options.workers):
         parser.error("--clock cpu sees neither a GPU's work nor that of workers: it goes with --device cpu --workers 0")
@@ -220,10 +318,13 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
     """Print the tables; returns the rows of the first."""
     options = parse(arguments)
     about = machine(options.device)
-    results, counts = measure(options), count_operations(options)
+    (results, epoch), counts = measure(options), count_operations(options)
+    if torch.device(options.device).type == "cuda":
+        about["GPU memory"] = f"{torch.cuda.max_memory_reserved() / 2**30:.2f} GiB reserved at most, by all contenders together"
     about["load afterwards"] = machine(options.device)["load"]
     if options.json:
-        print(json.dumps({"machine": about, "options": vars(options), "times": results, "operations": counts}))
+        print(json.dumps({"machine": about, "options": vars(options), "times": results, "epoch": epoch, "operations": counts}))
+        guard(results, dict(options.at_least))
         return results
     rows = int(options.batch * options.mu)
     print(f"FixMatch, {options.network}, {options.batch} + 2 x {rows} images of 32 x 32, {options.rounds} rounds, {options.clock} time")
@@ -232,12 +333,16 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
     for r in results:
         low, middle, high = spread(r["ratio"])
         rate = f"{1 / statistics.median(r['conventional']):.3g} / {1 / statistics.median(r['ours']):.3g}"
-        name = f"{r['what']}, {r['precision']}" if r["precision"] != "any" else r["what"]
-        lines.append([name, _time(r["conventional"]), _time(r["ours"]), rate, f"{middle:.2f} ({low:.2f} .. {high:.2f})"])
+        lines.append([_named(r), _time(r["conventional"]), _time(r["ours"]), rate, f"{middle:.2f} ({low:.2f} .. {high:.2f})"])
     print(table(["per step, update or image", "conventional, ms", "ours, ms", "per second", "times faster"], lines))
+    print()
+    lines = [[r["what"], _time(r["seconds"]), f"{100 * r['share']:.2f} %"] for r in epoch]
+    lines.append(["together", "", f"{100 * sum(r['share'] for r in epoch):.2f} %"])
+    print(table([f"once in {EPOCH_STEPS} iterations, {options.clock} time", "ms", "of their time"], lines))
     print()
     waits = [[r["what"], str(r["operations"]), ", ".join(f"{n} {name}" for name, n in r["host waits"].items()) or "0"] for r in counts]
     print(table(["dispatched operations, without views", "operations", "host waits"], waits))
+    guard(results, dict(options.at_least))
     return results
 
 

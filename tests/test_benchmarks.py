@@ -233,8 +233,21 @@ def test_speed_prints_ratios_and_counts(capsys):
     assert waits["ours, step with data pipeline"] == waits["ours, evaluation of 64 images"] == 0
     assert waits["conventional, step"] == 4 and waits["conventional, evaluation of 64 images"] > 20
     operations = {row["what"]: row["operations"] for row in report["operations"]}
-    assert operations["ours, of which EMA"] == 1 and operations["ours, step"] < operations["conventional, step"]
+    assert operations["ours, of which EMA"] == 2 and operations["ours, step"] < operations["conventional, step"]
     assert [row["what"] for row in report["times"]] == ["step", "iteration with data pipeline", "EMA update", "evaluation"]
+    assert [row["what"] for row in report["epoch"]] == list(speed.EPOCH_PARTS)
+    assert all(value > 0 for row in report["epoch"] for value in row["seconds"])
+
+
+def test_speed_guards_its_ratios(capsys):
+    """A ratio of one run, far beyond what noise does to it, fails the command; no figure of another machine is asked for."""
+    command = ["--network", "tiny_resnet", "--batch", "4", "--images", "32", "--rounds", "3", "--precision", "fp32", "--device", "cpu"]
+    results = speed.main([*command, "--at-least", "EMA update=1.5"])
+    assert "EMA update: at least 1.5 times faster" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match=r"EMA update is .* times faster .*, not 10000"):
+        speed.guard(results, {"EMA update": 1e4})
+    with pytest.raises(SystemExit, match="'coffee' is not measured; measured are step"):
+        speed.guard(results, {"coffee": 1.0})
 
 
 def test_processor_time_is_refused_where_it_misses_work(capsys):
