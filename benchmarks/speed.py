@@ -149,7 +149,7 @@ class Theirs:
 
 
 def measure(options: argparse.Namespace) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Every comparison: seconds of the conventional loop and of ours per unit of work and their ratios, one value a round; an epoch's parts."""
+    """Every comparison: seconds of the conventional loop and of ours per unit of work, their ratios, one value a round; an epoch."""
     device, count = torch.device(options.device), options.steps
     data = pictures(max(options.labelled, options.batch), max(options.unlabelled, int(options.batch * options.mu)), options.images)
     ours = {precision: Ours(options, data, precision) for precision in options.precision}
