@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import threading
 from pathlib import Path
 
 import anywidget
@@ -120,7 +121,7 @@ class Explorer(anywidget.AnyWidget):
         runs = tuple(_open(run) for run in runs if run is not None)
         if not 1 <= len(runs) <= MOST_RUNS:
             raise ValueError(f"an explorer shows 1 to {MOST_RUNS} runs; got {len(runs)}. Compare more with pld.table or pld.compare")
-        self.runs, self._histories = runs, {}
+        self.runs, self._histories, self._enough = runs, {}, None
         self.kinds, self.groups = kinds, groups if isinstance(groups, str) else tuple(groups)
         for other in runs[1:]:
             check_comparable(runs[0], other, kinds)
@@ -244,6 +245,42 @@ class Explorer(anywidget.AnyWidget):
             self.data, self.meta = data, meta
             if follow:
                 self.epoch = -1
+
+    def follow(self, every: float = 5.0) -> Explorer:
+        """Read runs that are still being written again and again, in the background, until each has ended or `unfollow` is called.
+
+        Parameters
+        ----------
+        every : float
+            Seconds between two looks. A view that stands at the last epoch goes on with it; one that was scrubbed back stays.
+
+        Returns
+        -------
+        Explorer
+            Itself.
+        """
+        if every <= 0:
+            raise ValueError(f"every is a number of seconds above 0; got {every}")
+        self.unfollow()
+        enough = self._enough = threading.Event()
+
+        def look() -> None:
+            while not enough.wait(every):
+                self.refresh()
+                if all(run.finished for run in self.runs):
+                    return
+
+        threading.Thread(target=look, name="pldebias-follow", daemon=True).start()
+        return self
+
+    def unfollow(self) -> None:
+        """Stop following."""
+        if self._enough is not None:
+            self._enough.set()
+
+    def close(self) -> None:
+        self.unfollow()
+        super().close()
 
     def figure(self):
         """The carpets and matrices at the current state as a matplotlib figure."""

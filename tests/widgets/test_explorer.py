@@ -1,6 +1,8 @@
 """The explorer's Python side: what it sends, what it refuses, how it is written down."""
 
 import re
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -201,6 +203,37 @@ def test_a_run_being_written_is_followed(tmp_path):
             assert view.epoch == epoch
     with Recorder(tmp_path / "empty", labels, [5, 5], ["a", "b"], num_epochs=3), pytest.raises(ValueError, match="no finished epoch yet"):
         pld.explore(tmp_path / "empty")
+
+
+def test_a_view_follows_a_run_by_itself(tmp_path):
+    labels = np.arange(20) % 2
+
+    def until(done):
+        for _ in range(600):
+            if done():
+                return
+            time.sleep(0.02)
+        pytest.fail("the view did not follow within 12 s")
+
+    with Recorder(tmp_path / "run", labels, [5, 5], ["a", "b"], num_epochs=4) as recorder:
+
+        def record():
+            recorder.end_epoch(sweep=(labels, labels == 0))
+            recorder.flush()
+
+        record()
+        view = pld.explore(open_run(tmp_path / "run")).follow(0.02)
+        record()
+        until(lambda: view.epoch == 1)
+        view.epoch = 0  # scrubbed back: it stays while epochs arrive
+        record()
+        until(lambda: view.epochs == [0, 1, 2])
+        assert view.epoch == 0
+        record()
+    until(lambda: not [thread for thread in threading.enumerate() if thread.name == "pldebias-follow"])
+    assert view.epochs == [0, 1, 2, 3]
+    with pytest.raises(ValueError, match="seconds above 0; got 0"):
+        view.follow(0)
 
 
 def test_many_classes_and_epochs_stay_small(tmp_path):
