@@ -13,9 +13,9 @@ from torch._subclasses import FakeTensorMode
 
 from pldebias.data import Batch
 from pldebias.methods import LEARNERS, SCHEMES, MethodError, build_method, parse, slug
-from pldebias.nets import Network
+from pldebias.nets import Network, Output
 from pldebias.runs import Recorder
-from pldebias.schemes import Models, Problem
+from pldebias.schemes import EpochEnd, Models, Problem
 
 B, M, D, N = 12, 20, 16, 64
 
@@ -323,6 +323,30 @@ def test_a_skewed_prior_changes_labels():
     _, after = run(method, models, batches[:1])[0]
     assert (before.label != after.label).any()
     assert after.label.float().mean() > before.label.float().mean()  # towards the classes with a small prior
+
+
+@pytest.mark.parametrize("method", ["flexmatch(threshold=0.9)", "freematch(momentum=0.5)", "fixmatch+adsh(threshold=0.9)"])
+def test_thresholds_fall_for_rare_classes(method):
+    """The head is predicted often and surely, the tail seldom and unsurely."""
+    generator = torch.Generator().manual_seed(0)
+    prior = torch.logspace(0, -1.5, 10) / torch.logspace(0, -1.5, 10).sum()
+    truth = torch.multinomial(prior, 2000, True, generator=generator)
+    signal = torch.nn.functional.one_hot(truth, 10) * torch.linspace(5, 3.5, 10)
+    logits = signal + torch.randn(2000, 10, generator=generator) + torch.linspace(2, 0, 10)
+    built = build_method(method).setup(Problem(10, (1000 * prior).long(), 2000, 200, 10, 10))
+
+    class Batch:
+        labelled, y, index = {"weak": logits[:10]}, truth[:10], torch.arange(2000)
+        unlabelled = {"weak": logits, "strong": logits}  # noqa: RUF012
+
+    def network(images):
+        return Output(images, images)
+
+    for t in range(20):
+        built.losses(Models(network, network), Batch, torch.tensor(t))
+    built.end_epoch(EpochEnd(0, 20, lambda split: (logits, logits, truth), lambda *extra: None))
+    thresholds = next(value for name, value in built.series().items() if "threshold" in name)
+    assert thresholds[-3:].mean() < thresholds[:3].mean() - 0.02, thresholds
 
 
 # --- method strings -----------------------------------------------------------------------------------------------------------------

@@ -43,8 +43,7 @@ class ADELLO(FlexDA):
     start : int, default 50000
         First step of the consistency loss (STL-10: 0).
     temperature : "imbalance" or float, default "imbalance"
-        Temperature of the consistency loss. ``imbalance`` is the paper's ``exp(KL(uniform || prior))``, measured at `start` and kept;
-        the released configurations in fact train with 1.
+        Temperature of the consistency loss. ``imbalance`` is the paper's ``exp(KL(uniform || prior))``, measured at `start` and kept.
     expand : bool, default True
         Put the labelled images into the unlabelled set too.
     exclude_labelled : bool, default False
@@ -53,6 +52,8 @@ class ADELLO(FlexDA):
         The prior that is smoothed; ``oracle`` takes the true one.
     alpha_by : {"step", "epoch"}, default "step"
         Unit of the schedule.
+    compat : {"paper", "official"}, default "paper"
+        ``official`` is the released configurations, none of which turns the temperature on: it is 1 unless a number is given.
     """
 
     name = "adello"
@@ -71,8 +72,13 @@ class ADELLO(FlexDA):
         exclude_labelled: bool = False,
         target: str = "running",
         alpha_by: str = "step",
+        compat: str = "paper",
     ):
         super().__init__(target, alpha_min, d, momentum, alpha_by)
+        if compat not in ("paper", "official"):
+            raise ValueError(f"adello(compat={compat!r}) is not known; choose 'paper' or 'official'")
+        if compat == "official" and temperature == "imbalance":
+            temperature = 1.0
         if ccr not in ("complement", "all", "none"):
             raise ValueError(f"adello(ccr={ccr!r}) is not known; choose 'complement', 'all' or 'none'")
         if temperature != "imbalance" and (isinstance(temperature, str) or not temperature > 0):

@@ -50,7 +50,7 @@ def test_steps_are_the_official_ones(golden, name, options):
     arrays, meta = golden(f"debiaspl_adello/adello_{name}")
     truth = torch.tensor(arrays["ulb_counts"])
     problem = make_problem(arrays["lb_counts"], total_steps=262_144, steps_per_epoch=1024, unlabelled_counts=truth)
-    defaults = {"momentum": meta["hyperparameters"]["ema_p"], "temperature": 1.0, **options}
+    defaults = {"momentum": meta["hyperparameters"]["ema_p"], "compat": "official", **options}
     method = set_up("fixmatch+adello", problem, {"adello": defaults})
     compare_steps(arrays, method, method.chain[0])
 
@@ -136,6 +136,7 @@ def test_needs_and_zero_priors():
         ("fixmatch+adello(temperature=0)", "positive number"),
         ("fixmatch+adello(temperature=warm)", "imbalance"),
         ("fixmatch+adello(ccr=some)", "complement"),
+        ("fixmatch+adello(compat=loose)", "official"),
         ("fixmatch+adello(target=labelled)", "running, oracle"),
         ("fixmatch+adello(alpha_by=day)", "epoch"),
         ("fixmatch+adello(expand=False, exclude_labelled=True)", "expand=True"),

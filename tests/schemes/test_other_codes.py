@@ -34,7 +34,7 @@ def test_fixmatch_is_that_of_usb(golden):
 
 
 def test_debiaspl_of_usb_is_fixmatch_and_ours_is_not(golden):
-    """Its running prior stays uniform, so its published row is FixMatch's; the paper's moves on the same batches, and the losses with it."""
+    """Its running prior stays uniform, so its published row is FixMatch's; the paper's moves on the same batches, losses with it."""
     arrays, _ = golden("debiaspl_adello/debiaspl_usb_K10_s0")
     plain, ours = (set_up(m, make_problem([10] * 10)) for m in ("fixmatch", "fixmatch+debiaspl(momentum=0.9)"))
     differences = []
