@@ -11,24 +11,6 @@ from benchmarks import scale
 
 SMALL = ["--images", "100", "800", "--classes", "3", "60", "--epochs", "2", "5", "--steps", "2", "--batch", "4"]
 SMALL += ["--clock", "cpu", "--device", "cpu"]
-    "--images",
-    "100",
-    "800",
-    "--classes",
-    "3",
-    "60",
-    "--epochs",
-    "2",
-    "5",
-    "--steps",
-    "2",
-    "--batch",
-    "4",
-    "--clock",
-    "cpu",
-    "--device",
-    "cpu",
-]
 
 
 def test_scale_measures_every_part(capsys):
