@@ -31,6 +31,7 @@ import numpy as np
 import traitlets
 
 from pldebias.analysis.embedding import FLIPS, Embedding, embed
+from pldebias.widgets.module import module
 
 __all__ = ["EmbeddingView", "Piece", "drawn", "embedding_view", "pack", "page", "piece"]
 
@@ -74,11 +75,15 @@ def _quantised(points: Embedding) -> tuple[np.ndarray, float, np.ndarray]:
 
 
 def _middles(position: np.ndarray, classes: np.ndarray, num_classes: int) -> np.ndarray:
-    """Coordinatewise median of each class's points, ``[E, K, 2]``; NONE where a class has none."""
+    """Coordinatewise median of each class's points, ``[E, K, 2]``.
+
+    Where a class has none in a frame, that of the nearest frame before it, else after it; NONE for a class that never has a point.
+    """
     result = np.full((len(position), num_classes, 2), NONE, np.uint16)
-    for number, (frame, of) in enumerate(zip(position, classes, strict=True)):
-        for k in np.unique(of[of >= 0]):
-            result[number, k] = np.median(frame[of == k], axis=0)
+    for k in np.unique(classes[classes >= 0]):
+        have = np.flatnonzero((classes == k).any(1))
+        middle = np.stack([np.median(position[number, classes[number] == k], axis=0) for number in have])
+        result[:, k] = middle[np.maximum(np.searchsorted(have, np.arange(len(position)), side="right") - 1, 0)]
     return result
 
 
@@ -235,7 +240,7 @@ class EmbeddingView(anywidget.AnyWidget):
     linearly, unless the reader's system asks for reduced motion. Purity and trustworthiness beside the picture are those of `points`.
     """
 
-    _esm = HERE / "embedding.js"
+    _esm = module("embedding")
     _css = HERE / "embedding.css"
 
     meta = traitlets.Dict().tag(sync=True)
@@ -422,8 +427,8 @@ class Piece(NamedTuple):
 
 def piece(view: EmbeddingView) -> Piece:
     """An embedding view in its current state, for a page; see `page`."""
-    module, style = ((HERE / f"embedding.{kind}").read_text(encoding="utf-8") for kind in ("js", "css"))
-    return Piece(module, style, view.state | {"meta": view.meta}, view.data, view.points.run.name, view.png())
+    style = (HERE / "embedding.css").read_text(encoding="utf-8")
+    return Piece(module("embedding"), style, view.state | {"meta": view.meta}, view.data, view.points.run.name, view.png())
 
 
 DARK = """--pld-page-ink: #e3e7ea; --pld-page-soft: #a5afb8; --pld-page-paper: #14181c; --pld-page-raised: #262c32;
