@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pldebias import metrics
-from pldebias.analysis.outputs import as_run
+from pldebias.analysis.outputs import as_run, check_truth
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -163,6 +163,11 @@ def learning_order(
     Returns
     -------
     LearningOrder
+
+    Raises
+    ------
+    ValueError
+        A choice that does not exist, or no true labels where `kind` needs them.
     """
     run = as_run(run)
     formulas = {"recall": metrics.recall, "precision": metrics.precision}
@@ -170,6 +175,8 @@ def learning_order(
         raise ValueError(f"metric={metric!r} is not known; choose recall or precision")
     if not 0 < level <= 1 or hold < 1:
         raise ValueError(f"level={level} must be in (0, 1] and hold={hold} at least 1")
+    if kind != "test":
+        check_truth(run, "the order of learning", "; kind='test' counts test images")
     values = formulas[metric](run.confusion(kind))
     above = np.nan_to_num(values, nan=-1.0) >= level
     padded = np.concatenate([above, np.ones((hold - 1, above.shape[1]), bool)])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pldebias import metrics
+from pldebias.analysis.outputs import as_run, check_truth
 from pldebias.analysis.relabelled import GROUP_NAMES
 from pldebias.analysis.whatif import WhatIf, what_if
 
@@ -61,7 +62,14 @@ def reliability(run: Run | str | Path, scheme: str | None = None, *, epoch: int 
         As in `pldebias.what_if`.
     bins : int, default 10
         Equal bins of [0, 1]; confidence 1 belongs to the last.
+
+    Raises
+    ------
+    ValueError
+        No true label of the unlabelled set is known.
     """
+    run = as_run(run)
+    check_truth(run, "reliability", "; threshold_sweep shows what would be accepted")
     result = what_if(run, scheme, epoch=epoch, **options)
     known = result.true >= 0
     right = result.label == result.true

@@ -103,6 +103,12 @@ def as_run(run: Run | str | Path) -> Run:
     return open_run(run) if isinstance(run, (str, os.PathLike)) else run
 
 
+def check_truth(run: Run, what: str, instead: str = "") -> None:
+    """Raise ValueError where `what` needs true labels of the unlabelled set and the run knows none; `instead` says what to do."""
+    if not (run.true_labels >= 0).any():
+        raise ValueError(f"{what} needs true labels of the unlabelled set, which {run.name} does not know{instead}")
+
+
 def outputs(run: Run, epoch: int = -1) -> Outputs:
     """Outputs of `run` at a snapshot epoch (-1: the last one); the latest few are kept in memory.
 
@@ -112,6 +118,8 @@ def outputs(run: Run, epoch: int = -1) -> Outputs:
         The run kept no logits, or not at this epoch; the message lists the epochs that have them.
     """
     have = run.logged("logits")
+    if not len(run.epochs):
+        raise NotLogged(f"{run.name} has no finished epoch yet; wait for its first, and open it again")
     if not len(have):
         raise NotLogged(
             f"{run.name} kept no logits; train it with snapshots=8 (or pass logits= to Recorder.end_epoch) to relabel its outputs"

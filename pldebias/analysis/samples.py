@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pldebias import metrics
-from pldebias.analysis.outputs import as_run
+from pldebias.analysis.outputs import as_run, check_truth
 from pldebias.analysis.whatif import what_if
 
 if TYPE_CHECKING:
@@ -102,8 +102,8 @@ def samples(
     if of not in members:
         raise ValueError(f"of={of!r} is not known; choose all, head, medium, tail or a class: {', '.join(run.class_names)}")
     true = run.true_labels
-    if choice != "most flipped" and not (true >= 0).any():
-        raise ValueError(f"{choice!r} needs true labels, which {run.name} does not know; choose 'most flipped'")
+    if choice != "most flipped":
+        check_truth(run, repr(choice), "; choose 'most flipped'")
     logged = run.logged("history")
     history = np.asarray(run.history(logged)[0]).astype(np.int64)
     confidence = None

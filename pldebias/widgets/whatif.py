@@ -35,7 +35,7 @@ PRESETS = {
     "SEVAL, by the truth": ("seval", "oracle"),  # its offsets and thresholds are learned on labels that a run seldom keeps aside
 }
 """Chain and prior of every button."""
-THRESHOLDS = ("the method's", "one for all", "by group of the label", "by label")
+THRESHOLDS = ("the method's", "one for all", "by group", "by label")
 PRIORS = {"the scheme's own": None, "labelled frequencies": "labelled", "mean prediction": "running", "true (oracle)": "oracle"}
 WAIT = 0.06  # seconds that a moving slider may go on before labels are made
 RED, GREY = "#a03000", "#555555"
@@ -196,7 +196,7 @@ class WhatIfPanel(ui.VBox):
         self._later()
 
     def _offer_levels(self, _) -> None:
-        offered = {"one for all": [self.one], "by group of the label": [*self.by_group.values()], "by label": [self.label, self.of_label]}
+        offered = {"one for all": [self.one], "by group": [*self.by_group.values()], "by label": [self.label, self.of_label]}
         self._levels.children = offered.get(self.thresholds.value, [])
         self._later()
 
@@ -229,6 +229,20 @@ class WhatIfPanel(ui.VBox):
             return
         if self._timer is None:
             self._timer = loop.call_later(WAIT, self.update)
+
+    def refresh(self) -> None:
+        """Read the run again, so that a training under way can be followed; the last snapshot gives way to a newer one."""
+        follow = self.epoch.value == self.epoch.options[-1]
+        epoch = self.epoch.value
+        self.run = as_run(self.run.path)
+        self._found.clear()
+        self._held = True
+        try:
+            self.epoch.options = [int(e) for e in self.run.logged("logits")]
+            self.epoch.value = self.epoch.options[-1] if follow else epoch
+        finally:
+            self._held = False
+        self._later()
 
     # -- what follows -------------------------------------------------------------------------------------------------
 
@@ -267,16 +281,21 @@ class WhatIfPanel(ui.VBox):
         def drawn(values: np.ndarray, title: str, caption: str, **kind) -> str:
             return matrix(100 * values[np.ix_(order, order)], names, edges, title=title, **kind) + _small(caption)
 
-        parts = [
-            drawn(share, f"what if, {split}: percent of the true class (row) by pseudo-label", result.sentence),
-            drawn(change, "change to the logged labels, in points", result.sentence, change=True),
+        if (result.true >= 0).any():
+            both = drawn(share, f"what if, {split}: percent of the true class (row) by pseudo-label", result.sentence)
+            parts = [both, drawn(change, "change to the logged labels, in points", result.sentence, change=True)]
+        elif result.logged_label is None:
+            parts = ["no label was logged and no truth is known: there is nothing to compare with"]
+        else:  # without truth: who changed to what
+            parts = [drawn(rows(result.flips), "percent of the logged label (row) by label now; truth is unknown", result.sentence)]
+        parts += [
             f"<div style='font-size:12px'>{changed}</div>{scores(result.table)}{_small(result.sentence)}",
         ]
-        if other := self._counterpart():
+        if (result.true >= 0).any() and (other := self._counterpart()):
             at = result.epoch if result.epoch in other.logged("sweep") else int(other.logged("sweep")[-1])
             counts = other.confusion("sweep", split, epoch=at)
             title = f"really trained ({other.method}), epoch {at}, {split}: percent of the true class (row)"
-            parts.insert(2, drawn(rows(counts), title, "other weights: what a training with it came to"))
+            parts.insert(-1, drawn(rows(counts), title, "other weights: what a training with it came to"))
         parts = (f"<div>{part}</div>" for part in parts)
         return f"<div style='display:flex;flex-wrap:wrap;gap:24px;align-items:flex-start'>{''.join(parts)}</div>"
 

@@ -99,7 +99,7 @@ def test_thresholds_for_all_by_group_and_by_label(panel, run):
     assert panel._levels.children == (panel.one,)
     panel.one.value = 0.99
     np.testing.assert_array_equal(panel.result.accepted, pld.what_if(run, threshold=0.99).accepted)
-    panel.thresholds.value = "by group of the label"
+    panel.thresholds.value = "by group"
     panel.by_group["head"].value = 0.99
     wanted = pld.what_if(run, threshold={"head": 0.99, "medium": 0.7, "tail": 0.7})
     np.testing.assert_array_equal(panel.result.accepted, wanted.accepted)
