@@ -1,7 +1,7 @@
 """Many runs, a large run, many writers, a long run: ``python -m benchmarks.load``.
 
-Times are wall time, the median of three with the slowest in brackets; other work on the machine shows in them. Memory is the highest
-resident memory of a process of its own that does nothing else.
+Times are wall time, the median of three with the slowest in brackets, and processor time, the median too; other work on the machine shows
+in the first most. Memory is the highest resident memory of a process of its own that does nothing else.
 """
 
 from __future__ import annotations
@@ -53,33 +53,40 @@ def many(root: Path, runs: int, epochs: int) -> Path:
     return root
 
 
-def seconds(function, repeats: int = 3) -> list[float]:
+def seconds(function, repeats: int = 3) -> list[tuple[float, float]]:
+    """Wall and processor time of every call."""
     times = []
     for _ in range(repeats):
-        begin = time.perf_counter()
+        begin = time.perf_counter(), time.process_time()
         function()
-        times.append(time.perf_counter() - begin)
+        times.append((time.perf_counter() - begin[0], time.process_time() - begin[1]))
     return times
+
+
+def told(times: list[tuple[float, float]]) -> str:
+    wall, own = zip(*times, strict=True)
+    return f"{statistics.median(wall):.2f} ({max(wall):.2f}) s, {statistics.median(own):.2f} s of a processor"
 
 
 READ = """
 import json, sys, time
 import numpy
-begin = time.perf_counter()
 from pldebias.runs import open_run
-imported = time.perf_counter()
+def now(): return time.perf_counter(), time.process_time()
+imported = now()
 run = open_run(sys.argv[1])
-opened = time.perf_counter()
+opened = now()
 matrices = run.confusion()
-read = time.perf_counter()
+read = now()
 assert run.history(-1)[0].shape == (run.num_unlabelled,) and len(run.scalars) == len(run.epochs) == len(matrices)
 highest = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))  # ru_maxrss would count the parent's
-print(json.dumps({"open": opened - imported, "matrices": read - opened, "MB": int(highest.split()[1]) / 1024}))
+parts = {"open": (imported, opened), "matrices": (opened, read)}
+print(json.dumps({k: [b - a for a, b in zip(*v)] for k, v in parts.items()} | {"MB": int(highest.split()[1]) / 1024}))
 """
 
 
-def reading(path: Path) -> dict[str, float]:
-    """Seconds to open a run and to read its matrices, and the memory of the process that did."""
+def reading(path: Path) -> dict:
+    """Wall and processor time to open a run and to read its matrices, and the memory of the process that did."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])}
     done = subprocess.run([sys.executable, "-c", READ, str(path)], check=True, capture_output=True, text=True, env=environment)
     return json.loads(done.stdout)
@@ -162,22 +169,21 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory(dir=given.at) as folder:
         root = Path(folder)
-        print("| what | measured | limit |\n|---|---|---|")
+        print(f"load {os.getloadavg()[0]:.1f} at the start\n\n| what | measured | limit |\n|---|---|---|")
         many(root / "many", given.runs, given.epochs)
         for check in (True, False):
             times = seconds(lambda check=check: catalogue(root / "many", check=check))
             what = f"catalogue of {given.runs} runs of {given.epochs} epochs" + ("" if check else ", check=False")
-            row(what, f"{statistics.median(times):.2f} ({max(times):.2f}) s", "2 s" if check else "")
+            row(what, told(times), "2 s" if check else "")
         shutil.rmtree(root / "many")
         begin = time.perf_counter()
         record(root / "large", given.large, 50_000, 100)
         what = f"{given.large} epochs x 50,000 samples, K = 100"
         row(f"recording {what}", f"{time.perf_counter() - begin:.0f} s", "")
-        told = [reading(root / "large") for _ in range(3)]
-        times = [one["open"] for one in told]
-        row(f"opening {what}", f"{statistics.median(times):.2f} ({max(times):.2f}) s", "1 s")
-        row("reading all its sweep matrices", f"{statistics.median(one['matrices'] for one in told):.2f} s", "")
-        row("memory of opening and reading it", f"{max(one['MB'] for one in told):.0f} MB", "500 MB")
+        seen = [reading(root / "large") for _ in range(3)]
+        row(f"opening {what}", told([one["open"] for one in seen]), "1 s")
+        row("reading all its sweep matrices", told([one["matrices"] for one in seen]), "")
+        row("memory of opening and reading it", f"{max(one['MB'] for one in seen):.0f} MB", "500 MB")
         shutil.rmtree(root / "large")
         taken = at_once(root / "once", given.processes, 60)
         row(f"{given.processes} processes record 60 epochs each at once", f"{taken:.1f} s, nothing lost", "nothing lost")
@@ -186,6 +192,7 @@ def main() -> None:
         grown = notes[-1][1] - notes[0][1]
         row(f"memory over {given.long} epochs", f"{notes[0][1]:.0f} -> {notes[-1][1]:.0f} MB ({grown:+.1f})", "flat")
         row("open files over them", f"{notes[0][2]} -> {notes[-1][2]}", "flat")
+    print(f"\nload {os.getloadavg()[0]:.1f} at the end")
 
 
 if __name__ == "__main__":
