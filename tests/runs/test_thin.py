@@ -1,0 +1,68 @@
+"""A thinned copy of a run: what it keeps is the run's, it is one file, and the tools that read runs read it."""
+
+import numpy as np
+import pytest
+
+import pldebias as pld
+from pldebias.runs.thin import choose, thin
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    short = {"steps": 120, "steps_per_epoch": 4, "snapshots": 6, "m1": 60, "gamma_u": 5.0, "batch_size": 8, "progress": False}
+    return pld.train("fixmatch+daso(start=0)", out=tmp_path_factory.mktemp("runs"), **short)
+
+
+def test_what_stays_is_the_runs(run, tmp_path):
+    path = thin(run, tmp_path / "gallery" / "run.zip", epochs=8, snapshots=2, dimensions=12)
+    small = pld.open_run(f"zip://::{path}")
+    assert small.finished and small.attrs["thinned"] == {"epochs": 30, "snapshots": 6, "features": 64}
+    kept = [int(np.flatnonzero(run.iterations == i)[0]) for i in small.iterations]
+    assert kept[0] == 0 and kept[-20:] == list(range(10, 30)) and len(kept) < 30
+    for kind in run.kinds:
+        for split in ("all", "accepted", "rejected") if kind != "test" else ("all",):
+            np.testing.assert_array_equal(small.confusion(kind, split), run.confusion(kind, split, epoch=kept), err_msg=f"{kind} {split}")
+    for ours, theirs in zip(small.epochs, kept, strict=True):
+        np.testing.assert_array_equal(np.stack(small.history(ours)), np.stack(run.history(theirs)))
+    np.testing.assert_array_equal(small.scalars.to_numpy(), run.scalars.iloc[kept][small.scalars.columns].to_numpy())
+    for name in run.series:
+        np.testing.assert_array_equal(small.state(name), run.state(name)[kept])
+    last = int(small.snapshots[-1])
+    assert len(small.snapshots) == 2 and kept[last] == 29
+    np.testing.assert_array_equal(small.logits(last), run.logits(29))
+    for key in ("method", "data", "seed", "config", "fingerprint"):
+        assert small.attrs[key] == run.attrs[key]
+
+
+def test_features_keep_their_angles(run, tmp_path):
+    small = pld.open_run(f"zip://::{thin(run, tmp_path / 'run.zip', snapshots=3, dimensions=24)}")
+    features, wanted = small.features(), run.features()
+    assert features.shape == (len(wanted), 24) and small.snapshot_state("daso/prototypes").shape == (10, 24)
+
+    def cosines(x, y):
+        return (x / np.linalg.norm(x, axis=1, keepdims=True)) @ (y / np.linalg.norm(y, axis=1, keepdims=True)).T
+
+    prototypes = cosines(features, small.snapshot_state("daso/prototypes")), cosines(wanted, run.snapshot_state("daso/prototypes"))
+    assert np.abs(prototypes[0] - prototypes[1]).max() < 0.05
+
+
+def test_the_same_run_gives_the_same_labels_and_is_read_by_the_tools(run, tmp_path):
+    small = pld.open_run(f"zip://::{thin(run, tmp_path / 'run.zip', epochs=3, snapshots=2)}")
+    what = pld.what_if(small, "fixmatch+la(at=pseudo)", epoch=int(small.snapshots[-1]))
+    assert what.confusion.sum() == len(run.true_labels)
+    assert np.isfinite(pld.embed(small, "pca", per_class=20).frames).all()
+    assert pld.explore(small) is not None
+
+
+def test_unknown_truth_stays_unknown(tmp_path):
+    short = {"steps": 4, "steps_per_epoch": 2, "snapshots": 1, "m1": 60, "gamma_u": 5.0, "batch_size": 8, "progress": False}
+    run = pld.train("fixmatch", out=tmp_path, unknown_labels=True, **short)
+    small = pld.open_run(f"zip://::{thin(run, tmp_path / 'run.zip', dimensions=None)}")
+    assert (small.true_labels == -1).all() and small.attrs["thinned"]["features"] is None
+    np.testing.assert_array_equal(small.unknown("visits"), run.unknown("visits"))
+    np.testing.assert_array_equal(small.features(), run.features())
+
+
+def test_positions_that_stay():
+    assert choose(5, 60) == [0, 1, 2, 3, 4]
+    assert choose(500, 3)[:2] == [0, 250] and choose(500, 3)[-20:] == list(range(480, 500))
