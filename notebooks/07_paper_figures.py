@@ -12,7 +12,7 @@
 # # 7. Figures for a paper
 #
 # Every figure of the package is one function. It takes runs, returns a figure in the width of a column with its fonts inside, the arrays
-# it drew, and what its caption must say. The [gallery](../docs/gallery.md) shows all of them; this notebook makes three and saves them.
+# it drew, and what its caption must say. The [gallery](../docs/gallery.md) shows all of them; this notebook makes four and saves some.
 
 # %%
 import os
@@ -53,6 +53,16 @@ figure
 
 # %%
 pld.plots.training_curves(runs, ("balanced_accuracy", "pl_recall"), error="sd")
+
+# %% [markdown]
+# ## What blending does
+#
+# DASO has two opinions of every image: that of the linear classifier, and that of the nearest class prototype, the *semantic* one. It
+# blends them, with a weight that is large where the linear one is given too often. The run kept what all three need, so they can be held
+# against the truth: the semantic label finds the tail and overshoots, the linear one is the other way round.
+
+# %%
+pld.plots.blending({"DASO": runs["DASO"]}, error="sd")
 
 # %% [markdown]
 # ## Where two methods differ

@@ -30,7 +30,6 @@ import shutil
 import numpy as np
 import torch
 from sklearn.datasets import load_digits
-from sklearn.linear_model import LogisticRegression
 
 import pldebias as pld
 from pldebias.runs.exchange import read_tensorboard, write_tensorboard
@@ -99,22 +98,52 @@ mine
 pld.explore(mine, kind="sweep", split="all")
 
 # %% [markdown]
-# ## A loop without PyTorch
+# ## A loop without PyTorch: Keras, JAX, numpy
 #
-# The recorder takes numpy arrays as well, and so anything that can become one: Keras, JAX, scikit-learn. Here a linear classifier teaches
-# itself. There are no steps, so there is no `update`: one clean pass over the unlabelled set (`sweep`) at the end of each round.
+# The recorder takes whatever numpy can read: the tensors of Keras, the arrays of JAX, plain lists. In a custom Keras loop or around a
+# jitted JAX step it is the same three lines; only one thing deserves a thought. Reading a device array into numpy *waits* for it, so keep
+# the arrays of an epoch in a list and hand them over at its end: the steps then run on without a pause.
+#
+# ```python
+# rows.append((index, *step(state, x_l, y_l, x_u[index])))        # label and accepted stay on the device
+# for row in rows: recorder.update(*row)                          # at the end of the epoch
+# ```
+#
+# Here is that loop whole, in numpy, so that it runs without either framework: softmax regression that teaches itself in mini-batches. What
+# it hands over (32-bit labels, a mask of floats) is what a Keras or JAX step would.
 
 # %%
-recorder = pld.Recorder("../runs/own/numpy", y[unlabelled], labelled_counts, names, attrs={"method": "linear self-training", "seed": 0})
-chosen, believed = np.zeros(len(unlabelled), bool), np.zeros(len(unlabelled), int)
-for _ in range(min(epochs, 8)):
-    inputs, targets = np.concatenate([x[labelled], x[unlabelled][chosen]]), np.concatenate([y[labelled], believed[chosen]])
-    model = LogisticRegression(max_iter=300).fit(inputs, targets)
-    probability = model.predict_proba(x[unlabelled])
-    believed, chosen = probability.argmax(1), probability.max(1) > 0.7
-    recorder.end_epoch(sweep=(believed, chosen), test=(y[test], model.predict(x[test])))
+random = np.random.default_rng(0)
+weights = np.zeros((64, 10), np.float32)
+recorder = pld.Recorder("../runs/own/numpy", y[unlabelled], labelled_counts, names, attrs={"method": "numpy self-training", "seed": 0})
+for epoch in range(epochs):
+    rows = []
+    for _ in range(10):
+        index = random.integers(0, len(unlabelled), 64)
+        batch, score = x[unlabelled][index], np.exp(3 * x[unlabelled][index] @ weights)
+        probability = score / score.sum(1, keepdims=True)
+        label, accepted = probability.argmax(1).astype(np.int32), (probability.max(1) > 0.5).astype(np.float32)
+        rows.append((index, label, accepted))
+        inputs, targets = np.concatenate([x[labelled], batch]), np.concatenate([y[labelled], label])
+        score = np.exp(3 * inputs @ weights)
+        error = score / score.sum(1, keepdims=True) - np.eye(10, dtype=np.float32)[targets]
+        weights -= 0.3 * inputs.T @ (error * np.concatenate([np.ones(len(labelled)), accepted])[:, None]).astype(np.float32) / len(inputs)
+    for row in rows:
+        recorder.update(*row)
+    score = np.exp(3 * x[unlabelled] @ weights)
+    probability = score / score.sum(1, keepdims=True)
+    clean, predicted = probability.argmax(1), (x[test] @ weights).argmax(1)
+    recorder.end_epoch(sweep=(clean, probability.max(1) > 0.5), test=(y[test], predicted), iteration=10 * (epoch + 1))
 recorder.close()
+
+# %% [markdown]
+# Both runs in one table; what the two call a tail class, and how often they are right.
+
+# %%
 pld.table([mine, "../runs/own/numpy"], values=("balanced_accuracy", "recall", "pl_recall_tail"))
+
+# %% [markdown]
+# scikit-learn has no steps, so it needs no `update`: one `end_epoch(sweep=(label, accepted))` after each round of `fit` is a whole record.
 
 # %% [markdown]
 # ## Lightning and USB
@@ -132,7 +161,8 @@ pld.table([mine, "../runs/own/numpy"], values=("balanced_accuracy", "recall", "p
 # trainer = lightning.Trainer(callbacks=[lightning_callback(recorder)])
 # ```
 #
-# In **USB** and its forks, register a hook; it listens to the hooks that make the pseudo-labels and the mask.
+# In **USB** and its forks, register a hook. It derives from USB's own base class, and so is made where `semilearn` is installed; it listens
+# to the hooks that make the pseudo-labels and the mask.
 #
 # ```python
 # from pldebias.runs.adapters import usb_hook

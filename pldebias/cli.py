@@ -1,4 +1,4 @@
-"""The command line: ``pldebias train | runs | report | methods | data | lab | doctor``, with the names of the Python arguments."""
+"""The command line: ``pldebias train | runs | report | figures | methods | data | lab | doctor``, with the Python arguments' names."""
 
 from __future__ import annotations
 
@@ -156,6 +156,27 @@ def report(
 
     path = write(run, out, title=title, baseline=baseline)
     typer.echo(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
+
+
+@app.command()
+def figures(
+    run: Annotated[list[str], typer.Argument(help="Runs, or folders of runs; seeds of one method are put together.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write into.")] = Path("figures"),
+    format_: Annotated[list[str], typer.Option("--format", help="pdf, svg or png; may be repeated.")] = ["pdf"],  # noqa: B006
+    width: Annotated[str, typer.Option(help="single or double column.")] = "double",
+    error: Annotated[str, typer.Option(help="interval (Student's 95 %) or sd, around means over seeds.")] = "interval",
+    baseline: Annotated[str | None, typer.Option(help="Method that differences refer to.")] = None,
+    published: Annotated[bool, typer.Option("--published", help="Set published accuracies beside, in the table.")] = False,
+) -> None:
+    """Write the figures of a paper, its table in LaTeX, Markdown and CSV, and what the captions must say."""
+    from pldebias.figures import figures as write
+
+    written = write(run, out, formats=format_, width=width, error=error, baseline=baseline, published=published)
+    for path in written:
+        typer.echo(str(path))
+    lost = written[-1].read_text(encoding="utf-8").partition("Not drawn:")[2].strip()
+    if lost:
+        typer.echo(f"not drawn:\n{lost}", err=True)
 
 
 @app.command()

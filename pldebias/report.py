@@ -22,6 +22,7 @@ __all__ = ["report"]
 
 VALUES = ("balanced_accuracy", "recall", "pl_recall", "pl_precision_tail", "pl_ratio_tail", "acceptance")
 MAX_LABELS = 8
+MAX_SVG = 120_000  # bytes
 # Nothing may be fetched; scripts and frames are those of this file.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline' blob:; font-src data:; frame-src 'self'"
 
@@ -60,11 +61,14 @@ const watch = () => {
   const start = () => new ResizeObserver(() => fit(frame)).observe(frame.contentDocument.body);
   if (frame.contentDocument?.getElementById("view")) start(); else frame.addEventListener("load", start, { once: true });
 };
-pick?.addEventListener("change", () => {
-  stage.replaceChildren(document.getElementById(pick.value).content.cloneNode(true));
+const show = (name) => {
+  const chosen = document.getElementById(name);
+  if (!chosen) return;
+  stage.replaceChildren(chosen.content.cloneNode(true));
   watch();
-});
-watch();
+};
+pick?.addEventListener("change", () => show(pick.value));
+show(pick?.value ?? "view0");
 """
 
 
@@ -109,7 +113,8 @@ def _explorers(every: list[Run]) -> tuple[str, list[str]]:
     frames = [frame(view, still=False) for view in views]
     templates = "".join(f'<template id="view{i}">{made}</template>' for i, made in enumerate(frames))
     choice = f'<label>Show <select id="pick">{options}</select></label>' if len(views) > 1 else ""
-    return f'{choice}<div id="stage">{frames[0]}</div>{templates if len(views) > 1 else ""}', notes
+    # An explorer weighs a megabyte, so each is in the page once; the script puts the chosen one on the stage.
+    return f'{choice}<div id="stage"></div>{templates}', notes
 
 
 def _figures(chosen: dict[str, list[Run]], groups, baseline: str | None) -> tuple[str, list[str]]:
@@ -132,15 +137,19 @@ def _figures(chosen: dict[str, list[Run]], groups, baseline: str | None) -> tupl
 
 
 def _inline(figure: PaperFigure) -> str:
-    """The figure as an address that needs no file: SVG, or PNG where thousands of cells and numbers make that smaller."""
-    kind = "png" if sum(len(ax.texts) for ax in figure.figure.axes) > 300 else "svg"
-    while True:
-        buffer = io.BytesIO()
-        figure.save(buffer, format=kind, **({"dpi": 150} if kind == "png" else {}))
-        if kind == "png" or buffer.tell() <= 250_000:
-            kind = {"svg": "svg+xml"}.get(kind, kind)
-            return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
-        kind = "png"
+    """The figure as an address that needs no file: SVG, or PNG where many points, cells or numbers make that smaller."""
+    buffer = io.BytesIO()
+    if sum(len(ax.texts) for ax in figure.figure.axes) <= 300:  # beyond, SVG is slow to write too
+        figure.save(buffer, format="svg")
+        if buffer.tell() <= MAX_SVG:
+            return f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    from PIL import Image
+
+    pixels, small = io.BytesIO(), io.BytesIO()
+    figure.save(pixels, format="png", dpi=150)
+    # With a palette, figures are a third as large.
+    Image.open(pixels).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(small.getvalue()).decode()}"
 
 
 def _tables(made: Table) -> str:

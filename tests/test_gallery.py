@@ -22,7 +22,7 @@ def runs(tmp_path_factory):
     root = tmp_path_factory.mktemp("gallery")
     for seed in (0, 1):
         for method in ("fixmatch", "fixmatch+daso", "fixmatch+debiaspl", "fixmatch+seval", "fixmatch+adello"):
-            make_run(root / "glyphs-lt" / method / f"s{seed}", method, seed, epochs=12)
+            make_run(root / "glyphs-lt" / method / f"s{seed}", method, seed, epochs=12, outputs=True)
         for gamma in (1.0, 25.0):
             for method in ("supervised", "fixmatch", "fixmatch+daso"):
                 make_run(root / "ratios" / f"{gamma:g}" / method / f"s{seed}", method, seed, gamma_u=gamma)

@@ -1,6 +1,7 @@
 """Execute every script of this folder and write ``docs/gallery.md`` with its lines, its image and its caption.
 
-    python docs/gallery/refresh.py RUNS
+    python docs/gallery/refresh.py RUNS                     # all of them
+    python docs/gallery/refresh.py RUNS carpet blending     # these; the others keep their image and caption
 
 RUNS holds ``glyphs-lt/`` (seeds 0, 1, 2 of five methods) and ``ratios/`` (unlabelled sets of several ratios); the page says how they were
 trained. Scripts take the folder of runs and that of images, so that they can be copied out and changed.
@@ -16,7 +17,8 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 ORDER = (
-    *("carpet", "confusion", "confusion_epochs", "confusion_difference", "recall_precision", "training_curves", "label_distribution"),
+    *("carpet", "confusion", "confusion_epochs", "confusion_difference", "recall_precision", "blending", "training_curves"),
+    "label_distribution",
     *("learned_state", "estimated_prior", "accuracy_gamma", "unlabelled_imbalance", "reliability", "threshold_sweep", "what_if"),
     *("embedding", "flows", "learning_order", "samples"),
 )
@@ -73,11 +75,21 @@ def execute(script: Path, runs: Path, out: Path) -> str:
     return told.getvalue()
 
 
+def known() -> dict[str, str]:
+    """Captions that the page has now, by script."""
+    text = (HERE.parent / "gallery.md").read_text(encoding="utf-8")
+    found = dict(re.findall(r"^!\[[^]]*\]\(images/(\w+)\.png\)\n\n(.*?)(?=\n## |\Z)", text, re.M | re.S))
+    return found | {"table": text.rpartition("```\n\n")[2]}
+
+
 def main() -> None:
-    runs, images = Path(sys.argv[1]).resolve(), HERE.parent / "images"
+    runs, images, named = Path(sys.argv[1]).resolve(), HERE.parent / "images", sys.argv[2:]
+    if unknown := set(named) - {script.stem for script in scripts()}:
+        sys.exit(f"no script {', '.join(sorted(unknown))} in {HERE.name}; there are {', '.join(script.stem for script in scripts())}")
     images.mkdir(exist_ok=True)
+    captions = known() if named else {}
     with tempfile.TemporaryDirectory() as folder:
-        captions = {script.stem: execute(script, runs, Path(folder)) for script in scripts()}
+        captions |= {script.stem: execute(script, runs, Path(folder)) for script in scripts() if script.stem in named or not named}
         for made in sorted(Path(folder).glob("*.png")):
             (images / made.name).write_bytes(_small(made))
     (HERE.parent / "gallery.md").write_text(page(captions), encoding="utf-8")

@@ -64,7 +64,8 @@ class PaperFigure(Drawn):
 
         with matplotlib.rc_context(_SAVED), warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
-            dates = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(str(path).rpartition(".")[2].lower(), {})
+            ending = options.get("format") or str(path).rpartition(".")[2].lower()
+            dates = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(ending, {})
             self.figure.savefig(path, **{"dpi": 300, "metadata": dates, **options})
         missing = sorted(
             {str(w.message).partition(" missing from")[0].removeprefix("Glyph ") for w in told if "missing from" in str(w.message)}

@@ -61,7 +61,7 @@ def test_a_report_of_three_runs(tmp_path):
         assert frame.locator("canvas").evaluate_all(PIXELS) != before
 
         page.locator("#pick").select_option("view1")
-        frame.get_by_text("fixmatch+la/s0").first.wait_for()
+        frame.locator("text=fixmatch+la/s0 >> visible=true").first.wait_for()  # not the entry of a list of runs
         frame.locator("input[type=range]").first.wait_for()
         page.wait_for_function("document.querySelector('#stage iframe').contentDocument.documentElement.scrollHeight <= "
                                "document.querySelector('#stage iframe').clientHeight + 6")  # fmt: skip

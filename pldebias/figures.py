@@ -1,0 +1,77 @@
+"""From runs to a paper's folder: every figure that they can fill, the table, and what the captions must say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pldebias.analysis.selection import select
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["FORMATS", "figures"]
+
+FORMATS = ("pdf", "svg", "png")
+
+
+def figures(
+    runs, folder, *, formats: Sequence[str] = ("pdf",), baseline: str | None = None, values=("balanced_accuracy", "recall", "pl_recall"),
+    published: bool = False, **style,
+) -> list[Path]:  # fmt: skip
+    """Write every figure that these runs can fill, the table in LaTeX, Markdown and CSV, and ``captions.md``.
+
+    Parameters
+    ----------
+    runs : Run, path, sequence, dict or DataFrame
+        As in `pldebias.analysis.selection.select`; a list under one label is its seeds.
+    folder : str or PathLike
+        Is made if it is not there; files of the same names are replaced.
+    formats : sequence of {"pdf", "svg", "png"}
+    baseline : str, optional
+        Label that differences refer to. Without one the table has none, and the figures take the first.
+    values : str or sequence of str
+        Measures of the table, as in `pldebias.table`.
+    published : bool
+        Set published accuracies beside, as in `pldebias.table`.
+    **style
+        ``width``, ``error``, ``groups`` and ``font`` of the figures, as in `pldebias.plots.recall_precision`.
+
+    Returns
+    -------
+    list of Path
+        What was written; ``captions.md``, the last, also says which figures could not be drawn, and why.
+
+    Raises
+    ------
+    Incomparable
+        The runs cannot stand in one table; the message says which differ, and in what.
+    ValueError
+        An unknown format, or `baseline` is no label.
+    """
+    from pldebias.analysis.tables import table
+    from pldebias.plots.collection import collection
+
+    formats = [formats] if isinstance(formats, str) else list(formats)
+    if unknown := [name for name in formats if name not in FORMATS]:
+        raise ValueError(f"figures are written as {', '.join(FORMATS)}; got {', '.join(map(repr, unknown))}")
+    chosen, folder = select(runs), Path(folder)
+    made_table = table(chosen, values=values, baseline=baseline, published=published, groups=style.get("groups", "tertiles"))
+    folder.mkdir(parents=True, exist_ok=True)
+    written, captions, lost = [], [], []
+    for made in collection(chosen, baseline=baseline, **style):
+        if made.figure is None:
+            lost.append(f"* {made.title}: {made.problem}")
+            continue
+        for ending in formats:
+            made.figure.save(path := folder / f"{made.name}.{ending}")
+            written.append(path)
+        captions.append(f"**{made.name}** {made.figure.caption}\n")
+    for ending, write in (("tex", made_table.to_latex), ("md", made_table.to_markdown), ("csv", made_table.to_csv)):
+        write(path := folder / f"table.{ending}")
+        written.append(path)
+    captions.append(f"**table** {' '.join(made_table.notes)}\n")
+    if lost:
+        captions.append("Not drawn:\n\n" + "\n".join(lost) + "\n")
+    (path := folder / "captions.md").write_text("\n".join(captions), encoding="utf-8")
+    return [*written, path]
