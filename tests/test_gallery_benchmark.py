@@ -1,0 +1,102 @@
+"""One command trains, tells and ships: proven with the small network, a few steps and drawn pictures in CIFAR-10's place."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+import pldebias as pld
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # benchmarks/ is part of the repository and not of the installed package
+
+from benchmarks import gallery
+from benchmarks.augment import photographs
+from pldebias.analysis.published import lookup
+from pldebias.methods import build_method
+from pldebias.presets import resolve
+
+SHORT = ["steps=6", "steps_per_epoch=2", "n1=20", "m1=20", "gamma_l=4.0", "gamma_u=4.0", "batch_size=8", "validation=0", "snapshots=2"]
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory) -> Path:
+    """A folder of images in ten classes, 40 to train and 4 to test of each."""
+    from PIL import Image
+
+    root = tmp_path_factory.mktemp("pictures")
+    images = iter(photographs(440).permute(0, 2, 3, 1).numpy())
+    for k in range(10):
+        for part, count in (("train", 40), ("test", 4)):
+            (root / part / f"class{k}").mkdir(parents=True)
+            for i in range(count):
+                Image.fromarray(next(images)).save(root / part / f"class{k}" / f"{i}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def made(pictures, tmp_path_factory):
+    root = tmp_path_factory.mktemp("gallery")
+    command = [
+        "--size",
+        "small",
+        "--methods",
+        "supervised",
+        "fixmatch+daso",
+        "--seeds",
+        "0",
+        "1",
+        "--quiet",
+        "--source",
+        f"imagefolder:{pictures}",
+    ]
+    command += ["--out", str(root / "runs"), "--to", str(root / "data"), "--set", *SHORT, f"root={str(root / 'cache')!r}"]
+    assert gallery.main(command) == 0
+    return root, command
+
+
+def test_the_table_is_written(made, capsys):
+    root, command = made
+    text = (root / "data" / "README.md").read_text()
+    assert re.search(r"\| consistent, fixmatch\+daso +\| +2 \| +\d+\.\d ± \d+\.\d \|", text)
+    assert "not comparable with published" in text and "imagefolder files" in text
+    before = {path: path.stat().st_mtime_ns for path in (root / "runs").rglob("zarr.json")}
+    assert gallery.main(command) == 0  # nothing is trained twice, and the copies are the same
+    assert {path: path.stat().st_mtime_ns for path in (root / "runs").rglob("zarr.json")} == before
+    assert capsys.readouterr().out.strip() == (root / "data" / "README.md").read_text().strip()
+
+
+def test_a_notebook_opens_what_was_shipped(made):
+    root, _ = made
+    found = sorted(path.name for path in (root / "data").glob("*.zip"))
+    assert found == ["consistent_fixmatch+daso_s0.zip", "consistent_supervised_s0.zip"]
+    run = pld.open_run(f"zip://::{root / 'data' / found[0]}")
+    assert run.finished and run.method == "fixmatch+daso" and run.kinds == ("visits", "sweep", "test")
+    assert all((root / "data" / name).stat().st_size < gallery.RUN_LIMIT for name in found)
+    assert pld.explore(run) is not None
+
+
+def test_rows_are_papers_rows():
+    """Every method exists, and the settings are those under which papers published numbers."""
+    for method in gallery.METHODS:
+        build_method(method)
+    for name, settings in gallery.SETTINGS.items():
+        config = resolve("fixmatch", gallery.SIZES["full"][0], **settings)
+        assert config.steps == 250_000 and config.steps_per_epoch == 500 and config.gamma_l == 100
+        values = lookup("fixmatch+daso", vars(config))
+        assert "DASO T1" in set(values.source) or "DASO T2" in set(values.source), name
+
+
+def test_a_row_that_fails_leaves_the_others(made, monkeypatch, capsys):
+    _, command = made
+    sweep = gallery.sweep
+
+    def failing(methods, *args, **options):
+        if methods == ["supervised"]:
+            raise gallery.TrainingError("supervised: it diverged")
+        return sweep(methods, *args, **options)
+
+    monkeypatch.setattr(gallery, "sweep", failing)
+    assert gallery.main(command) == 1
+    printed = capsys.readouterr()
+    assert "consistent, supervised failed: supervised: it diverged" in printed.err and "consistent, fixmatch+daso" in printed.out
