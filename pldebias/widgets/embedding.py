@@ -12,7 +12,7 @@ as ``(patch, origin)``; whoever hears acts on it and does not pass it on. The ke
     Indices into the unlabelled set, or null: what was selected with the lasso.
 ``cells``
     ``[[true, label, n], ...]``: the selected samples of known truth, counted by true class and pseudo-label at the snapshot shown. It
-    comes with ``samples``, and again when the embedding moves to another snapshot.
+    comes with ``samples``; an embedding sends both again when it moves to another snapshot, where the samples have other labels.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ import numpy as np
 import traitlets
 
 from pldebias.analysis.embedding import FLIPS, Embedding, embed
-from pldebias.widgets.module import module
+from pldebias.widgets import static
+from pldebias.widgets.module import EXPLORER, module
 
-__all__ = ["EmbeddingView", "Piece", "drawn", "embedding_view", "pack", "page", "piece"]
+__all__ = ["EmbeddingView", "Piece", "drawn", "embedding_view", "explorer_piece", "pack", "page", "piece"]
 
 HERE = Path(__file__).parent
 COLOURS = ("pseudo", "true", "flipped", "confidence")
@@ -311,7 +312,7 @@ class EmbeddingView(anywidget.AnyWidget):
         self.figure().savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
         return buffer.getvalue()
 
-    def to_html(self, path, theme: str = "auto") -> Path:
+    def to_html(self, path, theme: str = "auto", explorer=None) -> Path:
         """Write a page that scrubs, plays and selects on its own, without kernel or network.
 
         Parameters
@@ -319,15 +320,23 @@ class EmbeddingView(anywidget.AnyWidget):
         path : str or PathLike
         theme : {"auto", "light", "dark"}
             ``"auto"`` follows the reader's system.
+        explorer : Explorer, optional
+            Stands above the embedding in the same page, linked with it; both must have been given the same link name.
 
         Returns
         -------
         Path
             Of the file.
         """
+        if explorer is not None and not (self.link and explorer.link == self.link):
+            raise ValueError(
+                f"explorer and embedding must have one link name to share a page; they have {explorer.link!r} and {self.link!r}. "
+                "Make them with pld.explore(run, link='a') and pld.embedding_view(run, link='a')"
+            )
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(page(piece(self), theme=theme), encoding="utf-8")
+        above = [] if explorer is None else [explorer_piece(explorer)]
+        path.write_text(page(*above, piece(self), theme=theme), encoding="utf-8")
         return path
 
     def __repr__(self) -> str:
@@ -431,8 +440,23 @@ def piece(view: EmbeddingView) -> Piece:
     return Piece(module("embedding"), style, view.state | {"meta": view.meta}, view.data, view.points.run.name, view.png())
 
 
-DARK = """--pld-page-ink: #e3e7ea; --pld-page-soft: #a5afb8; --pld-page-paper: #14181c; --pld-page-raised: #262c32;
-  --pld-page-line: #4d5761; --pld-page-accent: #3d8fd6;"""
+ANSWERS = """const answers = new module.Answers(state.samples, state.data, state.meta.classes);
+model.send = async (question) => {
+  const [reply, buffers] = await answers.reply(question);
+  for (const f of listeners["msg:custom"] ?? []) f({ request: question.request, ...reply }, buffers);
+};"""
+
+
+def explorer_piece(view) -> Piece:
+    """An `Explorer` in its current state, for a page; see `page`."""
+    style = (HERE / "explorer.css").read_text(encoding="utf-8")
+    samples, more = static._samples(view, "auto", len(view.data))
+    state = {name: value for name, value in view.state.items() if name not in ("kinds", "groups")}
+    state |= {"meta": view.meta, "samples": samples}
+    title = " and ".join(view.runs[number].name for number in view.shown)
+    source = module(*EXPLORER, "answers") + "\nexport { Answers };"
+    return Piece(source, style, state, view.data + more, title, view.png(), ANSWERS)
+
 
 PAGE = """<!DOCTYPE html>
 <html lang="en" data-theme="@THEME@">
@@ -509,8 +533,6 @@ def page(*pieces: Piece, title: str = "", theme: str = "auto") -> str:
         raise ValueError(f"theme must be 'auto', 'light' or 'dark'; got {theme!r}")
     from pldebias import __version__
 
-    dark = f"body {{ background: #14181c; color-scheme: dark; {DARK} }}"
-    rules = {"light": "", "dark": dark, "auto": f"@media (prefers-color-scheme: dark) {{ {dark} }}"}[theme]
     bodies = []
     for number, each in enumerate(pieces):
         if "</script" in each.module + each.mount:
@@ -529,7 +551,7 @@ def page(*pieces: Piece, title: str = "", theme: str = "auto") -> str:
         "THEME": theme,
         "GENERATOR": f"pldebias {html.escape(__version__)}",
         "TITLE": html.escape(title or " and ".join(dict.fromkeys(each.title for each in pieces))),
-        "CSS": "\n".join([*dict.fromkeys(each.style for each in pieces), rules]),
+        "CSS": "\n".join([*dict.fromkeys(each.style for each in pieces), static._dark(theme)]),
         "PIECES": "\n".join(bodies),
         "MOUNTS": "\n".join(f"async ({{ module, model, state, listeners }}) => {{\n{each.mount}\n}}," for each in pieces),
     }

@@ -261,8 +261,9 @@ def test_a_lasso_selects_samples_and_tells_their_cells(single, points):
         assert status(page) == f"epoch 3; {len(half['samples'])} selected, {top}."
         page.keyboard.press("Home")
         settled(page, 0)
-        moved = page.evaluate("() => window.heard.at(-1)")
-        assert moved == {"epoch": 0, "cells": cells(points, 0, half["samples"])}  # they have other labels there
+        again, moved = page.evaluate("() => window.heard.slice(-2)")
+        assert again == {"samples": half["samples"], "cells": cells(points, 0, half["samples"])}  # they have other labels there
+        assert moved == {"epoch": 0}
         page.get_by_role("button", name="clear selection").click()
         assert page.evaluate("() => window.heard.at(-1)") == {"samples": None, "cells": []}
 
@@ -329,6 +330,40 @@ def test_two_views_of_a_page_move_together(points, tmp_path):
         page.wait_for_function(
             "() => [...document.querySelectorAll('[role=status]')].every((node) => node.textContent.startsWith('epoch 0; right'))"
         )
+
+
+def test_a_page_with_the_explorer_is_linked_both_ways(points, tmp_path):
+    run, view = points.run, pld.embedding_view(points, link="both")
+    path = view.to_html(tmp_path / "both.html", explorer=pld.explore(run, link="both"))
+    with opened(path) as page:
+        explorer = page.locator(".pldebias[data-epoch]")
+        explorer.wait_for()
+        settled(page, 3)
+        page.locator(".pldebias input[type=range]").focus()
+        page.keyboard.press("Home")
+        settled(page, 0)  # the explorer leads
+        page.keyboard.press("ArrowRight")
+        page.wait_for_function("() => document.querySelector('.pld-embedding output').textContent.endsWith('(nearest to epoch 1)')")
+        page.locator(".pld-embedding input").focus()
+        page.keyboard.press("End")
+        page.wait_for_function("() => document.querySelector('.pldebias').dataset.epoch == 3")  # and follows
+        page.locator(".pldebias .pld-matrix:not([hidden])").focus()
+        page.keyboard.press("Enter")
+        page.keyboard.press("ArrowRight")
+        page.wait_for_function("() => +document.querySelector('.pld-embedding [aria-label=true]').value >= 0")
+        true, label = (
+            int(page.locator(".pld-embedding").get_by_label(name, exact=True).input_value()) for name in ("true", "pseudo-label")
+        )
+        of, hits = int((points.true == true).sum()), int(((points.true == true) & (points.label[2] == label)).sum())
+        settled(page)
+        assert f": {hits} of {of} shown of this class" in page.locator(".pld-embedding [role=status]").inner_text()
+        before = page.locator(".pldebias .pld-matrix:not([hidden])").evaluate("canvas => canvas.toDataURL()")
+        page.locator(".pld-points").scroll_into_view_if_needed()
+        lasso(page, ((0.01, 0.01), (0.5, 0.01), (0.5, 0.99), (0.01, 0.99)))
+        settled(page)
+        assert page.locator(".pldebias .pld-matrix:not([hidden])").evaluate("canvas => canvas.toDataURL()") != before  # marks its cells
+    with pytest.raises(ValueError, match="must have one link name"):
+        view.to_html(tmp_path / "none.html", explorer=pld.explore(run))
 
 
 def test_the_kernel_hears_seldom_and_of_the_last_change_and_a_closed_view_is_gone(single):

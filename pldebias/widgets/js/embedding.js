@@ -284,14 +284,16 @@ function render({ model, el }) {
   }
 
   function at(i) {
+    const moved = i !== index, samples = state.selection;
     [index, asked] = [i, null];
     set("epoch", meta.epochs[i]);
+    if (moved && samples.length) publish({ samples, cells: cells() }); // they have other labels now
     request();
   }
 
   function tell() {
-    const { epoch, selection } = state;
-    if (hub?.values.epoch !== epoch) publish(selection.length ? { epoch, cells: cells() } : { epoch });
+    const { epoch } = state;
+    if (hub?.values.epoch !== epoch) publish({ epoch });
   }
 
   function play(on) {
@@ -621,7 +623,7 @@ function render({ model, el }) {
   const steps = { first: () => go(0), previous: () => go(index - 1), play: () => play(!playing), next: () => go(index + 1), last: () => go(E - 1) };
   const transport = Object.entries(steps).map(([label, act]) => button(icon(label), () => meta && act(), { "aria-label": label, title: label })), playButton = transport[2];
   const canvas = make("canvas", { class: "pld-points", tabindex: 0, role: "application" }), ctx = canvas.getContext("2d", { alpha: false, willReadFrequently: true });
-  const chart = make("canvas", { role: "img", "aria-label": "purity and trustworthiness over the snapshots; values in the table" }), [legend, table, selection] = [make("div"), make("table"), make("div", { class: "pld-chosen" })];
+  const chart = make("canvas", { role: "img", "aria-label": "purity and trustworthiness; values in the table" }), [legend, table, selection] = [make("div"), make("table"), make("div", { class: "pld-chosen" })];
   const side = make("div", { class: "pld-side" }, legend, make("h4", {}, "Measured in feature space"), chart, table, selection), status = make("div", { class: "pld-status", role: "status", "aria-live": "polite" });
   const helpBox = make("dl", { hidden: "" }, ...HELP.flatMap(([keys, text]) => [make("dt", {}, keys), make("dd", {}, text)])), tip = make("div", { class: "pld-tip", hidden: "" });
   const field = (node) => make("label", {}, node.getAttribute("aria-label"), node);
