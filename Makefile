@@ -4,6 +4,7 @@ VENV ?= .venv
 JOBS ?= 2
 SEED ?= 0
 DATA ?= glyphs-lt
+SIZE ?= full
 METHODS = supervised "supervised(augment=strong)" fixmatch usadtm fixmatch+la fixmatch+daso fixmatch+debiaspl
 DEMO = notebooks/01_scrub_through_training.py
 PAGE = site/01_scrub_through_training.html
@@ -14,7 +15,7 @@ HALF = $(VENV)/.half-made
 LAB_SETTINGS = $(VENV)/share/jupyter/lab/settings/overrides.json
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lab test soak lint bench constraints clean
+.PHONY: help setup demo gallery lab test soak lint bench constraints clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r name text; do printf '%-18s%s\n' "$$name" "$$text"; done
@@ -46,6 +47,9 @@ demo: $(READY) ## train seven methods on a small long-tailed set (minutes on a C
 	@echo "Runs:     runs/$(DATA)/  (Zarr groups: pldebias.open_run, or xarray.open_zarr)"
 	@echo "Page:     $(PAGE)  (open it in a browser; it needs no network and no Python)"
 	@echo "Notebook: make lab, then notebooks/01_scrub_through_training"
+
+gallery: $(READY) ## train the papers' CIFAR-10-LT rows on a GPU (hours; resumable), SIZE=small on a CPU; table and runs go to data/gallery
+	$(BIN)/python -m benchmarks.gallery --size $(SIZE) $(ARGS)
 
 lab: $(READY) $(LAB_SETTINGS) ## open the notebooks in JupyterLab (this machine only, with a token)
 	$(BIN)/jupyter lab --ip=127.0.0.1 --ServerApp.root_dir=$(CURDIR) --LabApp.default_url=/lab/tree/notebooks $(ARGS)
