@@ -15,8 +15,8 @@ const GROUPS = ["head", "medium", "tail", "all"];
 const NONE = 65535, BINS = 16, HALO = [0, 158, 115];
 const HELP = [
   ["← → Home End", "move through the snapshots"], ["Space", "play, pause"], ["1 2 3 4", "colour by pseudo-label, true class, change, confidence"],
-  ["n", "class names"], ["drag, click", "select with a lasso, or one point; Shift adds"], ["s", "select what is highlighted"], ["+ − 0", "zoom at the pointer; also Ctrl + wheel"],
-  ["Enter", "in the picture: walk from point to point with the arrows; again: select the point"], ["Esc", "end the walk, clear the selection, leave the view"],
+  ["n", "class names"], ["drag, click", "select by lasso, or one point; Shift adds"], ["s", "select what is highlighted"], ["+ − 0", "zoom at the pointer; also Ctrl + wheel"],
+  ["Enter", "in the picture: walk over the points with the arrows; again: select the point"], ["Esc", "end the walk, clear the selection, leave"],
 ];
 const SIGNS = { first: "M3 3h2v10H3zM13 3v10L6 8z", previous: "M11 3v10L4 8z", play: "M4 2v12l10-6z", pause: "M4 3h3v10H4zM9 3h3v10H9z", next: "M5 3v10l7-5z", last: "M11 3h2v10h-2zM3 3v10l7-5z" };
 
