@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,7 +36,8 @@ def figures(
     published : bool
         Set published accuracies beside, as in `pldebias.table`.
     **style
-        ``width``, ``error``, ``groups`` and ``font`` of the figures, as in `pldebias.plots.recall_precision`.
+        ``width``, ``error``, ``groups`` and ``font`` of the figures, as in `pldebias.plots.recall_precision`. The table goes over both
+        columns unless ``width`` is ``"single"``.
 
     Returns
     -------
@@ -67,7 +69,12 @@ def figures(
             made.figure.save(path := folder / f"{made.name}.{ending}")
             written.append(path)
         captions.append(f"**{made.name}** {made.figure.caption}\n")
-    for ending, write in (("tex", made_table.to_latex), ("md", made_table.to_markdown), ("csv", made_table.to_csv)):
+    wide = style.get("width", "double") == "double"
+    for ending, write in (
+        ("tex", functools.partial(made_table.to_latex, wide=wide)),
+        ("md", made_table.to_markdown),
+        ("csv", made_table.to_csv),
+    ):
         write(path := folder / f"table.{ending}")
         written.append(path)
     captions.append(f"**table** {' '.join(made_table.notes)}\n")

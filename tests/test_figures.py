@@ -89,6 +89,13 @@ def test_names_fit_for_files(tmp_path):
     assert len(names) == len(set(names)) and all(re.fullmatch(r"[\w+=.-]+", name) and not name.startswith(".") for name in names)
 
 
+def test_the_table_is_as_wide_as_the_figures(runs, tmp_path):
+    for width, environment in (("single", "table"), ("double", "table*")):
+        figures(runs, tmp_path / width, width=width, formats=())
+        nodes = LatexWalker((tmp_path / width / "table.tex").read_text(), tolerant_parsing=False).get_latex_nodes()[0]
+        assert [node.environmentname for node in nodes if hasattr(node, "environmentname")] == [environment]
+
+
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="no pdflatex here; the table goes through a parser above")
 def test_latex_takes_the_files(runs, tmp_path):
     written = figures(runs, tmp_path, baseline="fixmatch", width="single")

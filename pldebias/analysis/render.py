@@ -118,15 +118,16 @@ def _runs(heads, level: int) -> list[tuple[str, int, int]]:
     return spans
 
 
-def latex(table, caption: str | None, label: str | None) -> str:
+def latex(table, caption: str | None, label: str | None, wide: bool = False) -> str:
     """See `Table.to_latex`."""
     heads, rows = _entries(table)
+    environment = "table*" if wide else "table"
     lines = [r"% needs \usepackage{booktabs}"]
     letters = "".join(itertools.chain(table.rows, *heads))
     if any(ord(c) > 0x17F and c not in _LATEX for c in letters):
         lines.append("% compile with XeLaTeX or LuaLaTeX: names hold characters that pdfLaTeX has no font for")
     lines += [
-        r"\begin{table}",
+        rf"\begin{{{environment}}}",
         r"\centering",
         r"\small",
         r"\setlength{\tabcolsep}{4pt}",
@@ -152,7 +153,7 @@ def latex(table, caption: str | None, label: str | None) -> str:
     told = " ".join(escape_latex(note) for note in table.notes)
     lines.append(rf"\caption{{{' '.join(filter(None, (caption, told)))}}}")
     lines += [rf"\label{{{label}}}"] if label else []
-    return "\n".join([*lines, r"\end{table}", ""])
+    return "\n".join([*lines, rf"\end{{{environment}}}", ""])
 
 
 def markdown(table) -> str:

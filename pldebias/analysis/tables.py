@@ -117,7 +117,7 @@ class Table:
         """All numbers as CSV, unrounded; returned as text if no path is given."""
         return self.to_frame().to_csv(path, index=False)
 
-    def to_latex(self, path=None, *, caption: str | None = None, label: str | None = None) -> str:
+    def to_latex(self, path=None, *, caption: str | None = None, label: str | None = None, wide: bool = False) -> str:
         r"""A ``table`` environment for LaTeX with the package booktabs; nothing else is needed.
 
         Parameters
@@ -128,12 +128,14 @@ class Table:
             LaTeX source, put before the notes; the notes alone by default.
         label : str, optional
             For ``\ref``.
+        wide : bool
+            A ``table*``, over both columns of a two-column paper.
 
         Returns
         -------
         str
         """
-        return render.write(render.latex(self, caption, label), path)
+        return render.write(render.latex(self, caption, label, wide), path)
 
     def to_markdown(self, path=None) -> str:
         """A Markdown table with its notes underneath; returned, and written to `path` if one is given."""
@@ -344,9 +346,7 @@ def _notes(cells, members, parts, found, baseline, published: bool, which: str, 
     if any(one.kind == "sweep" for one in found):
         notes.append("Pseudo-labels: one clean pass over the unlabelled set at the end of the epoch, accepted or not.")
     if baseline is not None:
-        notes.append(
-            f"Differences to {baseline}: mean over pairs of equal seed; [Student's {100 * level:g} % interval]."
-        )
+        notes.append(f"Differences to {baseline}: mean over pairs of equal seed; [Student's {100 * level:g} % interval].")
     if any(cell is None for cell in cells.values()):
         notes.append(f"{render.MISSING}: no run.")
     if any(cell is not None and cell.n < len(cell.values) for cell in cells.values()):
