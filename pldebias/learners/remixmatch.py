@@ -114,6 +114,9 @@ class ReMixMatch(Mixing):
             losses["rotation"] = self.rotation * F.cross_entropy(turned, turns)
         return {**losses, **chain.losses(step)}
 
+    def series(self) -> dict[str, Tensor]:
+        return {"running": self.alignment.running()} if self.align else {}
+
     def forward_plain(self, step: Step, views: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Features of the strong views that schemes see and logits of the first of them, all without mixing.
 

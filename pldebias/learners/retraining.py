@@ -62,7 +62,7 @@ class SelfTraining(Learner):
 
     name = "selftraining"
     unlabelled_views = ("weak",)
-    offers = frozenset({"labelled", "views", "prediction"})
+    offers = frozenset({"labelled", "prediction"})
 
     def __init__(self, base: str = "", weight: float = 1.0, threshold: float = 0.95):
         super().__init__(threshold)

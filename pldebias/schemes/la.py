@@ -72,3 +72,6 @@ class LA(Scheme):
 
     def predict(self, logits: Tensor, features: Tensor, network: nn.Module) -> Tensor:
         return posthoc(logits, self.prior, self.tau) if self.at == "posthoc" else logits
+
+    def series(self) -> dict[str, Tensor]:
+        return {"prior": self.prior}
