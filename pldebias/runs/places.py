@@ -75,14 +75,22 @@ class Folder:
 
     def sizes(self, folder: str, measure: bool = True) -> dict[str, int]:
         """Bytes of every plain file in a folder (-1 unless `measure`); empty if there is no such folder."""
+        found: dict[str, int] = {}
         try:
             self._no_link(f"{folder}/")
             with os.scandir(f"{self.root}/{folder}") as entries:
                 if not measure:
                     return {entry.name: -1 for entry in entries if entry.is_file(follow_symlinks=False)}
-                return {entry.name: entry.stat(follow_symlinks=False).st_size for entry in entries if not entry.is_symlink()}
+                for entry in entries:
+                    if entry.is_symlink():
+                        continue
+                    try:
+                        found[entry.name] = entry.stat(follow_symlinks=False).st_size
+                    except FileNotFoundError:  # a part to which its writer has just given another name
+                        continue
         except OSError:
             return {}
+        return found
 
 
 class Remote:

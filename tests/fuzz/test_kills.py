@@ -18,12 +18,16 @@ from pldebias.runs import Recorder, catalogue, open_run
 HERE = Path(__file__).parent
 
 
+def environment(*more: Path) -> dict[str, str]:
+    places = [Path(pldebias.__file__).parents[1], *more, os.environ.get("PYTHONPATH", "")]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(map(str, places))}
+
+
 def kill(what: str, folder: Path, seed: int, kills: int) -> None:
     """Run a victim until it was killed often enough: `kills` times after `seed`, or in `make soak` 100 times after a seed never tried."""
     seed, kills = (int.from_bytes(os.urandom(4), "big"), 100) if SOAK else (seed, kills)
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(pldebias.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])}
     command = [sys.executable, str(HERE / "victims.py"), what, str(folder), str(seed), str(kills)]
-    done = subprocess.run(command, env=environment, timeout=7200, capture_output=True, text=True)
+    done = subprocess.run(command, env=environment(), timeout=7200, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     told = json.loads(done.stdout.splitlines()[-1])
     print(what, "seed", seed, told)
@@ -66,6 +70,28 @@ def test_recording(tmp_path):
         finished.append(done)
     assert not list(tmp_path.glob("*.lock"))
     assert sum(finished) > len(finished) and max(finished) == 40  # or the victims were killed before they did anything
+
+
+def test_reading_while_it_is_written(tmp_path):
+    """A reader beside the writer, a listing one too, sees the first so many epochs, each whole, and never fewer than before."""
+    path, epochs, seen = tmp_path / "run", 2000 if SOAK else 150, []
+    code = f"import victims, pldebias.runs.store as store; store.force = lambda paths: None; victims.record({str(path)!r}, {epochs})"
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, env=environment(HERE)) as writer:
+        while writer.poll() is None or not seen:
+            if not (path / "zarr.json").exists():
+                continue
+            run = open_run(path)
+            assert run.dropped == {} and run.epochs.tolist() == list(range(len(run.epochs))) == run.iterations.tolist()
+            assert catalogue(tmp_path).problem.isna().all()
+            seen.append(len(run.epochs))
+            if e := len(run.epochs):
+                last = e - 1
+                np.testing.assert_array_equal(run.history(last)[0], victims.label(last))
+                assert run.confusion("sweep", epoch=last).sum() == victims.N and run.scalars["e"].tolist() == list(range(e))
+                assert run.state("s/e")[last, 0] == last and (last % 2 == 0 or (run.logits(last) == last % 1000).all())
+    assert writer.returncode == 0 and seen == sorted(seen) and len(set(seen)) > 3
+    assert len(open_run(path).epochs) == epochs
 
 
 def test_listing_and_exporting(tmp_path):
