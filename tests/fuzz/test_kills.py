@@ -74,7 +74,7 @@ def test_recording(tmp_path):
 
 def test_reading_while_it_is_written(tmp_path):
     """A reader beside the writer, a listing one too, sees the first so many epochs, each whole, and never fewer than before."""
-    path, epochs, seen = tmp_path / "run", 2000 if SOAK else 150, []
+    path, epochs, seen = tmp_path / "run", 2000 if SOAK else 80, []
     code = f"import victims, pldebias.runs.store as store; store.force = lambda paths: None; victims.record({str(path)!r}, {epochs})"
     command = [sys.executable, "-c", code]
     with subprocess.Popen(command, env=environment(HERE)) as writer:
