@@ -1,7 +1,8 @@
 """A training on tensors of a CUDA device that need not exist: they have a place, a shape and a type, and no values."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -9,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from pldebias.data import ops, randaugment
 
 
 class Leaves(RuntimeError):
@@ -27,9 +30,12 @@ class _Watch(TorchDispatchMode):
             raise Leaves(f"copy from {args[1].device} to {args[0].device}")
         if name in ("aten::_local_scalar_dense", "aten::nonzero", "aten::is_nonzero", "aten::equal", "aten::bincount"):
             raise Leaves(f"the host waits for {name}")
-        if kwargs.get("generator") is not None:
-            kwargs = {**kwargs, "generator": None}  # a CUDA generator needs a GPU
         return function(*args, **kwargs)
+
+
+def _draw(function):
+    """`function` for a generator that is none: one of CUDA needs a GPU."""
+    return lambda *args, generator=None, **kwargs: function(*args, **kwargs)
 
 
 def _fake(value: Any, memo: dict[int, Tensor]) -> Any:
@@ -77,6 +83,16 @@ def on_fake_cuda(program) -> Iterator[None]:
                 moved = {_elsewhere(key): _fake(inner, memo) for key, inner in value.items()}
                 value.clear()
                 value.update(moved)
-        # Autograd's engine wants the device's context; what a backward pass waits for, a CPU shows as well.
-        with _Watch(), patch.object(Tensor, "backward", lambda loss: None):
-            yield
+        state.generator = state.loader.generator = SimpleNamespace(device=torch.device("cuda", 0))
+        caches = (randaugment._neutral, ops._weights)
+        with ExitStack() as stack:
+            for cache in caches:
+                cache.cache_clear()
+                stack.callback(cache.cache_clear)  # nobody else is to find tensors without values
+            for name in ("rand", "randn", "randint", "randperm"):
+                stack.enter_context(patch.object(torch, name, _draw(getattr(torch, name))))
+            # Autograd's engine wants the device's context; what a backward pass waits for, a CPU shows as well.
+            stack.enter_context(patch.object(Tensor, "backward", lambda loss: None))
+            program._run()  # as before a capture: constants are made
+            with _Watch():
+                yield
