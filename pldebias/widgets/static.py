@@ -86,7 +86,8 @@ def _inside_script(text: str) -> str:
 
 MOST_BYTES = 600_000
 """Of one run's labels in a page that was not asked for them."""
-MOST_PICTURES = 360
+MOST_PICTURES = 400
+"""Of one tail class; fewer where they are large."""
 
 
 def _samples(view, wanted: bool | str, offset: int) -> tuple[dict, bytes]:
@@ -124,10 +125,14 @@ def _samples(view, wanted: bool | str, offset: int) -> tuple[dict, bytes]:
             continue
         true = np.asarray(run.true_labels)
         told |= {"true": true.tolist(), "epochs": [int(e) for e in epochs], "labels": keep(packed[0]), "accepted": keep(packed[1])}
-        each = max(1, MOST_PICTURES // len(tail))
-        index = np.concatenate([np.flatnonzero(true == c)[:each] for c in tail]) if tail else np.zeros(0, int)
-        png, size = sheet(images_of(run, index)[0] if len(index) else None)
-        if png and (wanted is True or len(png) <= MOST_BYTES):
+        each = MOST_PICTURES
+        while each:
+            index = np.concatenate([np.flatnonzero(true == c)[:each] for c in tail]) if tail else np.zeros(0, int)
+            png, size = sheet(images_of(run, index)[0] if len(index) else None)
+            if wanted is True or len(png) <= MOST_BYTES:
+                break
+            each //= 2
+        if each and png:
             told |= {"pictured": index.tolist(), "sheet": keep(png)}
             tile = size
     return {"runs": runs, "tile": tile, "pictures": "The page carries pictures of tail samples only." if tile[0] else ""}, b"".join(blocks)
