@@ -2,8 +2,9 @@
 
     python -m benchmarks.analysis [--umap]
 
-Medians of repeated calls on one run in memory; the first call, which reads the snapshot from disk and checks that the chain reproduces the
-log, is shown apart. ``--umap`` adds a chain of ten UMAP frames (minutes).
+Medians of repeated calls on one run in memory, in wall time and in processor time, which other work on the machine disturbs little; the
+first call, which reads the snapshot from disk and checks that the chain reproduces the log, is shown apart. ``--umap`` adds a chain of ten
+UMAP frames (minutes).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.timing import machine, print_machine
+from benchmarks.timing import load, machine, print_machine, table
 
 SIZES = ((12_000, 10, 128, 50), (50_000, 100, 128, 300))  # N, K, D and the goal in ms
 SCHEMES = (
@@ -49,18 +50,19 @@ def record(path: Path, n: int, k: int, d: int, epochs: int = 1):
     return open_run(path)
 
 
-def clock(call, repeats: int = 7) -> tuple[float, float]:
-    """Milliseconds of the first call and the median of the others."""
-    times = []
+def clock(call, repeats: int = 7) -> tuple[float, float, float]:
+    """Milliseconds of the first call, and the medians of wall and processor time of the others."""
+    wall, processor = [], []
     for _ in range(repeats + 1):
-        began = time.perf_counter()
+        began, spent = time.perf_counter(), time.process_time()
         call()
-        times.append(1000 * (time.perf_counter() - began))
-    return times[0], float(np.median(times[1:]))
+        wall.append(1000 * (time.perf_counter() - began))
+        processor.append(1000 * (time.process_time() - spent))
+    return wall[0], float(np.median(wall[1:])), float(np.median(processor[1:]))
 
 
-def relabelling(folder: Path) -> list[tuple[str, float, float, float]]:
-    """Rows of scheme and size, first and median milliseconds, and the goal."""
+def relabelling(folder: Path) -> list[tuple[str, float, float, float, float]]:
+    """Rows of scheme and size, milliseconds as `clock` gives them, and the goal."""
     import pldebias as pld
 
     rows = []
@@ -76,8 +78,8 @@ def relabelling(folder: Path) -> list[tuple[str, float, float, float]]:
     return rows
 
 
-def embedding(folder: Path, umap: bool) -> list[tuple[str, float, float, float]]:
-    """The same for embeddings of ten snapshots of 12,000 x 128; seconds are given as milliseconds."""
+def embedding(folder: Path, umap: bool) -> list[tuple[str, float, float, float, float]]:
+    """The same for embeddings of ten snapshots of 12,000 x 128."""
     import pldebias as pld
 
     run = record(folder / "snapshots", 12_000, 10, 128, SNAPSHOTS)
@@ -85,14 +87,14 @@ def embedding(folder: Path, umap: bool) -> list[tuple[str, float, float, float]]
     sampled = pld.embed(run)
     rows.append((f"pca, {SNAPSHOTS} x {len(sampled.index):,} x 128", *clock(lambda: pld.embed(run), 3), 1000))
     if umap:
-        began = time.perf_counter()
+        began, spent = time.perf_counter(), time.process_time()
         pld.embed(run, "umap", per_class=None, cache=False)
-        seconds = 1000 * (time.perf_counter() - began)
-        rows.append((f"umap chain, {SNAPSHOTS} x 12,000 x 128", seconds, seconds, 120_000))
+        times = (1000 * (time.perf_counter() - began), 1000 * (time.process_time() - spent))
+        rows.append((f"umap chain, {SNAPSHOTS} x 12,000 x 128", times[0], *times, 120_000))
     return rows
 
 
-def main(arguments: list[str] | None = None) -> list[tuple[str, float, float, float]]:
+def main(arguments: list[str] | None = None) -> list[tuple[str, float, float, float, float]]:
     """Print the table; returns its rows."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--umap", action="store_true", help="also a chain of UMAP frames (minutes)")
@@ -100,10 +102,9 @@ def main(arguments: list[str] | None = None) -> list[tuple[str, float, float, fl
     print_machine(machine())
     with tempfile.TemporaryDirectory() as folder:
         rows = [*relabelling(Path(folder)), *embedding(Path(folder), options.umap)]
-    width = max(len(row[0]) for row in rows)
-    print(f"{'':{width}}  first ms  median ms   goal ms")
-    for name, first, median, goal in rows:
-        print(f"{name:{width}}  {first:8.0f}  {median:9.1f}  {goal:8.0f}")
+    columns = ("", "first, ms", "median, ms", "processor, ms", "goal, ms")
+    print(table(columns, [(row[0], *(f"{value:.0f}" for value in row[1:])) for row in rows]))
+    print(f"\nload at the end: {load()}")
     return rows
 
 
