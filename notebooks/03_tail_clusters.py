@@ -26,6 +26,10 @@ import pandas
 import pldebias as pld
 from pldebias import metrics
 
+# %% [markdown]
+# For runs of your own, from a GPU for instance, change one line of this cell: `runs = {"fixmatch": pld.open_run("path/to/a/run"), ...}`.
+# They need snapshots with features (`snapshots=8`).
+
 # %%
 fast = os.environ.get("PLDEBIAS_FAST") == "1"
 short = {"steps": 40, "steps_per_epoch": 10} if fast else {}
@@ -58,13 +62,35 @@ pld.plots.embedding(points, points.epochs[[1, len(points.epochs) // 2, -1]])
 # %%
 sample = {"per_class": 15, "epochs": run.logged("features")[-2:]} if fast else {"per_class": 45}
 umap = pld.embed(run, "umap", progress=False, **sample)
-pld.plots.embedding(umap, umap.epochs[-3:])
+view = pld.embedding_view(umap, link="tail")
+view
 
 # %% [markdown]
-# Move the slider; point at a dot to see which image it is and what it is called.
+# Move the slider or press Space: the points travel. Point at a dot to see which image it is, what it is called, and its way through the
+# training. Press `2` to colour by the truth instead, `3` for what has just changed its name.
+#
+# Now draw a lasso around a heap of large blue dots. Beside the picture stands what they are and what they are called; and the explorer
+# below, which has the same `link` name, rings their cells in its matrix and shows their labels epoch by epoch. It works the other way too:
+# choose a cell there, and its points light up here.
 
 # %%
-pld.plots.embedding_slider(umap)
+explorer = pld.explore(run, link="tail", kinds=("sweep",))
+explorer
+
+# %% [markdown]
+# What you have selected is there for your own code, as indices into the unlabelled set. Without a lasso, these are the points truly `8`:
+
+# %%
+names = list(run.class_names)
+chosen = view.selection or umap.index[umap.true == names.index("8")]
+pandas.Series([names[label] for label in run.history(-1)[0][chosen]], name="called").value_counts().to_frame()
+
+# %% [markdown]
+# Both views in one page, for a talk or a colleague, without Python or a network:
+
+# %%
+page = view.to_html("../runs/pages/tail.html", explorer=explorer)
+f"{page.name}: {page.stat().st_size / 1e6:.1f} MB"
 
 # %% [markdown]
 # ## Do not trust blobs
