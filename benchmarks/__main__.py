@@ -1,4 +1,4 @@
-"""The quick benchmarks one after the other: ``python -m benchmarks``. `demo` and `accuracy` train for minutes and are called by name."""
+"""The quick benchmarks in turn: ``python -m benchmarks``. `demo`, `schemes` and `accuracy` take minutes and are called by name."""
 
 import subprocess
 import sys
