@@ -58,7 +58,9 @@ def embedding(points, epochs=None, *, colour="label", quality=True, columns=4, t
     axes = figure.subplots(rows, columns, squeeze=False)
     for ax in axes.flat:
         ax.axis("off")
-    limit, shades = _limits(points.frames[chosen]), np.array(list(GROUPS.values()))
+    shades = np.array(list(GROUPS.values()))
+    low, high = points.frames[chosen].min((0, 1)), points.frames[chosen].max((0, 1))
+    middle, reach = (low + high) / 2, 0.52 * float((high - low).max() or 1)
     group = points.group
     fill = np.stack([points.groups.of[points.label[i]] if colour == "label" else group for i in chosen])
     for ax, number, filled in zip(axes.flat, chosen, fill, strict=False):
@@ -71,7 +73,7 @@ def embedding(points, epochs=None, *, colour="label", quality=True, columns=4, t
                     linewidths=0.5 if bad else 0, edgecolors="#111111" if bad else "none", zorder=2 + which,
                 )  # fmt: skip
         ax.axis("on")
-        ax.set(xlim=(-limit, limit), ylim=(-limit, limit), xticks=(), yticks=(), aspect="equal")
+        ax.set(xticks=(), yticks=(), aspect="equal", xlim=middle[0] + np.array([-reach, reach]), ylim=middle[1] + np.array([-reach, reach]))
         for spine in ax.spines.values():
             spine.set_color("#cccccc")
         text = f"epoch {points.epochs[number]}"

@@ -23,6 +23,7 @@ import html
 import json
 import os
 import re
+import textwrap
 from pathlib import Path
 from typing import NamedTuple
 
@@ -302,7 +303,8 @@ class EmbeddingView(anywidget.AnyWidget):
         shown = self.points.frame(self.epoch)
         frames = sorted({0, shown // 2, shown})
         colour = "true" if self.colour == "true" else "label"
-        return embedding(self.points, self.points.epochs[frames], colour=colour, columns=3).figure
+        title = textwrap.fill(self.points.caption(), 110)
+        return embedding(self.points, self.points.epochs[frames], colour=colour, columns=3, title=title).figure
 
     def png(self, dpi: int = 90) -> bytes:
         """The same as PNG, for places that run no scripts."""
