@@ -1,8 +1,8 @@
 """What recording costs a training, and how fast a run opens: ``python -m benchmarks.recording``.
 
-One thread. Times are medians of wall time, with the slowest in brackets; other work on the machine shows in them. The share of a
-training is measured in processor time of all threads: what `update` and `end_epoch` until everything is on disk take, of a training
-that keeps the processor busy with matrix products for 10 ms per step.
+One thread. Times are medians of wall time, with the slowest in brackets; other work on the machine shows in them. Shares are measured in
+processor time of all threads, which other work disturbs little: what `update` takes of its step, and what everything takes of a training,
+`update` and `end_epoch` until all is on disk. The training keeps the processor busy with matrix products for 10 ms per step.
 """
 
 import argparse
@@ -10,6 +10,7 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -36,16 +37,23 @@ def outputs(n: int, k: int, d: int) -> dict:
     return {"label": logits.argmax(1), "accepted": logits.amax(1) > 2, "logits": logits, "features": torch.randn(n, d)}
 
 
-def train(
-    path: Path, n: int, k: int, d: int, epochs: int, steps: int, products: int, snapshots: set[int]
-) -> tuple[float, float, list[float]]:
-    """Processor seconds of a training and of the recording in it, and the milliseconds of every end_epoch with flush."""
+class Cost(NamedTuple):
+    """Processor seconds of a training, of the `update` calls in it and of all its recording; milliseconds of every end_epoch with flush."""
+
+    training: float
+    updates: float
+    recording: float
+    ends: list[float]
+
+
+def train(path: Path, n: int, k: int, d: int, epochs: int, steps: int, products: int, snapshots: set[int]) -> Cost:
+    """Record a made training."""
     torch.manual_seed(0)
     made, test = outputs(n, k, d), torch.randint(0, k, (2, 1000))
     batch = [(torch.randint(0, n, (128,)), torch.randint(0, k, (128,)), torch.rand(128) > 0.5) for _ in range(steps)]
     a = torch.randn(256, 256)
     names = [f"class {i}" for i in range(k)]
-    ends, recording, start = [], 0.0, time.process_time()
+    ends, updates, recording, start = [], 0.0, 0.0, time.process_time()
     with Recorder(path, np.arange(n) % k, range(k, 0, -1), names, num_epochs=epochs, snapshots=snapshots) as recorder:
         recording += time.process_time() - start
         for epoch in range(epochs):
@@ -54,7 +62,7 @@ def train(
                     torch.mm(a, a)
                 begin = time.process_time()
                 recorder.update(*step)
-                recording += time.process_time() - begin
+                updates += time.process_time() - begin
             begin, wall = time.process_time(), time.perf_counter()
             recorder.end_epoch(
                 iteration=(epoch + 1) * steps,
@@ -67,7 +75,7 @@ def train(
             recorder.flush()  # as training does, so that a checkpoint never runs ahead of the log
             recording += time.process_time() - begin
             ends.append(1000 * (time.perf_counter() - wall))
-    return time.process_time() - start, recording, ends
+    return Cost(time.process_time() - start, updates, recording + updates, ends)
 
 
 def main() -> None:
@@ -100,17 +108,17 @@ def main() -> None:
             )
         recorder.close()
 
-        snapshots = set(np.linspace(0, arguments.epochs - 1, 10).astype(int).tolist())
         a = torch.randn(256, 256)
         products = max(1, round(10 / statistics.median(clock(lambda: torch.mm(a, a), 200))))
-        shares, ends = [], []
-        for i in range(arguments.repeats):
-            seconds, recording, times = train(root / f"share{i}", n, k, d, arguments.epochs, 40, products, snapshots)
-            shares.append(100 * recording / seconds)
-            ends += times
-        row("end_epoch + flush in a training", ends, f"{arguments.epochs} epochs of 40 steps, {len(snapshots)} snapshots")
-        each = ", ".join(f"{share:.2f}" for share in shares)
-        print(f"| share of training | {statistics.median(shares):.2f} % | of {seconds:.1f} s of processor time; runs: {each} |")
+        for epochs, steps in ((arguments.epochs, 40), (max(1, arguments.epochs // 5), 400)):
+            snapshots = set(np.linspace(0, epochs - 1, max(1, epochs // 5)).astype(int).tolist())
+            costs = [train(root / f"share{steps}.{i}", n, k, d, epochs, steps, products, snapshots) for i in range(arguments.repeats)]
+            note = f"{epochs} epochs of {steps} steps of 10 ms, {len(snapshots)} snapshots"
+            row("end_epoch + flush in a training", [ms for cost in costs for ms in cost.ends], note)
+            for what, part in (("update, share of a step", "updates"), ("everything, share of the training", "recording")):
+                shares = [100 * getattr(cost, part) / cost.training for cost in costs]
+                each = ", ".join(f"{share:.2f}" for share in shares)
+                print(f"| {what} | {statistics.median(shares):.2f} % | {note}; processor time, runs: {each} |")
 
         n = 10_000
         label = np.random.default_rng(0).integers(0, k, (2, n))

@@ -494,3 +494,17 @@ def test_a_newer_format_is_refused(recorded, world):
         open_run(recorded)
     with pytest.raises(RunError, match=r"store format 99"):
         world.start(recorded, resume=True)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_process_forces_its_own_files(tmp_path):
+    """The threads that force files are kept, and a child process has none of its parent's: it would wait for them for ever."""
+    code = (
+        "import os, sys, pathlib\nfrom pldebias.runs.disk import force\n"
+        "paths = [f'{sys.argv[1]}/{i}' for i in range(3)]\n[pathlib.Path(p).write_bytes(b'x') for p in paths]\n"
+        "force(paths)\nchild = os.fork()\n"
+        "if not child:\n    force(paths)\n    os._exit(7)\n"
+        "sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", code, str(tmp_path)]
+    assert subprocess.run(command, timeout=100).returncode == 7
