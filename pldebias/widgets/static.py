@@ -70,7 +70,7 @@ module.default.render({ model, el: document.getElementById("view") });
 """
 
 DARK = """--pld-page-ink: #e3e7ea; --pld-page-soft: #a5afb8; --pld-page-paper: #14181c; --pld-page-raised: #262c32;
-  --pld-page-line: #4d5761; --pld-page-accent: #3d8fd6;"""
+  --pld-page-line: #4d5761; --pld-page-accent: #2a76ba;"""
 DARK_DATA = "--pld-bar: #55606b; --pld-rate: #2f7cb8; --pld-blue: #6cbcf0; --pld-orange: #f09a3e;"
 
 
