@@ -35,6 +35,7 @@ _HELP = {
     "device": "auto, cpu, cuda or cuda:N.",
     "threads": "CPU threads of one run.",
     "precision": "fp32, tf32 or bf16.",
+    "compile": "torch.compile of the backbone.",
     "graph": "The step as one CUDA graph: auto, true (or an error) or false.",
     "source": "Where images come from; `pldebias data` lists sources.",
     "root": "Folder for downloads and caches.",

@@ -78,6 +78,7 @@ class Config:
     precision: str = "fp32"
     device: str = "auto"
     threads: int | None = None
+    compile: bool = False  # torch.compile of the backbone
     graph: str | bool = "auto"  # the step as one CUDA graph: "auto" where it can be, True or an error, False never
     # options of learners and schemes, by name, under those written in the method string
     options: dict[str, dict[str, Any]] = field(default_factory=dict)

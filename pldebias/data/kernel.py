@@ -258,5 +258,6 @@ def augment(
     arguments += [images if t is None else t for t in (paint, normal)]
     # Fused multiply-adds would round once where PyTorch rounds twice.
     options = {"num_warps": 4, "num_stages": 1, "enable_fp_fusion": False}
-    _augment[(n,)](*arguments, n, H=h, W=w, C=c, **flags, BLOCK=BLOCK, **options)
+    with torch.cuda.device_of(images):  # which need not be the current one
+        _augment[(n,)](*arguments, n, H=h, W=w, C=c, **flags, BLOCK=BLOCK, **options)
     return out

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pldebias.nets import Network
     from pldebias.presets import Config
 
-MACHINE = ("device", "threads", "root", "stream", "graph")
+MACHINE = ("device", "threads", "root", "stream", "graph", "compile")
 """Settings that say where a training runs and not what it computes."""
 SHARE = 0.7
 """Part of a GPU's free memory that images may take; a training needs the rest."""
@@ -167,6 +167,8 @@ class TrainingState:
         self.student = student.to(self.device, memory_format=torch.channels_last)
         self.student.bf16 = config.precision == "bf16"
         self.ema = EMA(self.student, config.ema, config.ema_mode)
+        if config.compile:
+            self.student.backbone.compile(dynamic=False)  # after the teacher was copied, which runs in two modes and many batch sizes
         self.models = Models(self.student, self.ema.teacher)
         self.optimizer = make_optimizer(self.student, config, self.lr)
         self.loader = (StreamLoader if streams(config, dataset, self.device) else ResidentLoader)(

@@ -119,3 +119,13 @@ def test_what_leaves_the_gpu_is_noticed(base):
         program.state.method.chain[0].tau = torch.ones(10)  # a tensor that was forgotten on the host
         with pytest.raises(Exception, match=r"two devices|same device|different devices"):
             program._run()
+
+
+def test_compiled_is_the_students_backbone_alone(monkeypatch, base):
+    """The teacher runs in two modes and many batch sizes, each of which would be compiled for minutes."""
+    compiled = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda module, **options: compiled.append((module, options)))
+    state = start("fixmatch", base, compile=True)
+    assert compiled == [(state.student.backbone, {"dynamic": False})]
+    start("fixmatch", base)
+    assert len(compiled) == 1
