@@ -9,7 +9,7 @@ import shutil
 import signal
 import threading
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,7 +109,8 @@ def machine(config: Config, device: torch.device) -> Iterator[None]:
     if in_main:
         previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        yield
+        with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
+            yield
     finally:
         torch.set_num_threads(threads)
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
@@ -227,11 +228,12 @@ def _state(config: Config, built: Method, dataset: Dataset, device: torch.device
     channels, size = dataset.image_shape[0], config.view_size or dataset.image_shape[-1]
     try:
         with torch.no_grad():
-            state.student.eval()(torch.zeros(2, channels, size, size, device=device))
+            # Not the student, which may be compiled for batches of its own.
+            state.ema.teacher.eval()(torch.zeros(2, channels, size, size, device=device))
     except RuntimeError as error:  # too small to be pooled, say
         reason = str(error).partition("\n")[0]
         raise ConfigError(f"network={config.network!r} cannot take images of {channels} x {size} x {size} ({reason})") from error
-    state.student.train()
+    state.ema.resume_mode()
     return state
 
 
