@@ -15,8 +15,8 @@ const GROUPS = ["head", "medium", "tail", "all"];
 const NONE = 65535, BINS = 16, HALO = [0, 158, 115];
 const HELP = [
   ["← → Home End", "move through the snapshots"], ["Space", "play, pause"], ["1 2 3 4", "colour by pseudo-label, true class, change, confidence"],
-  ["n", "class names"], ["drag, click", "select by lasso, or one point; Shift adds"], ["s", "select what is highlighted"], ["+ − 0", "zoom at the pointer; also Ctrl + wheel"],
-  ["Enter", "in the picture: walk over the points with the arrows; again: select the point"], ["Esc", "end the walk, clear the selection, leave"],
+  ["n", "class names"], ["drag, click", "select by lasso, or one; Shift adds"], ["s", "select what is highlighted"], ["+ − 0", "zoom at the pointer; also Ctrl + wheel"],
+  ["Enter", "in the picture: walk over the points with the arrows; again: select the point"], ["Esc", "stop walking, unselect, leave"],
 ];
 const SIGNS = { first: "M3 3h2v10H3zM13 3v10L6 8z", previous: "M11 3v10L4 8z", play: "M4 2v12l10-6z", pause: "M4 3h3v10H4zM9 3h3v10H9z", next: "M5 3v10l7-5z", last: "M11 3h2v10h-2zM3 3v10l7-5z" };
 
@@ -527,7 +527,7 @@ function render({ model, el }) {
     const colours = palette(), discs = [], small = n > 6000 ? 1.8 : n > 2000 ? 2.3 : 2.9;
     const style = (fill, wrong, tail, bright, halo) => {
       const fade = (c) => (bright ? c : mix(c, theme.paper, 0.84)), rim = halo ? 1.8 : wrong ? (tail ? 1.4 : 0.9) : tail ? 0.7 : 0;
-      return { radius: (small * (tail ? 1.65 : 1) * (wrong ? 1.12 : 1) + 1.6 * halo) * dpr, width: rim * dpr, fill: fade(colours[fill]), ring: halo ? HALO : wrong ? fade(theme.ink) : theme.paper, alpha: tail || wrong ? 1 : 0.85 };
+      return { radius: (small * (tail ? 1.65 : 1) * (wrong ? 1.12 : 1) * (some && bright ? 1.25 : 1) + 1.6 * halo) * dpr, width: rim * dpr, fill: fade(colours[fill]), ring: halo ? HALO : wrong ? fade(theme.ink) : theme.paper, alpha: tail || wrong ? 1 : 0.85 };
     };
     raster.pixels.fill(raster.paper);
     for (const pass of some ? [0, 1] : [1])
