@@ -22,8 +22,8 @@ def test_it_opens_pages_and_measures_steps_beside_a_training(capsys):
     printed = capsys.readouterr().out
     assert [row[0] for row in found["opened"]] == ["K = 10, one run", "K = 10, one run, sweep alone", "K = 10, two runs"]
     assert [row[0].split(", ")[-1] for row in found["stepped"]] == ["idle", "beside a training"] * 3
-    for _, python, first, megabytes, gzipped in found["opened"]:
-        assert float(python) > 0 and float(first) > 0 and float(megabytes) > float(gzipped) > 0
+    for _, wall, processor, first, megabytes, gzipped in found["opened"]:
+        assert float(wall) > 0 and float(processor) > 0 and float(first) > 0 and float(megabytes) > float(gzipped) > 0
     for name, step, floor, drawing, _ in found["stepped"]:
         step, floor, drawing = (float(text.split(" ")[0]) for text in (step, floor, drawing))
         assert name in printed and step > drawing > 0 and floor > 5  # a frame of the browser is 16.7 ms
