@@ -42,6 +42,9 @@ class SimPro(Scheme):
         threshold of the learner of 0.95 and 0.2.
     momentum : float, default 0.9
         Momentum of both distributions from epoch to epoch, in [0, 1).
+    alpha : float, optional
+        Weight of the labelled loss, above 0. By default mu N / M (N labelled and M unlabelled images, mu unlabelled in a batch for each
+        labelled one), as in the paper; that is 1 for N1 = 500, M1 = 4000 and mu = 8, and next to nothing with few labelled images.
     """
 
     name = "simpro"
@@ -49,11 +52,13 @@ class SimPro(Scheme):
     labelled_views = ("weak", "strong")
     unlabelled_views = ("strong", "strong2")
 
-    def __init__(self, tau: float = 2.0, momentum: float = 0.9):
+    def __init__(self, tau: float = 2.0, momentum: float = 0.9, alpha: float | None = None):
         super().__init__()
         if not 0 <= momentum < 1:
             raise ValueError(f"simpro(momentum={momentum}) must be in [0, 1)")
-        self.tau, self.momentum = tau, momentum
+        if alpha is not None and not alpha > 0:
+            raise ValueError(f"simpro(alpha={alpha}) must be above 0; leave it out for mu N / M")
+        self.tau, self.momentum, self.alpha = tau, momentum, alpha
 
     def setup(self, problem: Problem) -> None:
         classes = problem.num_classes
@@ -76,7 +81,8 @@ class SimPro(Scheme):
         return adjust(logits, self.joint_dist, self.tau)
 
     def weigh_labelled(self, losses: Tensor, step: Step) -> Tensor:
-        return losses * (self.scale * len(step.index) / len(step.batch.y))  # a labelled image weighs as much as an unlabelled one
+        # By default a labelled image weighs as much as an unlabelled one.
+        return losses * (self.scale * len(step.index) / len(step.batch.y) if self.alpha is None else self.alpha)
 
     @torch.no_grad()
     def observe(self, step: Step) -> None:

@@ -1,5 +1,7 @@
 """SimPro: no recorded steps exist, so it is compared with an epoch written out from its equations."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -96,6 +98,14 @@ def test_a_uniform_estimate_changes_no_label_and_a_skewed_one_does(problem):
     assert torch.equal(restored.relabel(logits, features, t).probs, method.relabel(logits, features, t).probs)
 
 
+def test_the_labelled_loss_weighs_mu_n_over_m_or_what_is_asked_for(problem):
+    losses = torch.ones(4)
+    step = SimpleNamespace(index=torch.arange(8), batch=SimpleNamespace(y=torch.arange(4)))
+    share = 2 * float(problem.labelled_counts.sum()) / problem.num_unlabelled
+    assert_close(set_up("fixmatch+simpro", problem).chain[0].weigh_labelled(losses, step), torch.full((4,), share))
+    assert_close(set_up("fixmatch+simpro(alpha=0.7)", problem).chain[0].weigh_labelled(losses, step), torch.full((4,), 0.7))
+
+
 def test_it_asks_for_its_views():
     learner = build_method("fixmatch+simpro").learner
     assert learner.labelled_views == ("weak", "strong")
@@ -105,6 +115,7 @@ def test_it_asks_for_its_views():
 @pytest.mark.parametrize(
     ("method", "message"),
     [
+        ("fixmatch+simpro(alpha=0)", r"alpha=0.* must be above 0"),
         ("fixmatch+simpro(momentum=1)", r"momentum=1.* must be in \[0, 1\)"),
         ("meanteacher+simpro", "simpro changes the acceptance step, which meanteacher has not"),
     ],
