@@ -277,6 +277,11 @@ def _time(values: list[float]) -> str:
     return f"{middle:.{digits}f} ({low:.{digits}f} .. {high:.{digits}f})"
 
 
+def _print_operations(counts: list[dict[str, Any]]) -> None:
+    waits = [[r["what"], str(r["operations"]), ", ".join(f"{n} {name}" for name, n in r["host waits"].items()) or "0"] for r in counts]
+    print(table(["dispatched operations, without views", "operations", "host waits"], waits))
+
+
 def _ratio(text: str) -> tuple[str, float]:
     name, equals, value = text.rpartition("=")
     if not equals:
@@ -298,6 +303,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--images", type=int, help="test images of the evaluation; default: 512 on a CPU, 10000 on CUDA")
     parser.add_argument("--workers", type=int, help="DataLoader workers of the conventional loop; default: 0 on a CPU, at most 8 on CUDA")
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
+    parser.add_argument("--operations", action="store_true", help="count operations and waits, and measure no time")
     parser.add_argument("--at-least", type=_ratio, nargs="+", default=[], metavar="ROW=RATIO", help="fail if a ratio is smaller")
     parser.add_argument("--json", action="store_true", help="print JSON for a program to read")
     options = parser.parse_args(arguments)
@@ -318,7 +324,7 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
     """Print the tables; returns the rows of the first."""
     options = parse(arguments)
     about = machine(options.device)
-    (results, epoch), counts = measure(options), count_operations(options)
+    (results, epoch), counts = ([], []) if options.operations else measure(options), count_operations(options)
     if torch.device(options.device).type == "cuda":
         about["GPU memory"] = f"{torch.cuda.max_memory_reserved() / 2**30:.2f} GiB reserved at most, by all contenders together"
     about["load afterwards"] = machine(options.device)["load"]
@@ -327,6 +333,10 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
         guard(results, dict(options.at_least))
         return results
     rows = int(options.batch * options.mu)
+    if options.operations:
+        print_machine(about)
+        _print_operations(counts)
+        return results
     print(f"FixMatch, {options.network}, {options.batch} + 2 x {rows} images of 32 x 32, {options.rounds} rounds, {options.clock} time")
     print_machine(about)
     lines = []
@@ -340,8 +350,7 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
     lines.append(["together", "", f"{100 * sum(r['share'] for r in epoch):.2f} %"])
     print(table([f"once in {EPOCH_STEPS} iterations, {options.clock} time", "ms", "of their time"], lines))
     print()
-    waits = [[r["what"], str(r["operations"]), ", ".join(f"{n} {name}" for name, n in r["host waits"].items()) or "0"] for r in counts]
-    print(table(["dispatched operations, without views", "operations", "host waits"], waits))
+    _print_operations(counts)
     guard(results, dict(options.at_least))
     return results
 
