@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from itertools import product
@@ -13,11 +15,29 @@ from tqdm.auto import tqdm
 
 from pldebias.presets import ConfigError
 from pldebias.runs import Run, open_run
-from pldebias.training.train import configure, train
+from pldebias.training.train import configure, interruptible, train
 
 
 def _work(job: dict[str, Any]) -> str:
-    return str(train(**job).path)
+    try:
+        return str(train(**job).path)
+    finally:
+        if not _parent().is_alive():
+            os._exit(130)  # nobody asks for more, and waiting for it would never end
+
+
+def _parent() -> Any:
+    return multiprocessing.parent_process()
+
+
+def _follow() -> None:
+    """In a worker: end as by Ctrl-C when the parent is gone, however it went; a training that goes on alone would keep its lock."""
+
+    def wait() -> None:
+        _parent().join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def sweep(
@@ -57,14 +77,20 @@ def sweep(
         return [train(**{**job, "progress": progress}) for job in work]
     paths: dict[int, str] = {}
     # A fresh interpreter per worker: forking a process that has used torch's thread pool can hang.
-    with ProcessPoolExecutor(min(jobs, len(work), os.cpu_count() or 1), multiprocessing.get_context("spawn")) as pool:
+    others = set(multiprocessing.active_children())
+    workers = min(jobs, len(work), os.cpu_count() or 1)
+    with interruptible(), ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _follow) as pool:
         futures = {pool.submit(_work, job): i for i, job in enumerate(work)}
         try:
             for future in tqdm(as_completed(futures), total=len(work), desc=f"{data}: runs", unit="run", disable=not progress):
                 paths[futures[future]] = future.result()
                 run = open_run(paths[futures[future]])
-                tqdm.write(f"{run.name}: balanced accuracy {100 * run.scalars['balanced_accuracy'].iloc[-1]:.1f} %") if progress else None
-        except BaseException:
+                if progress and "balanced_accuracy" in run.scalars:  # a pre-training predicts nothing
+                    tqdm.write(f"{run.name}: balanced accuracy {100 * run.scalars['balanced_accuracy'].iloc[-1]:.1f} %")
+        except BaseException as error:
             pool.shutdown(wait=False, cancel_futures=True)
+            if not isinstance(error, Exception):  # told to stop: each training closes its run and ends, instead of running to its end
+                for worker in set(multiprocessing.active_children()) - others:
+                    worker.terminate()
             raise
     return [open_run(paths[i]) for i in range(len(work))]

@@ -96,8 +96,21 @@ def source_hash() -> str:
 
 
 @contextmanager
+def interruptible() -> Iterator[None]:
+    """SIGTERM ends what runs inside as Ctrl-C does, so that it closes its files (signals reach the main thread alone)."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous or signal.SIG_DFL)
+
+
+@contextmanager
 def machine(config: Config, device: torch.device) -> Iterator[None]:
-    """Threads and matrix precision of one training; restored afterwards, and SIGTERM ends it as Ctrl-C does."""
+    """Threads and matrix precision of one training; restored afterwards."""
     threads = torch.get_num_threads()
     tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     if config.threads and device.type == "cpu":
@@ -105,9 +118,6 @@ def machine(config: Config, device: torch.device) -> Iterator[None]:
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = config.precision == "tf32"
     tuned = torch.backends.cudnn.benchmark
     torch.backends.cudnn.benchmark = device.type == "cuda"  # shapes are the same every step
-    in_main = threading.current_thread() is threading.main_thread()
-    if in_main:
-        previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
             yield
@@ -115,8 +125,6 @@ def machine(config: Config, device: torch.device) -> Iterator[None]:
         torch.set_num_threads(threads)
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
         torch.backends.cudnn.benchmark = tuned
-        if in_main:
-            signal.signal(signal.SIGTERM, previous)
 
 
 def _attributes(config: Config, device: torch.device, fingerprint: str) -> dict[str, Any]:
@@ -194,7 +202,7 @@ def train(
     attributes = _attributes(config, device, dataset.fingerprint)
     if _finished(folder, attributes):
         return open_run(folder)
-    with machine(config, device):
+    with machine(config, device), interruptible():
         with explained(config, device, folder):
             state = _state(config, built, dataset, device)
         recorder = Recorder(

@@ -1,9 +1,14 @@
 """Going on after damage: checkpoints and log are brought to one state, or the training is refused with the reason."""
 
 import errno
+import json
 import os
 import pickle
 import shutil
+import signal
+import subprocess
+import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -210,3 +215,31 @@ def test_a_second_training_of_one_run_is_refused(cut):
     out, folder = cut
     with Recorder(folder, *recorded(folder), resume=True, num_epochs=4), pytest.raises(RunError, match="already open for writing"):
         pld.train("fixmatch", out=out, **SHORT)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_workers_end_with_the_process_that_asked_for_them(tmp_path, number):
+    """A sweep told to stop, or killed: no worker trains on and keeps its run, every epoch is whole, and the same command goes on."""
+    code = (
+        "import sys, pldebias as pld\nif __name__ == '__main__':\n"
+        "    pld.sweep(['fixmatch', 'supervised'], 'digits-lt', jobs=2, out=sys.argv[1], steps=40000, steps_per_epoch=4, progress=False)"
+    )
+    (tmp_path / "sweep.py").write_text(code)
+    process = subprocess.Popen([sys.executable, tmp_path / "sweep.py", tmp_path / "runs"], stderr=subprocess.PIPE, text=True)
+    folders = [tmp_path / "runs" / "digits-lt" / method / "s0" for method in ("fixmatch", "supervised")]
+    begin, workers = time.monotonic(), []
+    while len(workers) < 2 and time.monotonic() - begin < 400:
+        assert process.poll() is None
+        time.sleep(0.1)
+        begun = all((folder / "zarr.json").exists() and len(pld.open_run(folder).epochs) > 1 for folder in folders)
+        workers = [json.loads(folder.with_name("s0.lock").read_text())["pid"] for folder in folders] if begun else []
+    os.kill(process.pid, number)
+    _, told = process.communicate(timeout=300)
+    assert process.returncode != 0 and (number == signal.SIGKILL or "KeyboardInterrupt" in told)
+    while any(Path(f"/proc/{pid}").exists() for pid in workers) and time.monotonic() - begin < 600:
+        time.sleep(0.1)
+    assert not [pid for pid in workers if Path(f"/proc/{pid}").exists()]
+    for folder in folders:
+        assert not folder.with_name("s0.lock").exists()
+        run = pld.open_run(folder)
+        assert run.dropped == {} and run.epochs.tolist() == list(range(len(run.epochs))) and not run.finished
