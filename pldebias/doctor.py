@@ -48,8 +48,10 @@ def findings() -> dict[str, Any]:
         for i in range(torch.cuda.device_count()):
             gpu = torch.cuda.get_device_properties(i)
             found[f"cuda:{i}"] = (
-                f"{gpu.name}, {gpu.total_memory / 2**30:.0f} GiB, bfloat16 {'yes' if torch.cuda.is_bf16_supported() else 'no'}"
+                f"{gpu.name}, {gpu.total_memory / 2**30:.0f} GiB, compute capability {gpu.major}.{gpu.minor}, "
+                f"bfloat16 {'yes' if gpu.major >= 8 else 'no'}"
             )
+        found["triton"] = _version("triton").replace("not installed", "not installed: images are augmented without its kernel")
     else:
         found["cuda"] = "none found; trainings run on the CPU"
     root = data_root(None)
