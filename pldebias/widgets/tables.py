@@ -14,6 +14,15 @@ from pldebias.plots.style import DIVERGING, GROUPS, SEQUENTIAL, colour_map, pain
 __all__ = ["matrix", "scores"]
 
 MOST_CELLS = 30  # classes; beyond, a picture without numbers
+HINTS = {
+    "recall %": "of the group's samples, the share that carries its class's label; mean over classes",
+    "precision %": "of the labels given, the share that is right; mean over classes",
+    "accepted %": "of the group's labels, the share that training would use",
+    "right of accepted %": "of those, the share that is right",
+    "labels/true": "labels given for each sample that truly belongs to the group",
+    "pull of accepted %": "gradient of an accepted label's cross-entropy on its own logit, with the chain's margin, on these outputs",
+}
+"""What the columns of the group table say, for a pointer that rests on them."""
 HATCH = "repeating-linear-gradient(45deg,#f1f1f1 0 3px,#c8c8c8 3px 4px)"
 
 
@@ -83,7 +92,10 @@ def _picture(colours: np.ndarray, title: str) -> str:
 def scores(table) -> str:
     """The group table of a `WhatIf` as HTML: what if, and the change in brackets."""
     measures = list(dict.fromkeys(name for name, _ in table.columns))
-    head = "".join(f"<th scope='col' style='text-align:right;padding:1px 8px'>{escape(name)}</th>" for name in measures)
+    head = "".join(
+        f"<th scope='col' title='{escape(HINTS.get(name, ''), quote=True)}' style='text-align:right;padding:1px 8px'>{escape(name)}</th>"
+        for name in measures
+    )
     rows = []
     for group in table.index:
         cells = []

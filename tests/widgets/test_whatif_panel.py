@@ -7,7 +7,7 @@ import pytest
 
 import pldebias as pld
 from pldebias.runs import NotLogged, Recorder
-from pldebias.widgets.tables import matrix, scores
+from pldebias.widgets.tables import HINTS, matrix, scores
 from pldebias.widgets.whatif import WhatIfPanel
 
 
@@ -203,3 +203,5 @@ def test_scores_as_html(panel):
     html = scores(panel.result.table)
     value = panel.result.table.loc["tail", ("recall %", "what if")]
     assert f"{value:.1f} <span" in html and "tail</th>" in html
+    assert set(HINTS) == {name for name, _ in panel.result.table.columns}  # every column is explained
+    assert html.count("<th scope='col' title='") == len(HINTS) == html.count("mean over classes") + 4
