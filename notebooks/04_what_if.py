@@ -33,7 +33,7 @@ from pldebias.analysis.counterpart import outcome
 from pldebias.widgets.whatif import WhatIfPanel
 
 # %% [markdown]
-# To ask about a run of yours, change this cell only: `pld.open_run("path/to/a/run")`.
+# To ask about a run of yours, change the line `run = ...` of this cell to `run = pld.open_run("path/to/a/run")`.
 
 # %%
 short = {"steps": 40, "steps_per_epoch": 10} if os.environ.get("PLDEBIAS_FAST") == "1" else {}
@@ -55,12 +55,13 @@ pandas.DataFrame({epoch: {"samples": run.num_unlabelled, "differing": pld.what_i
 # ## The panel
 #
 # Press a preset, then move what it set. *debias τ* is the strength with which DebiasPL subtracts the habit of the network (its mean
-# prediction) before it decides. *blend* mixes in the opinion of the prototypes, by DASO's rule or with a constant weight ν. The thresholds
-# decide which labels would be used. The chain is also written as text, and you may write in it: `debiaspl(tau=1)+daso`, `darp`,
-# `flexmatch`, anything that this package knows.
+# prediction) before it decides. The same τ widens the *margin* of rare classes in the loss, which changes no label but how hard the
+# accepted ones pull at the network: the last column of the table. *blend* mixes in the opinion of the prototypes, by DASO's rule or with a
+# constant weight ν. *Thresholds*, one for all, by group or by label, decide which labels would be used. The chain is also written as text,
+# and you may write in it: `debiaspl(tau=1)+daso`, `darp`, `flexmatch`, anything that this package knows.
 #
-# In the left matrix a row is what an image is, the column what it would be called, in percent of the row. The right one is the change to
-# what was logged: orange is more, blue is less.
+# In the left matrix a row is what an image is, the column what it would be called, in percent of the row. The one beside it is the change
+# to what was logged: orange is more, blue is less. If a run was really trained with the chain, its matrix stands third.
 
 # %%
 panel = WhatIfPanel(run, "debiaspl(tau=1)")
@@ -74,7 +75,8 @@ panel
 
 # %%
 taus = np.round(np.arange(0, 2.01, 0.1), 2)
-tables = [pld.what_if(run, f"debiaspl(tau={tau})").table for tau in taus]
+results = [pld.what_if(run, f"debiaspl(tau={tau})") for tau in taus]
+tables = [result.table for result in results]
 figure, axes = plt.subplots(1, 3, figsize=(10, 3), layout="constrained")
 for ax, measure in zip(axes, ("recall %", "precision %", "labels/true"), strict=True):
     for group, colour, dash in (("head", "#0072B2", "-"), ("medium", "#999999", ":"), ("tail", "#D55E00", "--")):
@@ -82,6 +84,7 @@ for ax, measure in zip(axes, ("recall %", "precision %", "labels/true"), strict=
     ax.set(xlabel="τ", ylabel=measure)
 axes[2].axhline(1, color="#cccccc", lw=1, zorder=0)
 axes[0].legend()
+figure.supxlabel(results[0].sentence, fontsize=8)
 plt.show()
 
 # %% [markdown]
@@ -179,7 +182,13 @@ pandas.DataFrame(rows).T.round(1)
 
 # %% [markdown]
 # The one-step answer gets the *direction* right and the *size* wrong: a rule that is applied from the beginning teaches the network other
-# features and other habits, for better or worse. A what-if has no test accuracy at all, since its network was never trained.
+# features and other habits, for better or worse. A what-if has no test accuracy at all, since its network was never trained. The two
+# trainings side by side, and as a page that needs neither Python nor a network:
+
+# %%
+view = pld.explore(run, runs["fixmatch+debiaspl"], metric="ratio")
+view.to_html("../runs/pages/trained.html")
+view
 #
 # ## When would it have been the time?
 #

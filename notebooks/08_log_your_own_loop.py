@@ -95,7 +95,9 @@ mine = pld.open_run("../runs/own/torch")
 mine
 
 # %%
-pld.explore(mine, kind="sweep", split="all")
+view = pld.explore(mine, kind="sweep", split="all")
+view.to_html("../runs/pages/mine.html")  # the same as a page that needs neither Python nor a network
+view
 
 # %% [markdown]
 # ## A loop without PyTorch: Keras, JAX, numpy
@@ -192,4 +194,18 @@ write_tensorboard(mine, "../runs/own/events")
 read_tensorboard("../runs/own/events").tail(3).round(3)
 
 # %% [markdown]
-# **To try:** lower the threshold 0.9 of the PyTorch loop and look at the tail's row of the explorer. Then record a loop of your own.
+# ## Exercises
+#
+# 1. Lower the threshold 0.9 of the PyTorch loop to 0.5 and look at the tail's rows of the explorer, *accepted* beside *all*.
+# 2. Interrupt the kernel in the middle of the PyTorch loop. What does `pld.open_run("../runs/own/torch")` hold?
+# 3. Record without the truth, `None` in place of `y[unlabelled]` and `num_unlabelled=len(unlabelled)`. What can the explorer still show?
+# 4. Record a loop of your own.
+#
+# <details><summary>Answers</summary>
+#
+# 1. More labels are used, and wrong ones with them; the share of tail labels among the accepted ones comes nearer to their share among all.
+# 2. Every epoch that was finished, and nothing of the one under way.
+# 3. The test set. Sweeps and visits are counted by true class, which is unknown; how often each label was given is in
+#    `run.pseudo_counts()` all the same.
+#
+# </details>
