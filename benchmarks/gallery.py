@@ -86,18 +86,19 @@ def rows(name: str, runs: dict[str, list[Run]]) -> list[list[str]]:
 
 
 def ship(runs: dict[str, dict[str, list[Run]]], folder: Path) -> dict[str, int]:
-    """Thinned copies of the first seeds' runs, setting by setting, until `LIMIT` is reached; bytes by file name."""
+    """Thinned copies of the first seeds' runs, each with an equal share of `LIMIT`; bytes by file name."""
     shipped: dict[str, int] = {}
+    share = min(RUN_LIMIT, LIMIT // max(sum(map(len, runs.values())), 1))
     for name, of_setting in runs.items():
         for method, found in of_setting.items():
             path = folder / f"{name}_{slug(method)}_s{found[0].seed}.zip"
             for snapshots, dimensions, epochs in ((8, 16, 60), (5, 16, 60), (4, 12, 40), (3, 8, 20), (1, 8, 0)):
                 size = thin(found[0], path, epochs=epochs, snapshots=snapshots, dimensions=dimensions).stat().st_size
-                if size <= RUN_LIMIT:
+                if size <= share:
                     break
-            if size > RUN_LIMIT or sum(shipped.values()) + size > LIMIT:
+            if size > share:
                 path.unlink()
-                print(f"{path.name} is left out: {size:,} bytes would be too many", file=sys.stderr)
+                print(f"{path.name} is left out: {size:,} bytes, where {share:,} are its share", file=sys.stderr)
             else:
                 shipped[path.name] = size
     return shipped

@@ -100,3 +100,20 @@ def test_a_row_that_fails_leaves_the_others(made, monkeypatch, capsys):
     assert gallery.main(command) == 1
     printed = capsys.readouterr()
     assert "consistent, supervised failed: supervised: it diverged" in printed.err and "consistent, fixmatch+daso" in printed.out
+
+
+def test_every_row_gets_its_share_of_the_bytes(made, tmp_path, monkeypatch, capsys):
+    """Copies are thinned further until they fit; one that never does is left out, and said."""
+    root, _ = made
+    run, tried = pld.open_run(f"zip://::{next((root / 'data').glob('*.zip'))}"), []
+
+    def sized(run, path, *, snapshots, **kept):
+        tried.append(snapshots)
+        path.write_bytes(bytes(1000 * snapshots + (9000 if "big" in path.name else 0)))
+        return path
+
+    monkeypatch.setattr(gallery, "thin", sized)
+    monkeypatch.setattr(gallery, "LIMIT", 8000)
+    assert gallery.ship({"a": {"fixmatch": [run]}, "big": {"fixmatch": [run]}}, tmp_path) == {"a_fixmatch_s0.zip": 4000}
+    assert tried == [8, 5, 4, 8, 5, 4, 3, 1] and [p.name for p in tmp_path.iterdir()] == ["a_fixmatch_s0.zip"]
+    assert "big_fixmatch_s0.zip is left out: 10,000 bytes, where 4,000 are its share" in capsys.readouterr().err
