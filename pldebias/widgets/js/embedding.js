@@ -527,7 +527,7 @@ function render({ model, el }) {
     const colours = palette(), discs = [], small = n > 6000 ? 1.8 : n > 2000 ? 2.3 : 2.9;
     const style = (fill, wrong, tail, bright, halo) => {
       const fade = (c) => (bright ? c : mix(c, theme.paper, 0.84)), rim = halo ? 1.8 : wrong ? (tail ? 1.4 : 0.9) : tail ? 0.7 : 0;
-      return { radius: (small * (tail ? 1.65 : 1) * (wrong ? 1.12 : 1) * (some && bright ? 1.25 : 1) + 1.6 * halo) * dpr, width: rim * dpr, fill: fade(colours[fill]), ring: halo ? HALO : wrong ? fade(theme.ink) : theme.paper, alpha: tail || wrong ? 1 : 0.85 };
+      return { radius: (small * (tail ? 1.65 : 1) * (wrong ? 1.12 : 1) * (inCell && bright ? 1.25 : 1) + 1.6 * halo) * dpr, width: rim * dpr, fill: fade(colours[fill]), ring: halo ? HALO : wrong ? fade(theme.ink) : theme.paper, alpha: tail || wrong ? 1 : 0.85 };
     };
     raster.pixels.fill(raster.paper);
     for (const pass of some ? [0, 1] : [1])
