@@ -33,7 +33,8 @@ from pldebias.data import SplitSpec, build
 
 # %% [markdown]
 # Seven trainings on the same images. Those that `make demo` has left in `runs/` are opened; what is missing is trained now, which takes a
-# CPU a minute or less for each. To look at runs of your own, change this cell only: `pld.open_run("path/to/a/run")` opens one.
+# CPU a minute or less for each. To look at runs of your own, from a GPU for instance, change one line of this cell:
+# `runs = {method: pld.open_run(f"path/{method}/s0") for method in methods}`.
 
 # %%
 methods = ["supervised", "supervised(augment=strong)", "fixmatch", "usadtm", "fixmatch+la", "fixmatch+daso", "fixmatch+debiaspl"]
@@ -202,4 +203,10 @@ for name, value in test.sort_values(ascending=False).items():
 #
 # </details>
 #
-# `view.to_html("drift.html")` writes an explorer as a page that needs neither Python nor a network; send it to a colleague.
+# ## Take it with you
+#
+# An explorer can be written as a page that needs neither Python nor a network. Everything in it still moves; send it to a colleague.
+
+# %%
+page = view.to_html("../runs/pages/drift.html")
+f"{page.name}: {page.stat().st_size / 1e6:.1f} MB"
