@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import stat
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -69,15 +70,19 @@ class WriterLock:
 
     def _clear_stale(self) -> None:
         try:
-            owner = json.loads(self.path.read_text())
+            if not stat.S_ISREG(os.lstat(self.path).st_mode):  # a pipe would be waited for
+                raise RunError(f"{self.path} is no plain file, so no lock of ours; remove it, or choose another directory")
+            with self.path.open("rb") as file:
+                owner = json.loads(file.read(4096))
         except FileNotFoundError:
             return
-        except ValueError:
-            owner = {}
+        except (ValueError, RecursionError):
+            owner = None
             if time.time() - self.path.stat().st_mtime < 10:  # created, its content still to come
                 raise RunError(f"{self.run} is being opened for writing by another process; try again") from None
+        owner = owner if isinstance(owner, dict) else {}
         host, pid = owner.get("host"), owner.get("pid")
-        here = host == socket.gethostname() and isinstance(pid, int)
+        here = host == socket.gethostname() and isinstance(pid, int) and 0 < pid < 2**31
         if here and self._key in _held:
             raise RunError(f"{self.run} is already open for writing in this process; close() that Recorder first")
         # One with our own number is of a process before us (the first of a container is always 1), or of a disk that was gone for a while.

@@ -149,12 +149,27 @@ def test_a_lock_left_behind_is_replaced(tmp_path, world):
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     old = time.time() - 60
-    for text in (owner(pid=gone.pid), owner(started="1"), "", "not json"):
+    for text in (owner(pid=gone.pid), owner(started="1"), "", "not json", "[]", "[" * 5000, "\0" * 10**6):
         path = tmp_path / "run.lock"
         path.write_text(text)
         os.utime(path, (old, old))
         world.start(tmp_path / "run", resume=True).close()
         assert [p.name for p in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path)])
+def test_a_lock_that_is_no_file(tmp_path, world, make):
+    make(tmp_path / "run.lock")
+    with pytest.raises(RunError, match=r"run.lock is no plain file"):
+        world.start(tmp_path / "run")
+
+
+@pytest.mark.parametrize("pid", [-1, 0, 10**30, "x", None])
+def test_a_lock_of_no_process_is_respected(tmp_path, world, pid):
+    """Nobody can tell who wrote it."""
+    (tmp_path / "run.lock").write_text(owner(pid=pid))
+    with pytest.raises(RunError, match=r"delete .*run.lock if that process is surely gone"):
+        world.start(tmp_path / "run")
 
 
 def test_a_lock_of_a_process_with_our_own_number_is_replaced(tmp_path, world):
