@@ -22,7 +22,8 @@ import pldebias as pld
 from pldebias.report import report
 
 # %% [markdown]
-# The runs of notebook 6, trained here if they are missing.
+# The runs of notebook 6, trained here if they are missing. For figures of your own runs, change the last line of the cell: a label, and the
+# folder of its seeds.
 
 # %%
 fast = os.environ.get("PLDEBIAS_FAST") == "1"
@@ -109,4 +110,20 @@ page = report({label: path / "s0" for label, path in runs.items()}, out / "repor
 f"{page.name}: {page.stat().st_size / 1e6:.1f} MB"
 
 # %% [markdown]
-# **To try:** `width="single"`; `groups=(10, 5)` for cut-offs in place of thirds; `split="accepted"` for what the loss really saw.
+# ## Exercises
+#
+# 1. Draw the first figure without `error="sd"`. By how much do the bars grow, and why?
+# 2. `groups=(10, 5)` sets cut-offs in place of thirds. Which classes change their group? Read the caption.
+# 3. `split="accepted"` draws what the loss really saw. What happens to FixMatch's tail?
+# 4. In the difference, a cell may be grey although its number is large. What does that say?
+#
+# <details><summary>Answers</summary>
+#
+# 1. By 2.5: the interval of the mean is 4.3 standard deviations, divided by the root of three.
+# 2. Head is now what has more than 10 labelled images, tail what has fewer than 5: the fourth class joins the head, and the tail shrinks
+#    to the last two.
+# 3. Its recall falls to zero and its precision, of the last classes, is undefined or rests on a handful of labels: hardly any tail label
+#    passes the threshold.
+# 4. That the seeds disagree: the interval of the difference holds zero.
+#
+# </details>
