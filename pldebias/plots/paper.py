@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -141,8 +142,14 @@ def canvas(backend: str, width: str, height: float, *, font=None, **grid):
     families = _families(font)
     if backend == "none":
         return None, None
+    import matplotlib
     from matplotlib.figure import Figure
 
+    if matplotlib.rcParams["text.usetex"] and shutil.which("latex") is None:
+        raise ValueError(
+            "matplotlib is set to write text by LaTeX (text.usetex), which is not on this machine; figures need none: set "
+            "matplotlib.rcParams['text.usetex'] = False, or install TeX"
+        )
     with _look():
         figure = Figure(figsize=(WIDTHS[width], height), layout="constrained")
         figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.03, hspace=0.03)

@@ -331,6 +331,15 @@ def test_fonts(two, tmp_path):
         foreign.save(tmp_path / "f.png")
 
 
+def test_latex_is_not_needed_and_its_absence_is_said(two, monkeypatch):
+    import matplotlib
+
+    monkeypatch.setenv("PATH", "")
+    assert plots.label_distribution(two)._repr_png_().startswith(b"\x89PNG")
+    with matplotlib.rc_context({"text.usetex": True}), pytest.raises(ValueError, match=r"not on this machine.*text.usetex'\] = False"):
+        plots.label_distribution(two)
+
+
 def test_lines_are_told_apart_without_colour():
     styles = line_styles([str(i) for i in range(8)])
     assert len({style["dashes"] for style in styles.values()}) == len({style["marker"] for style in styles.values()}) == 8
