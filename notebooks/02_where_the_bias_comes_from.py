@@ -23,6 +23,8 @@
 #
 # In the last two the labelled set says nothing true about the unlabelled one. Methods that correct the bias "by the class frequencies" meet
 # their test there, for the only frequencies they can see are those of the labels.
+#
+# To look at four runs of your own, change the line `runs = ...` to `{name: pld.open_run(f"path/{name}") for name in worlds}`.
 
 # %%
 import os
@@ -141,13 +143,15 @@ plt.show()
 # The explorer shows the same at every epoch: switch between *all* and *accepted*.
 
 # %%
-pld.explore(runs["uniform"], metric="ratio")
+view = pld.explore(runs["uniform"], metric="ratio")
+view
 
 # %% [markdown]
 # ## Which cure fits which cause?
 #
 # A cure that knows the labelled frequencies (logit adjustment) and one that watches what the network tends to say (DebiasPL), asked at the
-# last epoch of each world. Nothing is trained here: the stored outputs are labelled again (notebook 4 explains how far that goes).
+# last epoch of each world. Nothing is trained here: the stored outputs are labelled again, *weights unchanged: one-step counterfactual*
+# (notebook 4 explains how far that goes).
 
 # %%
 cures = {"as trained": None, "by labelled frequencies": "la(at=pseudo,tau=1)", "by the mean prediction": "debiaspl(tau=1)"}
@@ -197,3 +201,9 @@ pandas.DataFrame(
 #    as they are; where the unlabelled set may differ, they have to be estimated.
 #
 # </details>
+#
+# The uniform world as a page, which needs neither Python nor a network:
+
+# %%
+page = view.to_html("../runs/pages/uniform.html")
+f"{page.name}: {page.stat().st_size / 1e6:.1f} MB"

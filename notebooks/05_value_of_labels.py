@@ -33,7 +33,7 @@ from pldebias.analysis.counterpart import outcome
 
 # %% [markdown]
 # All trainings below are short and of one seed. `supervised(augment=strong)`, on the labelled images alone, is where everything starts
-# from.
+# from. To start from a run of yours, change the line `base = ...` to `base = pld.open_run("path/to/a/run")`.
 
 # %%
 fast = os.environ.get("PLDEBIAS_FAST") == "1"
@@ -104,6 +104,14 @@ plt.show()
 # The features are the same in both pictures, to the last digit. All that differs is one linear layer. So the base *could* have told many
 # of the tail images apart; its classifier would not. (Notebook 3 came to the same end by looking at neighbours.)
 #
+# Epoch by epoch, the student of the biased teacher beside that of the better one; the page holds the same without Python.
+
+# %%
+view = pld.explore(self_trained, better, metric="ratio")
+view.to_html("../runs/pages/students.html")
+view
+
+# %% [markdown]
 # ## Pre-training: seeing before naming
 #
 # Two tasks that need no label. *Rotation*: by which quarter was this image turned? *Contrast* (MoCo): which of many images is this another
