@@ -22,9 +22,9 @@ def test_class_counts(golden):
             head, classes = HEADS[data]
             assert class_counts(head, 1 / float(rest[0]), classes) == wanted.tolist()
             compared += 1
-        elif kind.startswith("unlabeled"):  # the code scales by the total and truncates once more: two images at most
+        elif kind.startswith("unlabeled"):  # the code scales truncated counts to the total and truncates again: a few images in thousands
             ours = class_counts(int(wanted[0]), 1 / float(rest[1].removeprefix("unl")), 10)
-            assert abs(np.array(ours) - wanted).max() <= 2
+            np.testing.assert_allclose(ours, wanted, rtol=2e-3, atol=1)
             compared += 1
     assert compared == 24 + 24
 
