@@ -1,6 +1,8 @@
 """The step as a program over fixed tensors: the plainly written step bit for bit, and on a GPU nothing that a CUDA graph forbids."""
 
 import sys
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -11,8 +13,9 @@ from test_methods import TABLE
 import pldebias as pld
 from pldebias.data import build
 from pldebias.methods import LEARNERS, parse
+from pldebias.presets import ConfigError
 from pldebias.training import schedules
-from pldebias.training.graph import StepProgram, signature
+from pldebias.training.graph import WARMUP, StepProgram, refusal, signature
 from pldebias.training.state import TrainingState
 from pldebias.training.train import configure, make_dataset
 
@@ -129,3 +132,96 @@ def test_compiled_is_the_students_backbone_alone(monkeypatch, base):
     assert compiled == [(state.student.backbone, {"dynamic": False})]
     start("fixmatch", base)
     assert len(compiled) == 1
+
+
+class Graph:
+    """What a CUDA graph is to a `StepProgram`, on a CPU: nothing happens in a capture, everything in a replay."""
+
+    def __init__(self):
+        self.generators, self.mode, self.replays = [], None, 0
+
+    def register_generator_state(self, generator):
+        self.generators.append(generator)
+
+    def replay(self):
+        assert self.mode == "captured"
+        self.replays += 1
+        StepProgram._run(self.program)
+
+    def reset(self):
+        self.mode = "reset"
+
+
+@pytest.fixture
+def on_stand_in(monkeypatch, base):
+    """A program on a CPU that takes its device for a GPU."""
+
+    def make(method: str, fails: str = "", **settings) -> StepProgram:
+        state = start(method, base)
+        stream = type("Stream", (), {"wait_stream": lambda self, other: None})
+
+        @contextmanager
+        def capture(graph, stream, capture_error_mode):
+            assert capture_error_mode == "thread_local" and graph.generators == [state.generator, state.loader.generator]
+            program._run, graph.mode = lambda: None, "captured"
+            yield
+            del program._run
+            if fails:
+                raise RuntimeError(fails)
+
+        real = torch.Generator
+        monkeypatch.setattr(torch.cuda, "Stream", lambda device: stream())
+        monkeypatch.setattr(torch.cuda, "current_stream", lambda device: stream())
+        monkeypatch.setattr(torch.cuda, "stream", lambda stream: nullcontext())
+        monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+        monkeypatch.setattr(torch.cuda, "graph", capture)
+        monkeypatch.setattr(torch, "Generator", lambda device=None: real())
+        Graph.program = program = StepProgram(state)
+        state.device, state.config = torch.device("cuda"), replace(state.config, **settings)
+        program.refusal, program._side = refusal(state.config, state.method, state.device), stream()
+        return program
+
+    return make
+
+
+@pytest.mark.parametrize("method", ["fixmatch+daso(start=0)", "fixmatch+darp(start=0.0,period=1)", "remixmatch(ramp=0)"])
+def test_warm_up_capture_and_replays_are_the_steps_they_stand_for(method, on_stand_in, base):
+    program, plain = on_stand_in(method), start(method, base)
+    assert program.refusal is None
+    for i in range(7):
+        program.step()
+        plain_step(plain)
+        assert program.captured is (i >= WARMUP)
+    assert program._graph.replays == 7 - WARMUP
+    for value, other in zip(program.state.student.state_dict().values(), plain.student.state_dict().values(), strict=True):
+        assert torch.equal(value, other)
+    program.renew()
+    assert program.captured
+    old, buffer = program._graph, next(iter(program.state.student.buffers()))
+    buffer.data = buffer.data.clone()  # work between two epochs that moves a tensor
+    program.renew()
+    assert not program.captured and old.mode == "reset"
+    for _ in range(WARMUP + 1):
+        program.step()
+    assert program.captured and program._graph is not old
+
+
+def test_a_capture_that_fails_goes_on_step_by_step(on_stand_in, base):
+    """With the very draws that the captured step would have made."""
+    program = on_stand_in("mixmatch(ramp=0)", fails="operation not permitted when stream is capturing\nmore")
+    plain = start("mixmatch(ramp=0)", base)
+    with pytest.warns(RuntimeWarning, match=r"mixmatch\(ramp=0\): the step runs without a CUDA graph.*when stream is capturing\)"):
+        for _ in range(WARMUP + 3):
+            program.step()
+    for _ in range(WARMUP + 3):
+        plain_step(plain)
+    assert not program.captured and "could not be captured" in program.refusal
+    for value, other in zip(program.state.student.state_dict().values(), plain.student.state_dict().values(), strict=True):
+        assert torch.equal(value, other)
+
+
+def test_a_capture_that_must_not_fail_says_why(on_stand_in):
+    program = on_stand_in("fixmatch", fails="operation not permitted", graph=True)
+    with pytest.raises(ConfigError, match=r"graph=True: .* fixmatch could not be captured \(operation not permitted\); use graph=False"):
+        for _ in range(WARMUP + 1):
+            program.step()
