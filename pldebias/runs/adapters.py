@@ -6,6 +6,7 @@ Both hand device tensors over and wait for nothing. Neither package is imported 
 from __future__ import annotations
 
 import functools
+import importlib
 import sys
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -127,10 +128,9 @@ def _tap(hook, method: str, told: Callable[[Any], None]) -> None:
 def _usb_base() -> type:
     """USB's base class of hooks; ``register_hook`` takes nothing else."""
     try:
-        from semilearn.core.hooks import Hook
+        return importlib.import_module("semilearn.core.hooks").Hook  # the caller's own package, no dependency of this one
     except ImportError as error:
         raise ImportError("the hook needs USB or a fork of it, the package semilearn; call it where that is installed") from error
-    return Hook
 
 
 def usb_hook(recorder: Recorder, *, epoch_end: Callable[[Any], dict] | None = None):
