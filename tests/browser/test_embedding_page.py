@@ -12,8 +12,8 @@ from needs import missing
 
 import pldebias as pld
 from pldebias.analysis.embedding import FLIPS
-from pldebias.widgets.embedding import page as page_of
 from pldebias.widgets.embedding import piece
+from pldebias.widgets.page import page as page_of
 
 pytestmark = pytest.mark.browser
 GROUPS = ("head", "medium", "tail", "all")
@@ -412,3 +412,13 @@ def test_names_are_text_and_narrow_or_dark_windows_work(tmp_path):
             page.keyboard.press("Enter")
             settled(page)
             assert any(name in status(page) for name in HOSTILE)
+
+
+def test_its_benchmark_drags_and_measures(capsys):
+    from benchmarks import embedding_view
+
+    rows = dict((what, measured) for what, measured, _ in embedding_view.main(["--points", "200", "--snapshots", "3", "--seconds", "0.5"]))
+    assert float(rows["slider drag, frames a second"]) > 1
+    assert float(rows["one drawing, ms: median (95th percentile)"].split()[0]) > 0
+    assert 0.05 < float(rows["page, MB"]) < 0.5
+    assert "| 200 points x 3 snapshots" in capsys.readouterr().out
