@@ -6,7 +6,7 @@ import json
 import math
 import unicodedata
 import zlib
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from pldebias.runs import layout
@@ -192,6 +192,13 @@ def _kind(name: str) -> _Kind | None:
     return _SERIES if name.startswith("scheme/") else _STATE if name.startswith("snapshot_state/") else _KNOWN.get(name)
 
 
+@cache
+def _written(dtype: str, fill, compress: bool) -> tuple[object, dict, list[str]]:
+    """Fill value, names of chunks and codecs of an array as this version writes it."""
+    meta = layout.describe((1,), (1,), dtype, ("epoch",), fill=fill, compress=compress)
+    return meta["fill_value"], meta["chunk_key_encoding"], [codec["name"] for codec in meta["codecs"]]
+
+
 def _structure(meta: dict, kind: _Kind) -> str | None:
     """What is wrong with the metadata of an array."""
     shape, chunks, dims = meta["shape"], meta["chunk_grid"]["configuration"]["chunk_shape"], meta["dimension_names"]
@@ -206,12 +213,12 @@ def _structure(meta: dict, kind: _Kind) -> str | None:
     if meta["data_type"] not in kind.dtypes:
         return f"type {str(meta['data_type'])[:60]}"
     zstd = kind.role in ("chunk", "whole") and [codec["name"] for codec in meta["codecs"]] == ["bytes", "zstd"]
-    wanted = layout.describe(shape, chunks, meta["data_type"], dims, fill=kind.fill, compress=zstd)
-    if meta["fill_value"] != wanted["fill_value"] or isinstance(meta["fill_value"], bool) != isinstance(wanted["fill_value"], bool):
+    fill, encoding, codecs = _written(meta["data_type"], kind.fill, zstd)
+    if meta["fill_value"] != fill or isinstance(meta["fill_value"], bool) != isinstance(fill, bool):
         return f"fill value {str(meta['fill_value'])[:60]}"
-    if meta["chunk_key_encoding"] != wanted["chunk_key_encoding"]:
+    if meta["chunk_key_encoding"] != encoding:
         return "names of chunks"
-    if [codec["name"] for codec in meta["codecs"]] != [codec["name"] for codec in wanted["codecs"]]:
+    if [codec["name"] for codec in meta["codecs"]] != codecs:
         return f"codecs {str(meta['codecs'])[:60]}"
     if meta["codecs"][0].get("configuration", {}).get("endian", "little") != "little":
         return "byte order"
