@@ -233,6 +233,31 @@ def test_every_figure_in_both_widths_and_formats(name, two, tmp_path):
     assert (tmp_path / "f.png").read_bytes().startswith(b"\x89PNG") and figure._repr_png_().startswith(b"\x89PNG")
 
 
+def numbers(values) -> list:
+    """All numbers of nested dictionaries and tuples, in order, whatever the entries are called."""
+    if isinstance(values, (dict, tuple)):
+        return [number for inner in (values.values() if isinstance(values, dict) else values) for number in numbers(inner)]
+    return [] if isinstance(values, str) else np.ravel(values).astype(float).tolist()
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_every_figure_takes_runs_paths_dicts_and_rows_of_a_catalogue(name, root, two):
+    function = getattr(plots, name)
+    by_dict = function(two, backend="none")
+    paths = [str(path) for found in two.values() for path in found]
+    rows = catalogue(root)
+    chosen = rows[rows["path"].isin(paths)].sort_values("path", key=lambda column: column.map(paths.index))
+    for runs in (paths, [pld.open_run(path) for path in paths], chosen):
+        other = function(runs, backend="none")
+        np.testing.assert_array_equal(numbers(other.values), numbers(by_dict.values))
+        assert "2 seeds" in other.caption or "2 pairs of seeds" in other.caption
+        if name != "confusion_difference":
+            assert list(other.values["runs"]) == ["fixmatch", "fixmatch+daso"]
+    if name != "confusion_difference":
+        alone = [function(run, backend="none").values for run in (paths[0], pld.open_run(paths[0]))]
+        assert numbers(alone[0]) and numbers(alone[0]) == pytest.approx(numbers(alone[1]), nan_ok=True)
+
+
 @pytest.mark.parametrize("name", EVERY)
 def test_every_figure_survives_any_name(name, tmp_path):
     runs = {label: make_run(tmp_path / str(i), f"m{i}", names=HOSTILE, outputs=True) for i, label in enumerate((HOSTILE[0], HOSTILE[3]))}
