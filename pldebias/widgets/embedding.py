@@ -20,12 +20,9 @@ from __future__ import annotations
 import base64
 import gzip
 import html
-import json
 import os
-import re
 import textwrap
 from pathlib import Path
-from typing import NamedTuple
 
 import anywidget
 import numpy as np
@@ -33,9 +30,10 @@ import traitlets
 
 from pldebias.analysis.embedding import FLIPS, Embedding, embed
 from pldebias.widgets import static
-from pldebias.widgets.module import EXPLORER, module
+from pldebias.widgets.module import module
+from pldebias.widgets.page import Piece, page
 
-__all__ = ["EmbeddingView", "Piece", "drawn", "embedding_view", "explorer_piece", "pack", "page", "piece"]
+__all__ = ["EmbeddingView", "drawn", "embedding_view", "pack", "piece"]
 
 HERE = Path(__file__).parent
 COLOURS = ("pseudo", "true", "flipped", "confidence")
@@ -337,7 +335,7 @@ class EmbeddingView(anywidget.AnyWidget):
             )
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        above = [] if explorer is None else [explorer_piece(explorer)]
+        above = [] if explorer is None else [static.piece(explorer)]
         path.write_text(page(*above, piece(self), theme=theme), encoding="utf-8")
         return path
 
@@ -403,158 +401,7 @@ def embedding_view(points, *, link: str | None = None, colour: str = "pseudo", q
     return EmbeddingView(points, link=link, quality=quality, colour=colour, **state)
 
 
-# ---- pages without a kernel ------------------------------------------------------------------------------------------------------
-
-
-class Piece(NamedTuple):
-    """What a page needs to hold one view.
-
-    Attributes
-    ----------
-    module : str
-        Source of an ES module whose default export has ``render({model, el})``.
-    style : str
-        Its style sheet.
-    state : dict
-        JSON-able values of the model.
-    data : bytes
-        The model's ``data``.
-    title : str
-    still : bytes
-        PNG for readers without scripts.
-    mount : str
-        JavaScript statements that run before ``render``, with ``module``, ``model``, ``state`` and ``listeners`` in scope; a widget that
-        asks its kernel for something gives the model a ``send`` here.
-    """
-
-    module: str
-    style: str
-    state: dict
-    data: bytes
-    title: str
-    still: bytes
-    mount: str = ""
-
-
 def piece(view: EmbeddingView) -> Piece:
-    """An embedding view in its current state, for a page; see `page`."""
+    """An embedding view in its current state, for a `page`."""
     style = (HERE / "embedding.css").read_text(encoding="utf-8")
     return Piece(module("embedding"), style, view.state | {"meta": view.meta}, view.data, view.points.run.name, view.png())
-
-
-ANSWERS = """const answers = new module.Answers(state.samples, state.data, state.meta.classes);
-model.send = async (question) => {
-  const [reply, buffers] = await answers.reply(question);
-  for (const f of listeners["msg:custom"] ?? []) f({ request: question.request, ...reply }, buffers);
-};"""
-
-
-def explorer_piece(view) -> Piece:
-    """An `Explorer` in its current state, for a page; see `page`."""
-    style = (HERE / "explorer.css").read_text(encoding="utf-8")
-    samples, more = static._samples(view, "auto", len(view.data))
-    state = {name: value for name, value in view.state.items() if name not in ("kinds", "groups")}
-    state |= {"meta": view.meta, "samples": samples}
-    title = " and ".join(view.runs[number].name for number in view.shown)
-    source = module(*EXPLORER, "answers") + "\nexport { Answers };"
-    return Piece(source, style, state, view.data + more, title, view.png(), ANSWERS)
-
-
-PAGE = """<!DOCTYPE html>
-<html lang="en" data-theme="@THEME@">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="generator" content="@GENERATOR@">
-<title>@TITLE@</title>
-<style>
-body { margin: 0; background: #ffffff; color-scheme: light; }
-@CSS@
-</style>
-</head>
-<body>
-@PIECES@
-<script type="module">
-const text = (kind, k) => document.getElementById(`${kind}-${k}`).textContent;
-const mounts = [
-@MOUNTS@
-];
-for (const [k, mount] of mounts.entries()) {
-  const state = JSON.parse(text("state", k)), listeners = {};
-  state.data = new DataView(Uint8Array.from(atob(text("data", k)), (c) => c.charCodeAt(0)).buffer);
-  const model = {
-    get: (key) => state[key],
-    set(key, value) {
-      if (state[key] === value) return;
-      state[key] = value;
-      for (const f of listeners["change:" + key] ?? []) f();
-    },
-    on: (name, f) => (listeners[name] ??= []).push(f),
-    off: (name, f) => (listeners[name] = (listeners[name] ?? []).filter((g) => g !== f)),
-    save_changes() {},
-  };
-  const module = await import(URL.createObjectURL(new Blob([text("module", k)], { type: "text/javascript" })));
-  await mount({ module, model, state, listeners });
-  module.default.render({ model, el: document.getElementById(`view-${k}`) });
-}
-</script>
-</body>
-</html>
-"""
-
-PIECE = """<div id="view-@K@"></div>
-<noscript><img src="data:image/png;base64,@PNG@" alt="@ALT@" style="max-width: 100%"></noscript>
-<script type="application/json" id="state-@K@">@STATE@</script>
-<script type="text/plain" id="data-@K@">@DATA@</script>
-<script type="text/plain" id="module-@K@">@MODULE@</script>"""
-
-
-def _fill(template: str, parts: dict[str, str]) -> str:
-    # One pass over the template: a run whose name looks like a placeholder must not be filled in.
-    return re.sub(r"@([A-Z]+)@", lambda match: parts[match[1]], template)
-
-
-def page(*pieces: Piece, title: str = "", theme: str = "auto") -> str:
-    """A self-contained HTML page that holds views one under another; those with the same link name are linked.
-
-    Parameters
-    ----------
-    *pieces : Piece
-        From `piece`, or of another widget.
-    title : str
-        Names of the pieces, if empty.
-    theme : {"auto", "light", "dark"}
-        ``"auto"`` follows the reader's system.
-
-    Returns
-    -------
-    str
-        HTML with modules, styles and data inside; it loads nothing from anywhere.
-    """
-    if theme not in ("auto", "light", "dark"):
-        raise ValueError(f"theme must be 'auto', 'light' or 'dark'; got {theme!r}")
-    from pldebias import __version__
-
-    bodies = []
-    for number, each in enumerate(pieces):
-        if "</script" in each.module + each.mount:
-            raise ValueError(f"the module of {each.title} must not contain the characters </script, which would end its element in a page")
-        bodies.append(
-            _fill(
-                PIECE,
-                {
-                    "K": str(number), "PNG": base64.b64encode(each.still).decode(), "ALT": html.escape(each.title, quote=True),
-                    "STATE": json.dumps(each.state).replace("<", "\\u003c"), "DATA": base64.b64encode(each.data).decode(),
-                    "MODULE": each.module,
-                },
-            )
-        )  # fmt: skip
-    parts = {
-        "THEME": theme,
-        "GENERATOR": f"pldebias {html.escape(__version__)}",
-        "TITLE": html.escape(title or " and ".join(dict.fromkeys(each.title for each in pieces))),
-        "CSS": "\n".join([*dict.fromkeys(each.style for each in pieces), static._dark(theme)]),
-        "PIECES": "\n".join(bodies),
-        "MOUNTS": "\n".join(f"async ({{ module, model, state, listeners }}) => {{\n{each.mount}\n}}," for each in pieces),
-    }
-    return _fill(PAGE, parts)

@@ -109,6 +109,9 @@ class Explorer(anywidget.AnyWidget):
     collapse = traitlets.Bool(False).tag(sync=True)
     range = traitlets.List(traitlets.Int()).tag(sync=True)
     link = traitlets.Unicode("").tag(sync=True)
+
+    _enough: threading.Event | None = None  # set when nothing is to be followed any more
+
     mute = traitlets.Bool(False).tag(sync=True)
     speed = traitlets.Enum((1, 2, 5, 10, 30), default_value=10).tag(sync=True)
 
@@ -121,7 +124,7 @@ class Explorer(anywidget.AnyWidget):
         runs = tuple(_open(run) for run in runs if run is not None)
         if not 1 <= len(runs) <= MOST_RUNS:
             raise ValueError(f"an explorer shows 1 to {MOST_RUNS} runs; got {len(runs)}. Compare more with pld.table or pld.compare")
-        self.runs, self._histories, self._enough = runs, {}, None
+        self.runs, self._histories = runs, {}
         self.kinds, self.groups = kinds, groups if isinstance(groups, str) else tuple(groups)
         for other in runs[1:]:
             check_comparable(runs[0], other, kinds)
@@ -313,11 +316,12 @@ class Explorer(anywidget.AnyWidget):
         Path
             Of the file.
         """
-        from pldebias.widgets.static import page
+        from pldebias.widgets.page import page
+        from pldebias.widgets.static import piece
 
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(page(self, theme, samples=samples), encoding="utf-8")
+        path.write_text(page(piece(self, samples=samples), theme=theme), encoding="utf-8")
         return path
 
     def __repr__(self) -> str:

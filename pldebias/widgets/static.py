@@ -6,83 +6,19 @@ python -m pldebias.widgets.static notebooks/01_scrub_through_training.py -o site
 from __future__ import annotations
 
 import argparse
-import base64
 import gzip
 import html
-import json
 import os
-import re
 from pathlib import Path
 
 import numpy as np
 
 from pldebias.widgets.module import EXPLORER, module
+from pldebias.widgets.page import Piece, page
 
-__all__ = ["export_notebook", "frame", "page"]
+__all__ = ["export_notebook", "frame", "piece"]
 
 HERE = Path(__file__).parent
-
-# The model is all that the module asks of a notebook: get, set, on, off, save_changes.
-PAGE = """<!DOCTYPE html>
-<html lang="en" data-theme="@THEME@">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="generator" content="@GENERATOR@">
-<title>@TITLE@</title>
-<style>
-body { margin: 0; background: #ffffff; color-scheme: light; }
-@CSS@
-@media print { .pld-transport, .pld-slider { display: none !important; } }
-</style>
-</head>
-<body>
-<div id="view"></div>
-<noscript><img src="data:image/png;base64,@PNG@" alt="@TITLE@" style="max-width: 100%"></noscript>
-<script type="application/json" id="state">@STATE@</script>
-<script type="text/plain" id="data">@DATA@</script>
-<script type="text/plain" id="module">@MODULE@</script>
-<script type="module">
-const text = (id) => document.getElementById(id).textContent;
-const state = JSON.parse(text("state")), listeners = {};
-state.data = new DataView(Uint8Array.from(atob(text("data")), (c) => c.charCodeAt(0)).buffer);
-const model = {
-  get: (key) => state[key],
-  set(key, value) {
-    if (state[key] === value) return;
-    state[key] = value;
-    for (const f of listeners["change:" + key] ?? []) f();
-  },
-  on: (name, f) => (listeners[name] ??= []).push(f),
-  off: (name, f) => (listeners[name] = (listeners[name] ?? []).filter((g) => g !== f)),
-  save_changes() {},
-  async send(question) {
-    const [reply, buffers] = await answers.reply(question);
-    for (const f of listeners["msg:custom"] ?? []) f({ request: question.request, ...reply }, buffers);
-  },
-};
-const module = await import(URL.createObjectURL(new Blob([text("module")], { type: "text/javascript" })));
-const answers = new module.Answers(state.samples, state.data, state.meta.classes);
-module.default.render({ model, el: document.getElementById("view") });
-</script>
-</body>
-</html>
-"""
-
-DARK = """--pld-page-ink: #e3e7ea; --pld-page-soft: #a5afb8; --pld-page-paper: #14181c; --pld-page-raised: #262c32;
-  --pld-page-line: #4d5761; --pld-page-accent: #2a76ba;"""
-DARK_DATA = "--pld-bar: #55606b; --pld-rate: #2f7cb8; --pld-blue: #6cbcf0; --pld-orange: #f09a3e;"
-
-
-def _dark(theme: str) -> str:
-    rules = f"body {{ background: #14181c; color-scheme: dark; {DARK} }} body .pldebias {{ {DARK_DATA} }}"
-    return {"light": "", "dark": rules, "auto": f"@media (prefers-color-scheme: dark) {{ {rules} }}"}[theme]
-
-
-def _inside_script(text: str) -> str:
-    """JSON or JavaScript that cannot close its own script element."""
-    return text.replace("<", "\\u003c")
-
 
 MOST_BYTES = 600_000
 """Of one run's labels in a page that was not asked for them."""
@@ -138,45 +74,32 @@ def _samples(view, wanted: bool | str, offset: int) -> tuple[dict, bytes]:
     return {"runs": runs, "tile": tile, "pictures": "The page carries pictures of tail samples only." if tile[0] else ""}, b"".join(blocks)
 
 
-def page(view, theme: str = "auto", still: bool = True, samples: bool | str = "auto") -> str:
-    """A self-contained HTML page with the explorer in its current state.
+ANSWERS = """const answers = new module.Answers(state.samples, state.data, state.meta.classes);
+model.send = async (question) => {
+  const [reply, buffers] = await answers.reply(question);
+  for (const f of listeners["msg:custom"] ?? []) f({ request: question.request, ...reply }, buffers);
+};"""
+
+
+def piece(view, still: bool = True, samples: bool | str = "auto") -> Piece:
+    """An explorer in its current state, for a `page`.
 
     Parameters
     ----------
     view : Explorer
-    theme : {"auto", "light", "dark"}
-        ``"auto"`` follows the reader's system.
     still : bool
         Carry a still image for readers without scripts.
     samples : bool or "auto"
         As in `Explorer.to_html`.
-
-    Returns
-    -------
-    str
-        HTML with module, style and data inside; it loads nothing from anywhere.
     """
-    if theme not in ("auto", "light", "dark"):
-        raise ValueError(f"theme must be 'auto', 'light' or 'dark'; got {theme!r}")
     if samples not in (True, False, "auto"):
         raise ValueError(f"samples must be True, False or 'auto'; got {samples!r}")
-    from pldebias import __version__
-
-    style = (HERE / "explorer.css").read_text(encoding="utf-8")
     store, more = _samples(view, samples, len(view.data))
     state = {key: value for key, value in view.state.items() if key not in ("kinds", "groups")} | {"meta": view.meta, "samples": store}
-    parts = {
-        "THEME": theme,
-        "GENERATOR": f"pldebias {html.escape(__version__)}",
-        "TITLE": html.escape(" and ".join(view.runs[number].name for number in view.shown)),
-        "CSS": style + _dark(theme),
-        "PNG": base64.b64encode(view.png()).decode() if still else "",
-        "STATE": _inside_script(json.dumps(state)),
-        "DATA": base64.b64encode(view.data + more).decode(),
-        "MODULE": module(*EXPLORER, "answers") + "\nexport { Answers };",
-    }
-    # One pass over the template: a run whose name looks like a placeholder must not be filled in.
-    return re.sub(r"@([A-Z]+)@", lambda match: parts[match[1]], PAGE)
+    source = module(*EXPLORER, "answers") + "\nexport { Answers };"
+    title = " and ".join(view.runs[number].name for number in view.shown)
+    style = (HERE / "explorer.css").read_text(encoding="utf-8")
+    return Piece(source, style, state, view.data + more, title, view.png() if still else b"", ANSWERS)
 
 
 def frame(view, theme: str = "light", still: bool = True) -> str:
@@ -196,7 +119,7 @@ def frame(view, theme: str = "light", still: bool = True) -> str:
     """
     height = 1220 if len(view.shown) == 1 or view.difference else 1500
     return (
-        f'<iframe srcdoc="{html.escape(page(view, theme, still), quote=True)}" title="{html.escape(repr(view), quote=True)}" '
+        f'<iframe srcdoc="{html.escape(page(piece(view, still), theme=theme), quote=True)}" title="{html.escape(repr(view), quote=True)}" '
         f'style="width: 100%; height: {height}px; border: 0" loading="lazy"></iframe>'
     )
 

@@ -256,8 +256,8 @@ def test_page_and_kernel_answer_alike(runs, tmp_path):
     with opened(view.to_html(tmp_path / "page.html")) as page:
         asked = """async (questions) => {
           const text = (id) => document.getElementById(id).textContent;
-          const module = await import(URL.createObjectURL(new Blob([text("module")], { type: "text/javascript" })));
-          const state = JSON.parse(text("state")), bytes = Uint8Array.from(atob(text("data")), (c) => c.charCodeAt(0));
+          const module = await import(URL.createObjectURL(new Blob([text("module-0")], { type: "text/javascript" })));
+          const state = JSON.parse(text("state-0")), bytes = Uint8Array.from(atob(text("data-0")), (c) => c.charCodeAt(0));
           const answers = new module.Answers(state.samples, new DataView(bytes.buffer), state.meta.classes), told = [];
           for (const question of questions) {
             const [reply, buffers] = await answers.reply(question);

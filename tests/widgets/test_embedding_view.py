@@ -11,8 +11,9 @@ import pldebias as pld
 from pldebias.analysis.embedding import FLIPS
 from pldebias.runs import NotLogged
 from pldebias.widgets import embedding
-from pldebias.widgets.embedding import EmbeddingView, Piece, page, piece
+from pldebias.widgets.embedding import EmbeddingView, piece
 from pldebias.widgets.module import module
+from pldebias.widgets.page import Piece, page
 
 
 @pytest.fixture(scope="module")
