@@ -156,8 +156,46 @@ def row(what: str, value: str, limit: str) -> None:
     print(f"| {what} | {value} | {limit} |", flush=True)
 
 
+def catalogues(root: Path, given: argparse.Namespace) -> None:
+    from pldebias.runs import catalogue
+
+    many(root, given.runs, given.epochs)
+    for check in (True, False):
+        times = seconds(lambda: catalogue(root, check=check))  # noqa: B023
+        what = f"catalogue of {given.runs} runs of {given.epochs} epochs" + ("" if check else ", check=False")
+        row(what, told(times), "2 s" if check else "")
+
+
+def large(root: Path, given: argparse.Namespace) -> None:
+    begin = time.perf_counter()
+    record(root, given.large, 50_000, 100)
+    what = f"{given.large} epochs x 50,000 samples, K = 100"
+    row(f"recording {what}", f"{time.perf_counter() - begin:.0f} s", "")
+    seen = [reading(root) for _ in range(3)]
+    row(f"opening {what}", told([one["open"] for one in seen]), "1 s")
+    row("reading all its sweep matrices", told([one["matrices"] for one in seen]), "")
+    row("memory of opening and reading it", f"{max(one['MB'] for one in seen):.0f} MB", "500 MB")
+
+
+def writers(root: Path, given: argparse.Namespace) -> None:
+    taken = at_once(root, given.processes, 60)
+    row(f"{given.processes} processes record 60 epochs each at once", f"{taken:.1f} s, nothing lost", "nothing lost")
+
+
+def endurance(root: Path, given: argparse.Namespace) -> None:
+    notes = long(root, given.long, given.long // 10)
+    check_long(root, given.long)
+    grown = notes[-1][1] - notes[0][1]
+    row(f"memory over {given.long} epochs", f"{notes[0][1]:.0f} -> {notes[-1][1]:.0f} MB ({grown:+.1f})", "flat")
+    row("open files over them", f"{notes[0][2]} -> {notes[-1][2]}", "flat")
+
+
+PARTS = {"catalogue": catalogues, "large": large, "writers": writers, "long": endurance}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], help="what to measure (default: everything)")
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--epochs", type=int, default=50, help="of each of them")
     parser.add_argument("--large", type=int, default=500, help="epochs of the large run")
@@ -165,33 +203,10 @@ def main() -> None:
     parser.add_argument("--long", type=int, default=20_000, help="epochs of the long run (100000 in `make soak`)")
     parser.add_argument("--at", help="folder to work in (default: a temporary one)")
     given = parser.parse_args()
-    from pldebias.runs import catalogue
-
-    with tempfile.TemporaryDirectory(dir=given.at) as folder:
-        root = Path(folder)
-        print(f"load {os.getloadavg()[0]:.1f} at the start\n\n| what | measured | limit |\n|---|---|---|")
-        many(root / "many", given.runs, given.epochs)
-        for check in (True, False):
-            times = seconds(lambda check=check: catalogue(root / "many", check=check))
-            what = f"catalogue of {given.runs} runs of {given.epochs} epochs" + ("" if check else ", check=False")
-            row(what, told(times), "2 s" if check else "")
-        shutil.rmtree(root / "many")
-        begin = time.perf_counter()
-        record(root / "large", given.large, 50_000, 100)
-        what = f"{given.large} epochs x 50,000 samples, K = 100"
-        row(f"recording {what}", f"{time.perf_counter() - begin:.0f} s", "")
-        seen = [reading(root / "large") for _ in range(3)]
-        row(f"opening {what}", told([one["open"] for one in seen]), "1 s")
-        row("reading all its sweep matrices", told([one["matrices"] for one in seen]), "")
-        row("memory of opening and reading it", f"{max(one['MB'] for one in seen):.0f} MB", "500 MB")
-        shutil.rmtree(root / "large")
-        taken = at_once(root / "once", given.processes, 60)
-        row(f"{given.processes} processes record 60 epochs each at once", f"{taken:.1f} s, nothing lost", "nothing lost")
-        notes = long(root / "long", given.long, given.long // 10)
-        check_long(root / "long", given.long)
-        grown = notes[-1][1] - notes[0][1]
-        row(f"memory over {given.long} epochs", f"{notes[0][1]:.0f} -> {notes[-1][1]:.0f} MB ({grown:+.1f})", "flat")
-        row("open files over them", f"{notes[0][2]} -> {notes[-1][2]}", "flat")
+    print(f"load {os.getloadavg()[0]:.1f} at the start\n\n| what | measured | limit |\n|---|---|---|")
+    for name in given.parts or PARTS:
+        with tempfile.TemporaryDirectory(dir=given.at) as folder:
+            PARTS[name](Path(folder) / "run", given)
     print(f"\nload {os.getloadavg()[0]:.1f} at the end")
 
 
