@@ -22,9 +22,9 @@ def test_class_counts(golden):
             head, classes = HEADS[data]
             assert class_counts(head, 1 / float(rest[0]), classes) == wanted.tolist()
             compared += 1
-        elif kind.startswith("unlabeled"):  # the code scales truncated counts to the total and truncates again: a few images in thousands
+        elif kind.startswith("unlabeled"):  # the code truncates before and after scaling to the total
             ours = class_counts(int(wanted[0]), 1 / float(rest[1].removeprefix("unl")), 10)
-            np.testing.assert_allclose(ours, wanted, rtol=2e-3, atol=1)
+            assert abs(np.array(ours) - wanted).max() <= 5
             compared += 1
     assert compared == 24 + 24
 
