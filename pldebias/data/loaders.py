@@ -14,6 +14,8 @@ from pldebias.data.augment import VIEWS, Augment
 from pldebias.data.errors import DataError
 from pldebias.data.spec import Dataset, Images
 
+STATE_BYTES = (5056, 16)
+"""Size of the state of a CPU's generator and of a CUDA device's."""
 SPLITS = ("labelled", "unlabelled", "test", "validation", "holdout")
 
 
@@ -270,10 +272,11 @@ class ResidentLoader:
 
 def resume_generator(generator: torch.Generator, state: Tensor) -> None:
     """Go on with the draws of a saved state; one of another kind of device seeds draws of its own, the same every time."""
-    if state.numel() == generator.get_state().numel():
-        generator.set_state(state)
-    else:
+    elsewhere = STATE_BYTES[generator.device.type == "cpu"]
+    if state.numel() == elsewhere:
         generator.manual_seed(int.from_bytes(hashlib.sha256(state.numpy().tobytes()).digest()[:7], "big"))
+    else:
+        generator.set_state(state)  # which refuses what is no state of its kind
 
 
 def base_view(view: str) -> str:

@@ -192,3 +192,24 @@ def test_on_cuda(dataset, name):
     first = captured.unlabelled["strong"].clone()
     graph.replay()
     assert first.isfinite().all() and not torch.equal(first, captured.unlabelled["strong"])
+
+
+def test_a_generator_goes_on_from_another_kind_of_device():
+    """A checkpoint of a GPU goes on on a CPU with draws of its own, the same every time; what is no state at all is refused."""
+    from pldebias.data.loaders import STATE_BYTES, resume_generator
+
+    generator = torch.Generator()
+    assert generator.get_state().numel() == STATE_BYTES[0]
+    draws = []
+    for last in (1, 1, 2):
+        state = torch.zeros(STATE_BYTES[1], dtype=torch.uint8)  # of CUDA: a seed and an offset
+        state[-1] = last
+        resume_generator(generator, state)
+        draws.append(torch.rand(4, generator=generator).tolist())
+    assert draws[0] == draws[1] != draws[2]
+    kept = generator.get_state()
+    wanted = torch.rand(3, generator=generator)
+    resume_generator(generator, kept)
+    assert torch.equal(torch.rand(3, generator=generator), wanted)
+    with pytest.raises(RuntimeError):
+        resume_generator(generator, torch.zeros(3, dtype=torch.uint8))
