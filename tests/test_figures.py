@@ -49,7 +49,7 @@ def test_one_command_makes_everything(runs, tmp_path, monkeypatch, capsys):
         cli.main()
     assert not ended.value.code
     names = {"recall_precision", "training_curves", "carpet", "label_distribution", "confusion_epochs",
-             "confusion_difference_fixmatch+daso", "blending_fixmatch+daso", "learned_state_fixmatch+daso", "estimated_prior"}  # fmt: skip
+             "confusion_difference_fixmatch+daso", "blending_fixmatch+daso", "learned_state_adello+seval", "estimated_prior"}  # fmt: skip
     expected = {f"{name}.{ending}" for name in names for ending in ("pdf", "png")} | {"table.tex", "table.md", "table.csv", "captions.md"}
     assert {path.name for path in out.iterdir()} == expected
     assert {line.rpartition("/")[2] for line in capsys.readouterr().out.splitlines()} == expected
@@ -66,7 +66,7 @@ def test_one_command_makes_everything(runs, tmp_path, monkeypatch, capsys):
 def test_what_cannot_be_drawn_is_said(tmp_path):
     blind = make_run(tmp_path / "u", unknown=True)
     written = figures(blind, tmp_path / "out")
-    assert {path.name for path in written} == {"learned_state_fixmatch.pdf", "table.tex", "table.md", "table.csv", "captions.md"}
+    assert {path.name for path in written} == {"learned_state_adello+seval.pdf", "table.tex", "table.md", "table.csv", "captions.md"}
     told = written[-1].read_text().partition("Not drawn:")[2]
     assert told.count("true classes of its unlabelled samples are not known") == 6 and "* Over the training: fixmatch/s0" in told
 

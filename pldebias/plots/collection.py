@@ -102,12 +102,23 @@ def _wanted(chosen: dict[str, list[Run]], every: list[Run], first: str, style: d
         one = {label: found}
         if any("daso/" in name for name in found[0].series) or len(found[0].logged("semantic")):
             wanted.append((f"blending_{slugs[label]}", f"Blending of {label}", lambda one=one: blending(one, **style)))
-        if found[0].series:
-            wanted.append((f"learned_state_{slugs[label]}", f"State of {label}", lambda one=one: learned_state(one, **style)))
+    for name, some in _by_state(chosen).items():
+        wanted.append((f"learned_state_{name}", f"State of {name}", lambda some=some: learned_state(some, **style)))
     if estimating := {label: found for label, found in chosen.items() if _estimates(found[0])}:
         # The other entries estimate none, which is no failure.
         wanted.append(("estimated_prior", "Estimated class distribution", lambda: estimated_prior(estimating, **style)))
     return wanted
+
+
+def _by_state(chosen: dict[str, list[Run]]) -> dict[str, dict[str, list[Run]]]:
+    """Entries that logged the same state stand in one figure, called by its schemes."""
+    found: dict[tuple[str, ...], dict[str, list[Run]]] = {}
+    for label, runs in chosen.items():
+        if runs[0].series:
+            found.setdefault(runs[0].series, {})[label] = runs
+    schemes = ["+".join(dict.fromkeys(name.partition("/")[0] for name in series)) for series in found]
+    numbered = [name if schemes.count(name) == 1 else f"{name}_{i}" for i, name in enumerate(schemes)]
+    return dict(zip(numbered, found.values(), strict=True))
 
 
 def _epochs(every: list[Run]) -> list[int]:
