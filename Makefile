@@ -59,7 +59,7 @@ $(LAB_SETTINGS): $(READY)
 	@echo '{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false}}' > $@
 
 test: $(READY) ## run the tests; browser tests need Chromium
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 soak: $(READY) ## kills, fuzzing, load and metrics at full size, with cases never tried before (hours)
 	PLDEBIAS_SOAK=1 $(BIN)/python -m pytest -s tests/fuzz tests/runs/test_load.py tests/test_metric_references.py $(ARGS)

@@ -25,6 +25,7 @@ IMPORT_NAMES = {"pillow": "PIL", "scikit-learn": "sklearn", "umap-learn": "umap"
 NEVER_IMPORTED = {
     "jupyterlab",  # started as a command
     "aiohttp",  # fsspec reads http(s) through it
+    "pytest-xdist",  # pytest's option -n
     "ipywidgets",  # anywidget's and plotly's widgets are drawn through it
 }
 # Imported here and there, and always installed by a declared package that builds on them.
