@@ -299,7 +299,7 @@ class Explorer(anywidget.AnyWidget):
         self.figure().savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
         return buffer.getvalue()
 
-    def to_html(self, path, theme: str = "auto", samples: bool | str = "auto") -> Path:
+    def to_html(self, path, theme: str = "auto", samples: bool | str = "auto", kinds="auto") -> Path:
         """Write a page that scrubs, plays, compares and shows samples on its own, without kernel or network.
 
         Parameters
@@ -310,6 +310,8 @@ class Explorer(anywidget.AnyWidget):
         samples : bool or "auto"
             Carry the label of every unlabelled sample at every epoch, and pictures of tail samples, so that a cell can be opened; "auto"
             where that takes less than 0.6 MB a run.
+        kinds : sequence of str or "auto"
+            What to carry of the view's kinds; "auto" is all, or that on show alone where all take more than 1.5 MB.
 
         Returns
         -------
@@ -321,7 +323,7 @@ class Explorer(anywidget.AnyWidget):
 
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(page(piece(self, samples=samples), theme=theme), encoding="utf-8")
+        path.write_text(page(piece(self, samples=samples, kinds=kinds), theme=theme), encoding="utf-8")
         return path
 
     def __repr__(self) -> str:

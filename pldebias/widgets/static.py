@@ -15,11 +15,14 @@ import numpy as np
 
 from pldebias.widgets.module import EXPLORER, module
 from pldebias.widgets.page import Piece, page
+from pldebias.widgets.payload import pack
 
 __all__ = ["export_notebook", "frame", "piece"]
 
 HERE = Path(__file__).parent
 
+MOST_COUNTS = 1_500_000
+"""Bytes of counts in a page that was not asked for all kinds."""
 MOST_BYTES = 600_000
 """Of one run's labels in a page that was not asked for them."""
 MOST_PICTURES = 400
@@ -81,7 +84,7 @@ model.send = async (question) => {
 };"""
 
 
-def piece(view, still: bool = True, samples: bool | str = "auto") -> Piece:
+def piece(view, still: bool = True, samples: bool | str = "auto", kinds="auto") -> Piece:
     """An explorer in its current state, for a `page`.
 
     Parameters
@@ -90,16 +93,22 @@ def piece(view, still: bool = True, samples: bool | str = "auto") -> Piece:
     still : bool
         Carry a still image for readers without scripts.
     samples : bool or "auto"
+    kinds : sequence of str or "auto"
         As in `Explorer.to_html`.
     """
     if samples not in (True, False, "auto"):
         raise ValueError(f"samples must be True, False or 'auto'; got {samples!r}")
-    store, more = _samples(view, samples, len(view.data))
-    state = {key: value for key, value in view.state.items() if key not in ("kinds", "groups")} | {"meta": view.meta, "samples": store}
+    if isinstance(kinds, str):
+        kinds = view.kinds if len(view.data) <= MOST_COUNTS else (view.kind,)
+    if view.kind not in kinds:
+        raise ValueError(f"kinds must hold {view.kind!r}, which the view shows; got {tuple(kinds)}")
+    meta, data = (view.meta, view.data) if tuple(kinds) == view.kinds else pack(view.runs, tuple(kinds), view.groups)
+    store, more = _samples(view, samples, len(data))
+    state = {key: value for key, value in view.state.items() if key not in ("kinds", "groups")} | {"meta": meta, "samples": store}
     source = module(*EXPLORER, "answers") + "\nexport { Answers };"
     title = " and ".join(view.runs[number].name for number in view.shown)
     style = (HERE / "explorer.css").read_text(encoding="utf-8")
-    return Piece(source, style, state, view.data + more, title, view.png() if still else b"", ANSWERS)
+    return Piece(source, style, state, data + more, title, view.png() if still else b"", ANSWERS)
 
 
 def frame(view, theme: str = "light", still: bool = True) -> str:

@@ -248,6 +248,19 @@ def test_many_classes_and_epochs_stay_small(tmp_path):
     assert len(view.data) < 1_000_000
 
 
+def test_a_page_of_many_counts_carries_the_kind_on_show(runs, tmp_path, monkeypatch):
+    view = pld.explore(runs[0], kind="test")
+    whole = view.to_html(tmp_path / "whole.html", samples=False).read_text()
+    monkeypatch.setattr("pldebias.widgets.static.MOST_COUNTS", 10)
+    page = view.to_html(tmp_path / "small.html", samples=False).read_text()
+    assert len(page) < len(whole)
+    assert "sweep was left out" in page and "sweep was left out" not in whole
+    again = view.to_html(tmp_path / "again.html", samples=False, kinds=view.kinds).read_text()
+    assert again == whole
+    with pytest.raises(ValueError, match="must hold 'test', which the view shows"):
+        view.to_html(tmp_path / "none.html", kinds=("sweep",))
+
+
 def test_the_page_of_the_explorer_lists_its_keys():
     page = (ROOT / "docs" / "explorer.md").read_text(encoding="utf-8")
     table = re.findall(r"^\| (.+) \| (.+) \|$", page.split("## Keys")[1].split("## ")[0], flags=re.M)
