@@ -81,9 +81,7 @@ def bank(characters: tuple[str, ...] = CHARACTERS) -> Tensor:
     return torch.from_numpy(masks).float() / 255
 
 
-def render(
-    labels: Tensor | Sequence[int], generator: torch.Generator, size: int = 16, characters: tuple[str, ...] = CHARACTERS
-) -> Tensor:
+def render(labels: Tensor | Sequence[int], generator: torch.Generator, size: int = 16, characters: tuple[str, ...] = CHARACTERS) -> Tensor:
     """Draw one image per label.
 
     Parameters
