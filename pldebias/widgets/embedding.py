@@ -302,7 +302,7 @@ class EmbeddingView(anywidget.AnyWidget):
         frames = sorted({0, shown // 2, shown})
         colour = "true" if self.colour == "true" else "label"
         title = textwrap.fill(self.points.caption(), 110)
-        return embedding(self.points, self.points.epochs[frames], colour=colour, columns=3, title=title).figure
+        return embedding(self.points, self.points.epochs[frames], colour=colour, quality=self.quality, columns=3, title=title).figure
 
     def png(self, dpi: int = 90) -> bytes:
         """The same as PNG, for places that run no scripts."""
