@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 __all__ = ["Piece", "page"]
 
+POLICY = "default-src 'none'; script-src 'unsafe-inline' blob:; style-src 'unsafe-inline'; img-src data:"
+"""A page fetches nothing, from anywhere."""
 DARK = """--pld-page-ink: #e3e7ea; --pld-page-soft: #a5afb8; --pld-page-paper: #14181c; --pld-page-raised: #262c32;
   --pld-page-line: #4d5761; --pld-page-accent: #2a76ba;"""
 DARK_DATA = "--pld-bar: #55606b; --pld-rate: #2f7cb8; --pld-blue: #6cbcf0; --pld-orange: #f09a3e;"
@@ -55,6 +57,7 @@ PAGE = """<!DOCTYPE html>
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="@POLICY@">
 <meta name="generator" content="@GENERATOR@">
 <title>@TITLE@</title>
 <style>
@@ -139,6 +142,7 @@ def page(*pieces: Piece, title: str = "", theme: str = "auto") -> str:
         bodies.append(_fill(PIECE, parts))
     parts = {
         "THEME": theme,
+        "POLICY": POLICY,
         "GENERATOR": f"pldebias {html.escape(__version__)}",
         "TITLE": html.escape(title or " and ".join(dict.fromkeys(each.title for each in pieces))),
         "CSS": "\n".join([*dict.fromkeys(each.style for each in pieces), _dark(theme)]),

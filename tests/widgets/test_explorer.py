@@ -138,6 +138,7 @@ def test_page_loads_nothing_and_no_name_is_markup(tmp_path):
     names = list(HOSTILE)
     run = make_run(tmp_path / "hostile", names=names, attrs={"method": "<img src=x onerror=alert(1)>"})
     page = pld.explore(run).to_html(tmp_path / "page.html").read_text()
+    assert "default-src 'none'" in page
     assert "<script>alert(1)" not in page
     assert "<img src=x" not in page
     assert 'src="http' not in page
