@@ -50,10 +50,7 @@ def readable(folder: Path) -> Iterator[dict[str, Any]]:
         if not path.is_file():
             continue
         try:
-            _check(path)
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            if not isinstance(state, dict) or not isinstance(state.get("done"), int):
-                raise ValueError("it holds no training")
+            state = _read(path)
         except Exception as error:  # torch raises many kinds for a damaged file
             what = str(error).partition("\n")[0][:200]
             warnings.warn(f"checkpoint {path} cannot be read ({what}); trying the one before it", RuntimeWarning, stacklevel=2)
@@ -64,6 +61,23 @@ def readable(folder: Path) -> Iterator[dict[str, Any]]:
 def load(folder: Path) -> dict[str, Any] | None:
     """The newest readable checkpoint on the CPU, or None."""
     return next(readable(folder), None)
+
+
+def steps(folder: Path) -> int | None:
+    """Optimiser steps of the newest checkpoint; None if there is none or it cannot be read."""
+    path = next((folder / name for name in NAMES if (folder / name).is_file()), None)
+    try:
+        return None if path is None else _read(path)["done"]
+    except Exception:  # as in `readable`, which says it
+        return None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    _check(path)
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(state, dict) or not isinstance(state.get("done"), int):
+        raise ValueError("it holds no training")
+    return state
 
 
 def _check(path: Path) -> None:

@@ -277,4 +277,6 @@ def _finished(folder: Path, attributes: dict[str, Any]) -> bool:
     ours = {**attributes["config"], "fingerprint": attributes["fingerprint"]}
     if different := differences({**run.config, "fingerprint": run.fingerprint}, ours):
         raise RunError(f"{folder} already holds another run: {different}. Choose another out=, or overwrite=True to delete it")
-    return run.finished
+    # Ended between its last epoch and its last checkpoint, it has every epoch, but not the network that a second stage starts from.
+    done = checkpoints.steps(folder / "checkpoints")
+    return run.finished and (done is None or done >= attributes["config"]["steps"])

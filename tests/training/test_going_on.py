@@ -65,6 +65,23 @@ def same(run, whole):
         np.testing.assert_array_equal(run.logits(epoch), whole.logits(epoch))
 
 
+def test_an_end_before_the_last_checkpoint(cut, whole, monkeypatch):
+    """Every epoch is there; going on makes the network that they end with, bit for bit."""
+    out, folder = cut
+
+    def interrupted(folder, state):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(loop.checkpoints, "save", interrupted)
+        pld.train("fixmatch", out=out, **SHORT)
+    assert pld.open_run(folder).finished and checkpoints.steps(folder / "checkpoints") == 12
+    same(pld.train("fixmatch", out=out, **SHORT), whole)
+    ours, theirs = (checkpoints.load(Path(path) / "checkpoints") for path in (folder, whole.path))
+    assert ours["done"] == theirs["done"] == 16
+    assert all(torch.equal(value, theirs["teacher"][name]) for name, value in ours["teacher"].items())
+
+
 def test_a_damaged_checkpoint_takes_the_log_back_to_the_one_before(cut, whole):
     out, folder = cut
     last = folder / "checkpoints" / "last.pt"
