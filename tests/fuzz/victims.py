@@ -92,7 +92,7 @@ def main(what: str, folder: str, seed: int, kills: int) -> None:
 
     torch.set_num_threads(1)
     draw, killed, lived, ended, start = random.Random(seed), 0, 0, {}, time.monotonic()
-    while killed < kills or lived == 0:
+    while True:
         target = f"{folder}/{killed + lived}" if what == "record" else folder
         mode = draw.choice(("operation", "operation", "moment")) if killed < kills else None
         by = draw.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGINT, signal.SIGTERM))
@@ -115,7 +115,9 @@ def main(what: str, folder: str, seed: int, kills: int) -> None:
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         if status == 0:
             lived += 1
-            if what == "train" and killed < kills:  # finished before it was killed often enough: once more from the start
+            if mode is None:
+                break
+            if what == "train":  # finished before it was killed often enough: once more from the start
                 os.rename(target, f"{target}.{lived}")
         elif status == 130 or status < 0:
             killed += 1
