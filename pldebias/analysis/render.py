@@ -9,6 +9,8 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from pldebias.runs.disk import put
+
 __all__ = ["MISSING", "UNDEFINED", "escape_latex", "escape_markdown", "html", "latex", "markdown", "write"]
 
 MISSING, UNDEFINED = "—", "n/d"
@@ -193,5 +195,5 @@ def write(text: str, path=None) -> str:
     """Return the text, written to `path` as UTF-8 if one is given."""
     if path is not None:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).write_text(text, encoding="utf-8")
+        put(str(path), text.encode())
     return text

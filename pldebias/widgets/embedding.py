@@ -29,6 +29,7 @@ import numpy as np
 import traitlets
 
 from pldebias.analysis.embedding import FLIPS, Embedding, embed
+from pldebias.runs.disk import put
 from pldebias.widgets import static
 from pldebias.widgets.module import module
 from pldebias.widgets.page import Piece, page
@@ -336,7 +337,7 @@ class EmbeddingView(anywidget.AnyWidget):
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         above = [] if explorer is None else [static.piece(explorer)]
-        path.write_text(page(*above, piece(self), theme=theme), encoding="utf-8")
+        put(str(path), page(*above, piece(self), theme=theme).encode())
         return path
 
     def __repr__(self) -> str:

@@ -318,12 +318,13 @@ class Explorer(anywidget.AnyWidget):
         Path
             Of the file.
         """
+        from pldebias.runs.disk import put
         from pldebias.widgets.page import page
         from pldebias.widgets.static import piece
 
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(page(piece(self, samples=samples, kinds=kinds), theme=theme), encoding="utf-8")
+        put(str(path), page(piece(self, samples=samples, kinds=kinds), theme=theme).encode())
         return path
 
     def __repr__(self) -> str:

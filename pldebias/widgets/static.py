@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pldebias.runs.disk import put
 from pldebias.widgets.module import EXPLORER, module
 from pldebias.widgets.page import Piece, page
 from pldebias.widgets.payload import pack
@@ -167,7 +168,7 @@ def export_notebook(notebook, out, timeout: int = 600) -> Path:
             os.environ["PLDEBIAS_STATIC"] = before
     body, _ = HTMLExporter(template_name="lab").from_notebook_node(document, resources)
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(body, encoding="utf-8")
+    put(str(out), body.encode())
     return out
 
 

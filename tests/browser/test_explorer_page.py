@@ -12,6 +12,7 @@ from needs import missing
 import pldebias as pld
 from pldebias import metrics
 from pldebias.widgets.followed import followed
+from pldebias.widgets.module import module
 
 pytestmark = pytest.mark.browser
 PIXELS = "canvases => canvases.map((canvas) => canvas.toDataURL()).join()"
@@ -274,6 +275,21 @@ def test_page_and_kernel_answer_alike(runs, tmp_path):
                 assert strips == [np.frombuffer(labels, "<i2").tolist(), np.frombuffer(accepted, np.uint8).tolist()]
             else:
                 assert bool(reply["problem"]) == bool(expected["problem"])
+
+
+def test_rates_are_printed_as_python_prints_them(single):
+    """Also where two roundings are equally near, which browsers and Python decide differently."""
+    shares = [100 * count / n for n in range(1, 101) for count in range(n + 1)]
+    with opened(single) as page:
+        shown = page.evaluate(
+            """async ([source, shares]) => {
+              const { fixed } = await import(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
+              return [0, 1, 2].map((digits) => shares.map((v) => fixed(v, digits)));
+            }""",
+            [module("numbers") + "\nexport { fixed };", shares],
+        )
+    for digits in range(3):
+        assert shown[digits] == [f"{share:.{digits}f}" for share in shares]
 
 
 def test_play_stays_within_the_brushed_epochs(single):

@@ -1,6 +1,6 @@
 import { epochAxis } from "./carpet.js";
 import { cellText } from "./matrix.js";
-import { abs, ceil, floor, grouped, max, min, points, quantile, ratio, wilson } from "./numbers.js";
+import { abs, ceil, fixed, floor, grouped, max, min, points, quantile, ratio, wilson } from "./numbers.js";
 import { GROUP_COLOURS, Surface, band, fill, frame, make, note, stroke, write } from "./paint.js";
 
 /** The chosen cell over all epochs with Wilson bands; without one, the median class of each group. */
@@ -110,7 +110,7 @@ export class Confusions {
       if (!cell) return;
       const [t, p] = (row.cell = cell.cell), n = slot.counts.share(mode, slot.shown[index], t, p)[1];
       const unit = mode === null || mode === "prior" ? "" : difference ? " points" : " %";
-      const value = mode === null || mode === "prior" ? cellText(cell.v, mode, difference) : difference ? points(cell.v) : (100 * cell.v).toFixed(1);
+      const value = mode === null || mode === "prior" ? cellText(cell.v, mode, difference) : difference ? points(cell.v) : fixed(100 * cell.v, 1);
       const text = value + unit + (difference ? (difference.noise(mode, index, t, p) ? ", may be chance" : "") : mode === null ? "" : ` (${grouped(cell.count)} of ${grouped(n)})`);
       if (row.value.textContent !== text) row.value.textContent = text;
       const key = `${t},${p},${mode},${state.kind},${state.split},${view.version},${theme.orange}`;

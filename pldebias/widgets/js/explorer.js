@@ -2,7 +2,7 @@ import { Carpet } from "./carpet.js";
 import { Confusions, Curves, Samples } from "./details.js";
 import { Legend } from "./legend.js";
 import { Matrix } from "./matrix.js";
-import { Counts, Difference, abs, ceil, floor, grouped, inflate, interval, log2, max, min, newcombe, percent, points, ratio, round, wilson } from "./numbers.js";
+import { Counts, Difference, abs, ceil, fixed, floor, grouped, inflate, interval, log2, max, min, newcombe, percent, points, ratio, round, wilson } from "./numbers.js";
 import { Overview } from "./overview.js";
 import { DIVERGING, GROUP_COLOURS, PRIOR_LIMIT, SEQUENTIAL, logFloor, make } from "./paint.js";
 
@@ -600,7 +600,7 @@ class Explorer {
       if (cell) return `${name}: ${this.cellLines(slot, ...cell).join(", ")}`;
       const groups = meta.groups.map((g) => `${g.name} ${percent(base.groupRecall(e, g.classes))}`).join(", ");
       const share = base.groupRatio(e, meta.groups.at(-1).classes);
-      return `${name}: balanced accuracy ${percent(base.balancedAccuracy(e))}; recall ${groups}; tail labels per true sample ${isNaN(share) ? "undefined" : share.toFixed(2)}`;
+      return `${name}: balanced accuracy ${percent(base.balancedAccuracy(e))}; recall ${groups}; tail labels per true sample ${isNaN(share) ? "undefined" : fixed(share, 2)}`;
     });
     if (difference) {
       const [a, b] = slots.map((s) => s.base.balancedAccuracy(s.shown[index]));

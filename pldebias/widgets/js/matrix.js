@@ -1,4 +1,4 @@
-import { abs, compact, floor, grouped, log10, max, min, points, round, wilson } from "./numbers.js";
+import { abs, compact, fixed, floor, grouped, log10, max, min, points, round, wilson } from "./numbers.js";
 import { BLANK, DIVERGING, Surface, cellColour, css, fill, frame, inkOn, mosaic, note, pick, write } from "./paint.js";
 
 const PALE = 0.3; // what is left of a colour whose difference may be chance
@@ -138,7 +138,7 @@ export class Matrix extends Surface {
         const v = difference ? difference.rate(name, index, c) : counts[name](e, c);
         if (isNaN(v)) return this.bar(across, k, 0, 1, this.hatch, "–");
         if (difference) return this.bar(across, k, 0.5, 0.5 + ((across ? v : -v) / difference.rateLimit(name)) * 0.5, css(pick(DIVERGING, v < 0 ? 0.22 : 0.78)), points(v, 0));
-        this.bar(across, k, 0, v, theme.rate, (100 * v).toFixed(0));
+        this.bar(across, k, 0, v, theme.rate, fixed(100 * v, 0));
         this.bar(across, k, ...wilson(counts.hits[e * counts.K + c], totals[e * counts.K + c]), theme.ink, "", small ? 1.5 : 0.75);
       });
   }
@@ -181,7 +181,7 @@ export class Matrix extends Surface {
 /** What a cell says: percent, a count or log2; in points with its sign where it is a difference. */
 export function cellText(v, mode, difference) {
   const sign = v > 0 ? "+" : v < 0 ? "−" : "";
-  if (mode === "prior") return Number.isFinite(v) ? sign + abs(v).toFixed(1) : "none";
-  if (difference) return sign + (mode === null ? compact(abs(v)) : (100 * abs(v)).toFixed(mode === "all" || abs(v) < 0.01 ? 1 : 0));
-  return mode === null ? compact(v) : (100 * v).toFixed(mode === "all" || v < 0.01 ? 1 : 0);
+  if (mode === "prior") return Number.isFinite(v) ? sign + fixed(abs(v), 1) : "none";
+  if (difference) return sign + (mode === null ? compact(abs(v)) : fixed(100 * abs(v), mode === "all" || abs(v) < 0.01 ? 1 : 0));
+  return mode === null ? compact(v) : fixed(100 * v, mode === "all" || v < 0.01 ? 1 : 0);
 }

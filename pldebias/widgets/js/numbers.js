@@ -186,8 +186,10 @@ export async function inflate(bytes) {
   return new Response(stream).arrayBuffer();
 }
 
+/** v with d decimals; of two equally near, the even one, as Python prints it. */
+export const fixed = (v, d) => (abs((v * 2 ** (d + 1)) % 2) === 1 ? (2 * round((v * 10 ** d) / 2)) / 10 ** d : v).toFixed(d);
 export const grouped = (n) => String(n).replace(/\B(?=(\d{3})+$)/g, ",");
 export const compact = (n) => (n < 10000 ? String(n) : n < 1e6 ? `${round(n / 1000)}k` : `${(n / 1e6).toFixed(1)}M`);
-export const percent = (v) => (isNaN(v) ? "undefined" : `${(100 * v).toFixed(1)} %`);
-export const points = (v, digits = 1) => (isNaN(v) ? "undefined" : `${v < 0 ? "−" : "+"}${(100 * abs(v)).toFixed(digits)}`);
-export const interval = ([a, b]) => (isNaN(a) ? "" : ` [${(100 * a).toFixed(1)}, ${(100 * b).toFixed(1)}]`);
+export const percent = (v) => (isNaN(v) ? "undefined" : `${fixed(100 * v, 1)} %`);
+export const points = (v, digits = 1) => (isNaN(v) ? "undefined" : `${v < 0 ? "−" : "+"}${fixed(100 * abs(v), digits)}`);
+export const interval = ([a, b]) => (isNaN(a) ? "" : ` [${fixed(100 * a, 1)}, ${fixed(100 * b, 1)}]`);
