@@ -156,4 +156,10 @@ def test_the_first_notebook_runs(tmp_path, monkeypatch):
         page.keyboard.press("Home")
         page.wait_for_function("() => document.querySelector('.pldebias').dataset.epoch == 0", timeout=5000)
         assert painted(page) != before
+        # The kernel answers for the samples behind a cell, with the pictures of the data it trained on.
+        page.locator(".pldebias .pld-confusions button").first.click()
+        samples = page.locator(".pldebias .pld-samples").first
+        samples.wait_for(timeout=60_000)
+        assert "samples of true class" in samples.inner_text()
+        assert "pictures" not in samples.inner_text()
         assert page.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stderr'] .ansi-red-fg").count() == 0
