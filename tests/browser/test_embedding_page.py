@@ -1,14 +1,12 @@
 """The embedding view's page, opened from disk in Chromium: it scrubs, selects, links, and says what the package computes."""
 
-import contextlib
 import hashlib
 import re
-import shutil
 
+import chromium
 import numpy as np
 import pytest
 from made_runs import HOSTILE, make_snapshots
-from needs import missing
 
 import pldebias as pld
 from pldebias.analysis.embedding import FLIPS
@@ -38,28 +36,8 @@ BY_HAND = """async () => {
 }"""
 
 
-@contextlib.contextmanager
-def opened(path, width=1280, height=1000, **context):
-    """The page in a browser without a network; whatever went wrong in it, or was asked for elsewhere, fails the test."""
-    from playwright.sync_api import Error, sync_playwright
-
-    with sync_playwright() as play:
-        try:
-            browser = play.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        except Error as error:
-            missing(f"Chromium ({str(error).splitlines()[0]})", "PATH")
-        page = browser.new_context(offline=True, viewport={"width": width, "height": height}, **context).new_page()
-        wrong, asked = [], []
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
-        page.on("dialog", lambda dialog: (wrong.append(dialog.message), dialog.dismiss()))
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto(path.resolve().as_uri())
-        page.locator(".pld-embedding[data-epoch]").last.wait_for()
-        yield page
-        assert not wrong
-        assert not [url for url in asked if not url.startswith(("file:", "data:", "blob:", "about:"))]
-        browser.close()
+def opened(path, **context):
+    return chromium.opened(path, lambda page: page.locator(".pld-embedding[data-epoch]").last.wait_for(), **context)
 
 
 def settled(page, epoch=None):

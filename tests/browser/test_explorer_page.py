@@ -1,13 +1,11 @@
 """The explorer's page, opened from disk in Chromium without a network: it scrubs, plays, compares, and says what the package computes."""
 
-import contextlib
 import re
-import shutil
 
+import chromium
 import numpy as np
 import pytest
 from made_runs import HOSTILE, make_run
-from needs import missing
 
 import pldebias as pld
 from pldebias import metrics
@@ -18,28 +16,8 @@ pytestmark = pytest.mark.browser
 PIXELS = "canvases => canvases.map((canvas) => canvas.toDataURL()).join()"
 
 
-@contextlib.contextmanager
-def opened(path, width=1280, height=1000, **context):
-    """The page in a browser without a network; whatever went wrong in it, or was asked for elsewhere, fails the test."""
-    from playwright.sync_api import Error, sync_playwright
-
-    with sync_playwright() as play:
-        try:
-            browser = play.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        except Error as error:
-            missing(f"Chromium ({str(error).splitlines()[0]})", "PATH")
-        page = browser.new_context(offline=True, viewport={"width": width, "height": height}, **context).new_page()
-        wrong, asked = [], []
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
-        page.on("dialog", lambda dialog: (wrong.append(dialog.message), dialog.dismiss()))
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto(path.resolve().as_uri())
-        page.locator(".pldebias[data-epoch]").wait_for()
-        yield page
-        assert not wrong
-        assert not [url for url in asked if not url.startswith(("file:", "data:", "blob:", "about:"))]
-        browser.close()
+def opened(path, **context):
+    return chromium.opened(path, lambda page: page.locator(".pldebias[data-epoch]").wait_for(), **context)
 
 
 def epoch(page):

@@ -1,11 +1,8 @@
 """The report, opened from disk in Chromium without a network: it scrubs, switches runs, and no name in it is code."""
 
-import contextlib
-import shutil
-
+import chromium
 import pytest
 from made_runs import HOSTILE, make_run
-from needs import missing
 
 from pldebias import metrics
 from pldebias.report import report
@@ -15,28 +12,8 @@ PIXELS = "every => every.map((canvas) => canvas.toDataURL())"
 A, B = (18, 16, 12, 9, 5, 2), (18, 16, 12, 9, 8, 8)
 
 
-@contextlib.contextmanager
 def opened(path):
-    """The page in a browser without a network, and everything that went wrong in it."""
-    from playwright.sync_api import Error, sync_playwright
-
-    with sync_playwright() as play:
-        try:
-            browser = play.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        except Error as error:
-            missing(f"Chromium ({str(error).splitlines()[0]})", "PATH")
-        page = browser.new_context(offline=True, viewport={"width": 1280, "height": 900}).new_page()
-        wrong, asked = [], []
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
-        page.on("dialog", lambda dialog: (wrong.append(dialog.message), dialog.dismiss()))
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto(path.resolve().as_uri())
-        page.frame_locator("#stage iframe").locator("input[type=range]").first.wait_for()
-        yield page
-        assert not wrong
-        assert not [url for url in asked if not url.startswith(("file:", "data:", "blob:", "about:"))]
-        browser.close()
+    return chromium.opened(path, lambda page: page.frame_locator("#stage iframe").locator("input[type=range]").first.wait_for(), height=900)
 
 
 def test_a_report_of_three_runs(tmp_path):
