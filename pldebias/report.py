@@ -88,27 +88,37 @@ def _summary(every: list[Run]) -> str:
 
 
 def _explorers(every: list[Run]) -> tuple[str, list[str]]:
-    """The explorer of the first run beside each other one, where that is possible; each run is shown at least once."""
+    """One explorer for all runs that count the same thing; another method with the first run's seed is what it shows first."""
     from pldebias.widgets import explore
+    from pldebias.widgets.explorer import MOST_RUNS
+    from pldebias.widgets.payload import KINDS, check_comparable
     from pldebias.widgets.static import frame
 
-    views, notes, shown = [], [], set()
-    # Another method with the same seed is what one wants to see first.
-    for run in sorted(every[1:], key=lambda run: run.seed != every[0].seed):
-        try:
-            views.append(explore(every[0], run))
-            shown |= {id(every[0]), id(run)}
-        except ValueError:
-            continue  # another split: the two have no matrix in common but each has its own
-    for run in every:
-        if id(run) not in shown:
+    sets: list[list[Run]] = []
+    for run in (every[0], *sorted(every[1:], key=lambda run: run.seed != every[0].seed)):
+        for others in sets:
             try:
-                views.append(explore(run))
-            except ValueError as error:
-                notes.append(f"No explorer of {run.name}: {error}")
+                check_comparable(others[0], run, tuple(KINDS))
+            except ValueError:
+                continue  # another split: the two have no matrix in common but each has its own
+            if len(others) < MOST_RUNS:
+                others.append(run)
+                break
+        else:
+            sets.append([run])
+    views, notes = [], []
+    for runs in sets:
+        try:
+            views.append(explore(*runs))
+        except ValueError:  # nothing that the first two both have
+            for run in runs:
+                try:
+                    views.append(explore(run))
+                except ValueError as error:
+                    notes.append(f"No explorer of {run.name}: {error}")
     if not views:
         return "", notes
-    names = [" beside ".join(f"{run.name} ({run.path})" if len(every) > 1 else run.name for run in view.runs) for view in views]
+    names = [", ".join(f"{run.name} ({run.path})" if len(every) > 1 else run.name for run in view.runs) for view in views]
     options = "".join(f'<option value="view{i}">{_text(name)}</option>' for i, name in enumerate(names))
     frames = [frame(view, still=False) for view in views]
     templates = "".join(f'<template id="view{i}">{made}</template>' for i, made in enumerate(frames))
@@ -223,8 +233,8 @@ def report(runs, path, *, title: str | None = None, groups="tertiles", baseline:
 
     Notes
     -----
-    What cannot be shown (no state of a scheme, unknown classes) is listed at the end with the reason. The explorer shows the first run
-    beside each other one on the same split, and runs on another split alone.
+    What cannot be shown (no state of a scheme, unknown classes) is listed at the end with the reason. Runs on the same
+    split share an explorer, in which any two of them can be chosen.
     """
     from pldebias.analysis.tables import table
 
