@@ -11,7 +11,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_EPS = 1e-6
+EPS = 1e-6
+ENOUGH = 1e-4
+"""A Newton step after which nothing is left to do: the error behind it is of the order of its square."""
 
 
 def scaled(target: Tensor, rows: int, classes: int) -> Tensor:
@@ -29,7 +31,7 @@ def select(probs: Tensor, target: Tensor, alpha: float = 2.0) -> Tensor:
     order = probs.argsort(dim=0, descending=True, stable=True)
     rank = torch.empty_like(order).scatter_(0, order, torch.arange(len(probs), device=probs.device)[:, None].expand_as(order))
     kept = probs * (rank < (alpha * target + 1e-3).floor())  # a count that was scaled and back stays whole
-    scaled = kept * (target + _EPS) / (kept.sum(0) + _EPS) + _EPS
+    scaled = kept * (target + EPS) / (kept.sum(0) + EPS) + EPS
     return scaled / scaled.sum(1, keepdim=True)
 
 
@@ -59,10 +61,20 @@ def refine(probs: Tensor, target: Tensor, alpha: float = 2.0, rounds: int = 10, 
     target = scaled(target.to(probs.device), len(probs), probs.shape[1])
     if not bool(probs.isfinite().all()):  # nothing can be solved; the training stops where it finds the loss not finite
         return torch.full_like(probs, float("nan"))
+    if solver == "newton" and probs.device.type == "cpu" and probs.dtype in (torch.float32, torch.float64):
+        from pldebias.schemes import refinery_cpu
+
+        refined = refinery_cpu.refine(probs.detach().numpy(), target.numpy(), alpha, rounds)
+        if refined is not None:
+            return torch.from_numpy(refined)
+    return _dense(probs, target, alpha, rounds, _newton if solver == "newton" else _secant)
+
+
+def _dense(probs: Tensor, target: Tensor, alpha: float, rounds: int, solve) -> Tensor:
+    """`refine` by passes over all N K entries."""
     prior = select(probs.double(), target, alpha)
-    entropy = -(prior * (prior + _EPS).log()).sum(1, keepdim=True)
+    entropy = -(prior * (prior + EPS).log()).sum(1, keepdim=True)
     prior = prior.log() - 1
-    solve = _newton if solver == "newton" else _secant
     nu = torch.zeros_like(target)
     rows = -(prior - entropy).logsumexp(1, keepdim=True)  # the first row constraint takes multipliers of one, as the official code does
     for _ in range(rounds):
@@ -73,7 +85,7 @@ def refine(probs: Tensor, target: Tensor, alpha: float = 2.0, rounds: int = 10, 
 
 def _newton(logs: Tensor, entropy: Tensor, target: Tensor, nu: Tensor) -> Tensor:
     """Solve ``sum_i exp(logs_ik - nu_k h_i) = target_k`` for all k; the log of the left side is convex and nearly linear in nu."""
-    goal = target.clamp(min=_EPS).log()
+    goal = target.clamp(min=EPS).log()
     for _ in range(50):
         terms = torch.addmm(logs, entropy, nu[None], alpha=-1)
         top = terms.amax(0)
@@ -81,7 +93,7 @@ def _newton(logs: Tensor, entropy: Tensor, target: Tensor, nu: Tensor) -> Tensor
         total = terms.sum(0)
         step = (total.log() + top - goal) * total / (entropy.T @ terms)[0]
         nu = nu + step
-        if float(step.abs().max()) < 1e-6:
+        if float(step.abs().max()) < ENOUGH:
             break
     return nu
 

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from pldebias.methods import MethodError, build_method
-from pldebias.schemes import Chain, EpochEnd, Step
+from pldebias.schemes import Chain, EpochEnd, Step, refinery, refinery_cpu
 from pldebias.schemes.darp import estimate_counts, refine, select
+from pldebias.schemes.refinery import scaled
 from tests.golden_net import Passthrough, assert_close, make_batch, make_problem, run_step, set_up
 
 COUNTS = torch.tensor([500, 299, 179, 107, 64, 38, 23, 13, 8, 5])
@@ -98,6 +99,40 @@ def test_degenerate_predictions_stay_finite():
     refined = refine(probs, COUNTS)
     assert torch.isfinite(refined).all()
     assert torch.isfinite(refine(predictions()[0], torch.tensor([1.0] * 9 + [0.0]))).all()
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize(("classes", "certainty", "alpha"), [(2, 2, 2.0), (10, 3, 2.0), (10, 12, 2.0), (10, 3, 7.5), (100, 6, 2.0)])
+def test_the_grid_of_entropies_changes_nothing(classes, certainty, alpha, reverse):
+    """Also where no solution exists: more certain samples of a class than its target has, so that its multiplier grows and grows."""
+    generator = torch.Generator().manual_seed(classes)
+    target = torch.logspace(0, -2, classes)
+    truth = torch.multinomial(target, 12_000, True, generator=generator)
+    logits = torch.randn(12_000, classes, generator=generator) - torch.linspace(0, 2, classes)
+    logits[torch.arange(12_000), truth] += certainty
+    probs = logits.softmax(1)
+    probs[5000:5020] = probs[4999].clone()  # ties
+    target = scaled(target.flip(0) if reverse else target, 12_000, classes)
+    quick = refinery_cpu.refine(probs.numpy(), target.numpy(), alpha, 10)
+    slow = refinery._dense(probs.double(), target, alpha, 10, refinery._newton)
+    assert_close(torch.from_numpy(quick), slow.float(), atol=1e-6)
+    np.testing.assert_array_equal(quick.argmax(1), slow.argmax(1))
+    assert torch.equal(refine(probs, target, alpha), torch.from_numpy(quick))
+
+
+def test_a_grid_that_would_save_nothing_is_not_made():
+    probs, _ = predictions()
+    assert refinery_cpu.refine(probs.numpy(), scaled(COUNTS, 400, 10).numpy(), 2.0, 10) is None
+
+
+def test_the_likeliest_of_each_class_are_those_of_a_stable_sort():
+    generator = torch.Generator().manual_seed(0)
+    probs = torch.randint(6, (500, 7), generator=generator) / 5  # many ties, many zeros
+    quota = np.array([0, 1, 30, 100, 499, 500, 900])
+    row, column = refinery_cpu.likeliest(probs.numpy(), quota)
+    order = probs.argsort(dim=0, descending=True, stable=True).numpy()
+    for k, number in enumerate(quota):
+        np.testing.assert_array_equal(row[column == k], np.sort(order[:number, k]))
 
 
 def steps(spelling, count, total=20):
