@@ -150,7 +150,8 @@ def test_explorer_gets_the_counts_themselves(run, expected):
     assert [part["classes"] for part in meta["groups"]] == [part.tolist() for part in parts[:3]]
     for kind, splits in meta["runs"][0]["blocks"].items():
         for split, (start, size, dtype) in splits.items():
-            counts = np.frombuffer(gzip.decompress(data[start : start + size]), np.dtype(dtype).newbyteorder("<")).reshape(-1, k, k)
+            counts = np.frombuffer(gzip.decompress(data[start : start + size]), np.dtype(dtype).newbyteorder("<"))
+            counts = counts.reshape(k, k, -1).transpose(2, 0, 1)
             np.testing.assert_array_equal(counts, run.confusion(kind, split))
             if (kind, split) == ("test", "all"):
                 assert 100 * metrics.balanced_accuracy(counts[-1]) == expected["balanced_accuracy"]

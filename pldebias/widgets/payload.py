@@ -168,8 +168,9 @@ def _seriate(matrix: np.ndarray) -> np.ndarray:
 def _compress(counts: np.ndarray) -> tuple[bytes, str]:
     # Counts of visits may pass 65,535 in a cell; everything else fits two bytes, which halves what the browser must unpack.
     kind = "uint16" if counts.max(initial=0) <= np.iinfo(np.uint16).max else "uint32"
-    raw = np.ascontiguousarray(counts, dtype=np.dtype(kind).newbyteorder("<")).tobytes()
-    return gzip.compress(raw, compresslevel=5, mtime=0), kind
+    cells = counts.astype(np.dtype(kind).newbyteorder("<")).reshape(len(counts), -1).T
+    # A cell's epochs side by side pack to half of what its neighbours of one epoch do, in a third of the time; higher levels gain 1 %.
+    return gzip.compress(np.ascontiguousarray(cells).tobytes(), compresslevel=1, mtime=0), kind
 
 
 def _describe(run, kinds, blocks: list[bytes]) -> dict:
@@ -221,7 +222,7 @@ def pack(runs, kinds=tuple(KINDS), groups="tertiles") -> tuple[dict, bytes]:
         JSON-able: class names, orders, groups with their rule, words, and for each run its epochs and, per kind and split, offset, length
         and type of a block; ``missing`` gives the reason for every kind, or kind and split, that cannot be shown.
     data : bytes
-        The blocks, one after another; each is a gzipped ``[E, K, K]`` array of counts, rows true class.
+        The blocks, one after another; each is a gzipped ``[K, K, E]`` array of counts, rows true class.
     """
     first = runs[0]
     parts = metrics.groups(first.labelled_counts, groups)

@@ -56,7 +56,8 @@ def _samples(view, wanted: bool | str, offset: int) -> tuple[dict, bytes]:
         if not len(epochs):
             told["problem"] = f"{run.name} kept no labels of single samples; record a sweep to follow them."
             continue
-        packed = [gzip.compress(np.ascontiguousarray(a).tobytes(), 5, mtime=0) for a in (labels.astype("<i2"), accepted.astype(np.uint8))]
+        rows = labels.astype("<i2").T, accepted.astype(np.uint8).T  # a sample's epochs side by side
+        packed = [gzip.compress(np.ascontiguousarray(a).tobytes(), 5, mtime=0) for a in rows]
         if wanted == "auto" and sum(map(len, packed)) > MOST_BYTES:
             size = sum(map(len, packed)) / 1e6
             told["problem"] = (

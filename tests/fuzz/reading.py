@@ -65,7 +65,8 @@ def explored(path) -> dict:
     blocks = {}
     for kind, splits in told["blocks"].items():
         for split, (start, size, dtype) in splits.items():
-            counts = np.frombuffer(gzip.decompress(data[start : start + size]), np.dtype(dtype).newbyteorder("<")).reshape(-1, k, k)
+            counts = np.frombuffer(gzip.decompress(data[start : start + size]), np.dtype(dtype).newbyteorder("<"))
+            counts = counts.reshape(k, k, -1).transpose(2, 0, 1)
             blocks |= {(kind, split, e): counts[i] for i, e in enumerate(told["epochs"])}
     return blocks
 

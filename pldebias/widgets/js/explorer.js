@@ -2,7 +2,7 @@ import { Carpet } from "./carpet.js";
 import { Confusions, Curves, Samples } from "./details.js";
 import { Legend } from "./legend.js";
 import { Matrix } from "./matrix.js";
-import { Counts, Difference, abs, ceil, fixed, floor, grouped, inflate, interval, log2, max, min, newcombe, percent, points, ratio, round, wilson } from "./numbers.js";
+import { Counts, Difference, abs, ceil, fixed, floor, grouped, inflate, interval, log2, max, min, newcombe, percent, points, ratio, round, turned, wilson } from "./numbers.js";
 import { Overview } from "./overview.js";
 import { DIVERGING, GROUP_COLOURS, PRIOR_LIMIT, SEQUENTIAL, logFloor, make } from "./paint.js";
 
@@ -209,7 +209,7 @@ class Explorer {
       const cube = async (s) => {
         const [offset, length, type] = this.meta.runs[r].blocks[kind][s], data = this.model.get("data");
         const buffer = await inflate(new Uint8Array(data.buffer, data.byteOffset + offset, length));
-        return type === "uint16" ? new Uint16Array(buffer) : new Uint32Array(buffer);
+        return turned(type === "uint16" ? new Uint16Array(buffer) : new Uint32Array(buffer), K * K);
       };
       const work = async () => {
         if (split !== "rejected") return new Counts(await cube(split), K);

@@ -186,6 +186,13 @@ export async function inflate(bytes) {
   return new Response(stream).arrayBuffer();
 }
 
+/** Counts of n cells, each over all epochs, turned to epochs of n cells; strip by strip, as a processor's cache likes it. */
+export const turned = (v, n) => {
+  const E = v.length / n, out = new v.constructor(v.length);
+  for (let i = 0; i < n; i += 16) for (let e = 0; e < E; e++) for (let c = i; c < min(i + 16, n); c++) out[e * n + c] = v[c * E + e];
+  return out;
+};
+
 /** v with d decimals; of two equally near, the even one, as Python prints it. */
 export const fixed = (v, d) => (abs((v * 2 ** (d + 1)) % 2) === 1 ? (2 * round((v * 10 ** d) / 2)) / 10 ** d : v).toFixed(d);
 export const grouped = (n) => String(n).replace(/\B(?=(\d{3})+$)/g, ",");
