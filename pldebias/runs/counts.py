@@ -29,8 +29,8 @@ class Counter:
         self._captured = False  # a CUDA graph counts, and no call tells when
         self._row = np.where(truth < 0, num_classes, truth)
         self._here = np.zeros(self._size, np.int64)
-        self._waiting: list[tuple[np.ndarray, ...]] = []
-        self._rows = 0
+        self._waiting: list[tuple[Tensor | np.ndarray, ...]] = []
+        self._patience = 64  # steps, until it is known how many rows they have
         self._base: Tensor | None = None  # on the device, as the rest
         self._there: Tensor | None = None
         self._ones: Tensor | None = None
@@ -49,7 +49,7 @@ class Counter:
 
     def update(self, index, label, accepted) -> None:
         """Add one step; see `pldebias.Recorder.update`."""
-        if isinstance(label, Tensor) and label.device.type != "cpu":
+        if isinstance(label, Tensor) and not label.is_cpu:
             self.to(label.device)
             index, accepted = torch.as_tensor(index, device=label.device), torch.as_tensor(accepted, device=label.device)
             _same_shape(index, label, accepted)
@@ -58,32 +58,58 @@ class Counter:
             self._add(self._there, self._base[index], label, accepted)
             self._captured |= label.is_cuda and torch.cuda.is_current_stream_capturing()
         else:
-            rows = _copy(index), _copy(label), _copy(accepted)
-            if not rows[0].shape == rows[1].shape == rows[2].shape or rows[0].ndim != 1:
-                _same_shape(*rows)
-            if len(rows[0]):  # an empty list has the type of numbers with a point
-                _whole(*rows)
-                self._waiting.append(rows)
-            self._rows += len(rows[0])
-            if self._rows > ROWS:
-                self._count()
+            self._keep(index, label, accepted)
         self.used = True
 
+    def _keep(self, index, label, accepted) -> None:
+        """Put the rows of one step aside, and look at them later: after a step the caches hold none of this, and every question is dear."""
+        if type(index) is type(label) is type(accepted) is Tensor:
+            mask = accepted.detach() if accepted.requires_grad else accepted  # else the whole graph of the step would wait, too
+            self._waiting.append((index.clone(), label.clone(), mask.clone()))
+        else:
+            rows = tuple(np.array(_array(part)) for part in (index, label, accepted))
+            _same_shape(*rows)
+            if rows[0].size:  # an empty list has the type of numbers with a point
+                _whole(*rows)
+                self._waiting.append(rows)
+        if len(self._waiting) >= self._patience:
+            self._count()
+
     def _count(self) -> None:
-        """Count the rows that wait."""
-        if self._waiting:
-            index, label, accepted = (np.concatenate(parts) for parts in zip(*self._waiting, strict=True))
-            self._waiting, self._rows = [], 0
-            if index.size and (index.min() < 0 or index.max() >= len(self._row)):
-                raise ValueError(f"index must lie in 0..{len(self._row) - 1}; got {index.min()}..{index.max()}")
-            self._here += self._tally(self._row[index], label, accepted)
+        """Count the rows that wait; what is wrong with some of them is said when the others are counted."""
+        waiting, self._waiting, good, problems = self._waiting, [], [], []
+        for number, rows in enumerate(waiting, 1):
+            rows = tuple(map(_array, rows))
+            try:
+                _same_shape(*rows)
+                if rows[0].size:
+                    _whole(*rows)
+                    good.append(rows)
+            except ValueError as error:
+                problems.append(f"{error} (step {number} of the last {len(waiting)})")
+        if good:
+            index, label, accepted = (np.concatenate(parts) for parts in zip(*good, strict=True))
+            self._patience = max(1, ROWS * len(good) // len(index))
+            inside = (index >= 0) & (index < len(self._row))
+            if not inside.all():
+                problems.append(f"index must lie in 0..{len(self._row) - 1}; got {index.min()}..{index.max()}")
+            known = (label >= 0) & (label < self.num_classes)
+            if not known.all():
+                problems.append(self._outside(label))
+            keep = inside & known
+            self._here += self._tally(self._row[index[keep]], label[keep], accepted[keep])
+        if problems:
+            raise ValueError(problems[0])
 
     def _tally(self, true: np.ndarray, label: np.ndarray, accepted: np.ndarray) -> np.ndarray:
         k = self.num_classes
         if label.size and (label.min() < 0 or label.max() >= k):
-            raise ValueError(f"labels must lie in 0..{k - 1}; got {label.min()}..{label.max()}")
+            raise ValueError(self._outside(label))
         flat = ((accepted != 0) * (k + 1) + true) * k + label
         return np.bincount(flat.astype(np.int64), minlength=self._size)
+
+    def _outside(self, label: np.ndarray) -> str:
+        return f"labels must lie in 0..{self.num_classes - 1}; got {label.min()}..{label.max()}"
 
     def take(self, keep) -> Tensor:
         """The counters since the last `take`, by way of `keep` (which copies from the device); starts from zero.
@@ -100,7 +126,7 @@ class Counter:
     def reset(self) -> None:
         """Forget what was counted."""
         self._here = np.zeros(self._size, np.int64)
-        self._waiting, self._rows, self.used = [], 0, self._captured
+        self._waiting, self.used = [], self._captured
         if self._there is not None:
             self._there.zero_()
 
@@ -138,9 +164,10 @@ class Counter:
         counts.index_add_(0, flat, self._ones)
 
 
-def _copy(values) -> np.ndarray:
+def _array(values) -> np.ndarray:
+    """A tensor's own memory, or a copy of anything else."""
     if isinstance(values, Tensor):
-        return (values.cpu() if values.is_cuda else values).numpy().copy()
+        return values.detach().cpu().numpy()
     try:
         return np.array(values)
     except (ValueError, TypeError) as error:

@@ -209,8 +209,8 @@ class Recorder:
         index : int tensor or array, shape ``[M]``
             Position of each row in the unlabelled set.
         label : int tensor or array, shape ``[M]``
-            Pseudo-labels in 0..K-1. On the CPU they are checked when they are counted, at the latest in `end_epoch`; on a CUDA
-            device they are not, since that would wait for it.
+            Pseudo-labels in 0..K-1. On the CPU they are checked when they are counted, at the latest in `end_epoch`, which then counts
+            what is sound before it raises; on a CUDA device they are not, since that would wait for it.
         accepted : tensor or array, shape ``[M]``
             Whether the loss used the row: bool, or a mask of 0 and 1.
 

@@ -370,14 +370,50 @@ def test_both_ways_of_counting_agree(world):
 def test_rows_that_wait_are_counted_before_they_are_many(world, monkeypatch):
     from pldebias.runs import counts
 
-    monkeypatch.setattr(counts, "ROWS", 20)
+    steps = [tuple(map(torch.as_tensor, step)) for step in world.epoch(0).steps] * 40
+    monkeypatch.setattr(counts, "ROWS", 5 * len(steps[0][0]))
     counter = counts.Counter(world.truth(), world.K)
-    for index, label, accepted in world.epoch(0).steps * 3:
-        counter.update(index, label, accepted)
-        assert counter._rows <= 20
+    waiting = []
+    for step in steps:
+        counter.update(*step)
+        waiting.append(len(counter._waiting))
+    assert max(waiting) == 63 and max(waiting[64:]) == 4  # once it is known how many rows a step has
     found = counter.take(None).numpy().reshape(2, world.K + 1, world.K).sum(0)
-    np.testing.assert_array_equal(found, 3 * visits_of(world, 0)[0])
+    np.testing.assert_array_equal(found, 40 * visits_of(world, 0)[0])
     assert not counter.used and not counter.take(None).any()
+
+
+def test_one_bad_step_does_not_cost_the_others(world):
+    from pldebias.runs import counts
+
+    counter = counts.Counter(world.truth(), world.K)
+    good, ones = world.epoch(0).steps, torch.ones(3, dtype=torch.int64)
+    for bad, message in (
+        ((ones, ones[:2], ones), r"one shape \[M\]; got \[3\], \[2\], \[3\] \(step 2 of the last"),
+        ((ones.float(), ones, ones), "index and label must be whole numbers"),
+        ((ones + 999, ones, ones), "index must lie in 0..59; got"),
+        ((ones, ones - 2, ones), "labels must lie in 0..3; got -1"),
+    ):
+        for step in (good[0], bad, *good[1:]):
+            counter.update(*map(torch.as_tensor, step))
+        with pytest.raises(ValueError, match=message):
+            counter.take(None)
+        found = counter.take(None).numpy().reshape(2, world.K + 1, world.K).sum(0)
+        np.testing.assert_array_equal(found, visits_of(world, 0)[0])
+
+
+def test_the_rows_of_a_step_are_its_own(world):
+    """A loop may use its buffers again, and weights that a gradient could reach do not keep their step in memory."""
+    from pldebias.runs import counts
+
+    counter = counts.Counter(world.truth(), world.K)
+    index, label, mask = torch.tensor([0]), torch.tensor([1]), torch.ones(1, requires_grad=True)
+    counter.update(index, label, mask * 2)
+    assert not counter._waiting[0][2].requires_grad
+    index += 70
+    label += 70
+    found = counter.take(None).numpy().reshape(2, world.K + 1, world.K)
+    assert found.sum() == 1 and found[1, world.truth()[0], 1] == 1
 
 
 @pytest.mark.gpu
