@@ -10,7 +10,7 @@ from pathlib import Path
 import jupytext
 import nbformat
 import pytest
-from needs import missing
+from chromium import opened
 
 from pldebias.widgets.static import export_notebook
 
@@ -70,28 +70,41 @@ def test_the_notebook_runs(source, exported):
 @pytest.mark.browser
 @pytest.mark.parametrize("source", NOTEBOOKS, ids=lambda path: path.stem[:2])
 def test_the_explorers_of_its_page_work_without_kernel_and_network(source, exported):
-    from playwright.sync_api import Error, sync_playwright
-
     explorers = jupytext.read(source)
     explorers = sum("pld.explore(" in cell.source for cell in explorers.cells if cell.cell_type == "code")
     page_file = exported(source)
-    saved = sorted((page_file.parent.parent / "runs" / "pages").glob("*.html"))
-    with sync_playwright() as play:
-        try:
-            browser = play.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        except Error as error:
-            missing(f"Chromium ({str(error).splitlines()[0]})", "PATH")
-        page = browser.new_context(offline=True, viewport={"width": 1300, "height": 1000}).new_page()
-        page.goto(page_file.as_uri())
+    with opened(page_file, lambda page: page.locator(".jp-Notebook").wait_for(), width=1300) as page:
         frames = page.locator("iframe[srcdoc]")
         assert frames.count() >= explorers
         for number in range(frames.count()):
             frames.nth(number).scroll_into_view_if_needed()
             scrub(frames.nth(number).content_frame, page)
-        for path in saved:
-            page.goto(path.as_uri())
+    for path in sorted((page_file.parent.parent / "runs" / "pages").glob("*.html")):
+        with opened(path, lambda page: page.locator("body").wait_for()) as page:
             scrub(page, page)
-        browser.close()
+
+
+@pytest.mark.browser
+def test_linked_views_of_its_page_follow_each_other(exported):
+    """Each view of an exported notebook is a frame of its own."""
+    (source,) = (path for path in NOTEBOOKS if path.stem.startswith("03"))
+    with opened(exported(source), lambda page: page.locator("iframe[srcdoc]").nth(1).wait_for(state="attached")) as page:
+        frames = {}
+        for number in range(page.locator("iframe[srcdoc]").count()):
+            frame = page.locator("iframe[srcdoc]").nth(number)
+            frame.scroll_into_view_if_needed()
+            frame.content_frame.locator(".pldebias[data-epoch], .pld-embedding[data-epoch]").first.wait_for()
+            kind = "explorer" if frame.content_frame.locator(".pldebias[data-epoch]").count() else "embedding"
+            frames.setdefault(kind, frame.content_frame)
+        explorer, embedding = frames["explorer"].locator(".pldebias"), frames["embedding"].locator(".pld-embedding")
+        assert embedding.get_attribute("data-frame") != "0"
+        explorer.locator("input[type=range]").first.focus()
+        page.keyboard.press("Home")
+        frames["embedding"].locator(".pld-embedding[data-frame='0']").wait_for()  # its first snapshot
+        embedding.locator("input[type=range]").first.focus()
+        page.keyboard.press("End")
+        frames["explorer"].locator(".pldebias:not([data-epoch='0'])").wait_for()
+        frames["embedding"].locator(".pld-embedding:not([data-frame='0'])").wait_for()
 
 
 def scrub(frame, page):

@@ -32,6 +32,7 @@ NEVER_IMPORTED = {
 BROUGHT_BY = {
     "triton": "torch",
     "IPython": "jupyterlab",
+    "jinja2": "nbconvert",
     "nbformat": "nbclient",
     "numcodecs": "zarr",
     "packaging": "pytest",

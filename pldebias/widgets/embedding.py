@@ -31,12 +31,11 @@ import traitlets
 from pldebias.analysis.embedding import FLIPS, Embedding, embed
 from pldebias.runs.disk import put
 from pldebias.widgets import static
-from pldebias.widgets.module import module
+from pldebias.widgets.module import module, style
 from pldebias.widgets.page import Piece, page
 
 __all__ = ["EmbeddingView", "drawn", "embedding_view", "pack", "piece"]
 
-HERE = Path(__file__).parent
 COLOURS = ("pseudo", "true", "flipped", "confidence")
 STATE = ("epoch", "colour", "cell", "selection", "names", "speed")
 STEPS = 65_534  # positions travel as 16-bit integers; one value is kept for what is not there
@@ -242,7 +241,7 @@ class EmbeddingView(anywidget.AnyWidget):
     """
 
     _esm = module("embedding")
-    _css = HERE / "embedding.css"
+    _css = style("embedding")
 
     meta = traitlets.Dict().tag(sync=True)
     data = traitlets.Bytes().tag(sync=True)
@@ -404,5 +403,4 @@ def embedding_view(points, *, link: str | None = None, colour: str = "pseudo", q
 
 def piece(view: EmbeddingView) -> Piece:
     """An embedding view in its current state, for a `page`."""
-    style = (HERE / "embedding.css").read_text(encoding="utf-8")
-    return Piece(module("embedding"), style, view.state | {"meta": view.meta}, view.data, view.points.run.name, view.png())
+    return Piece(module("embedding"), style("embedding"), view.state | {"meta": view.meta}, view.data, view.points.run.name, view.png())

@@ -10,7 +10,7 @@ from pathlib import Path
 import anywidget
 import traitlets
 
-from pldebias.widgets.module import EXPLORER, module
+from pldebias.widgets.module import EXPLORER, module, style
 from pldebias.widgets.payload import CELLS, KINDS, METRICS, ORDERS, SPLITS, check_comparable, pack
 
 __all__ = ["Explorer", "explore"]
@@ -91,7 +91,7 @@ class Explorer(anywidget.AnyWidget):
     """
 
     _esm = module(*EXPLORER)
-    _css = HERE / "explorer.css"
+    _css = style("explorer")
 
     meta = traitlets.Dict().tag(sync=True)
     data = traitlets.Bytes().tag(sync=True)

@@ -1,4 +1,4 @@
-"""The ES modules of `js/`, joined to one small text, which is what a notebook or a page gets."""
+"""The ES modules of `js/`, joined to one small text, which is what a notebook or a page gets; style sheets alike."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from functools import cache
 from pathlib import Path
 
-__all__ = ["EXPLORER", "module"]
+__all__ = ["EXPLORER", "module", "style"]
 
 HERE = Path(__file__).parent / "js"
 EXPLORER = ("numbers", "paint", "carpet", "overview", "matrix", "legend", "details", "explorer")
@@ -38,3 +38,9 @@ def module(*parts: str) -> str:
     if "</script" in joined:
         raise ValueError("a module must not contain the characters </script, which would end its element in a page")
     return joined
+
+
+@cache
+def style(name: str) -> str:
+    """Style sheet of the view ``"explorer"`` or ``"embedding"``, after what both share."""
+    return "".join((HERE.parent / f"{part}.css").read_text(encoding="utf-8") for part in ("theme", name))

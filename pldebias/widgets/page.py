@@ -69,6 +69,9 @@ body { margin: 0; background: #ffffff; color-scheme: light; }
 <body>
 @PIECES@
 <script type="module">
+try {
+  window.__pldebias = parent.__pldebias ??= {}; // frames of one document, such as an exported notebook, share what is linked
+} catch {} // the frame of a stranger
 const text = (kind, k) => document.getElementById(`${kind}-${k}`).textContent;
 const mounts = [
 @MOUNTS@

@@ -9,18 +9,17 @@ import argparse
 import gzip
 import html
 import os
+import re
 from pathlib import Path
 
 import numpy as np
 
 from pldebias.runs.disk import put
-from pldebias.widgets.module import EXPLORER, module
+from pldebias.widgets.module import EXPLORER, module, style
 from pldebias.widgets.page import Piece, page
 from pldebias.widgets.payload import pack
 
 __all__ = ["export_notebook", "frame", "piece"]
-
-HERE = Path(__file__).parent
 
 MOST_COUNTS = 1_500_000
 """Bytes of counts in a page that was not asked for all kinds."""
@@ -109,8 +108,7 @@ def piece(view, still: bool = True, samples: bool | str = "auto", kinds="auto") 
     state = {key: value for key, value in view.state.items() if key not in ("kinds", "groups")} | {"meta": meta, "samples": store}
     source = module(*EXPLORER, "answers") + "\nexport { Answers };"
     title = " and ".join(view.runs[number].name for number in view.shown)
-    style = (HERE / "explorer.css").read_text(encoding="utf-8")
-    return Piece(source, style, state, data + more, title, view.png() if still else b"", ANSWERS)
+    return Piece(source, style("explorer"), state, data + more, title, view.png() if still else b"", ANSWERS)
 
 
 def frame(view, theme: str = "light", still: bool = True) -> str:
@@ -135,6 +133,13 @@ def frame(view, theme: str = "light", still: bool = True) -> str:
     )
 
 
+ALONE = """{% extends "lab/index.html.j2" %}
+{% block html_head_js_requirejs %}{% endblock %}
+{% block html_head_js_mathjax %}{% if resources.formulas %}{{ super() }}{% endif %}{% endblock %}
+{% block html_head_js_mermaidjs %}{% endblock %}"""
+"""JupyterLab's page without what it loads from elsewhere; MathJax alone stays, where there are formulas to set."""
+
+
 def export_notebook(notebook, out, timeout: int = 600) -> Path:
     """Execute a notebook and write it as a page in which every explorer still scrubs.
 
@@ -153,6 +158,7 @@ def export_notebook(notebook, out, timeout: int = 600) -> Path:
         Of the file.
     """
     import jupytext
+    from jinja2 import DictLoader
     from nbclient import NotebookClient
     from nbconvert import HTMLExporter
 
@@ -167,7 +173,9 @@ def export_notebook(notebook, out, timeout: int = 600) -> Path:
         os.environ.pop("PLDEBIAS_STATIC")
         if before is not None:
             os.environ["PLDEBIAS_STATIC"] = before
-    body, _ = HTMLExporter(template_name="lab").from_notebook_node(document, resources)
+    resources["formulas"] = any(cell.cell_type == "markdown" and re.search(r"\$|\\\\[\[(]", cell.source) for cell in document.cells)
+    exporter = HTMLExporter(template_name="lab", template_file="alone.html.j2", extra_loaders=[DictLoader({"alone.html.j2": ALONE})])
+    body, _ = exporter.from_notebook_node(document, resources)
     out.parent.mkdir(parents=True, exist_ok=True)
     put(str(out), body.encode())
     return out
