@@ -131,12 +131,12 @@ class Embedding:
     @cached_property
     def purity(self) -> np.ndarray:
         """Neighbourhood label purity in *feature space* by epoch and group (head, medium, tail, all), ``[E, 4]``; see `purity`."""
-        return np.stack([purity(f, self.true, self.groups) for f in self._features()])
+        return np.stack([purity(f, self.true, self.groups) for f in self._features("purity")])
 
     @cached_property
     def trustworthiness(self) -> np.ndarray:
         """How far neighbours in the plane are neighbours in feature space, ``[E]``; 1 is faithful. See `trustworthiness`."""
-        return np.array([trustworthiness(f, p) for f, p in zip(self._features(), self.frames, strict=True)])
+        return np.array([trustworthiness(f, p) for f, p in zip(self._features("trustworthiness"), self.frames, strict=True)])
 
     @cached_property
     def movement(self) -> np.ndarray:
@@ -144,8 +144,10 @@ class Embedding:
         steps = np.linalg.norm(np.diff(self.frames, axis=0), axis=2)
         return np.median(steps, 1) / self.frames[1:].std(1).mean(1)
 
-    def _features(self):
-        for epoch in self.epochs:
+    def _features(self, what: str):
+        from tqdm.auto import tqdm
+
+        for epoch in tqdm(self.epochs, what, leave=False, unit="snapshot", delay=2):  # seconds; a thousand points take less
             yield _features(self.run, int(epoch), self.index, self.settings["normalise"])
 
     def frame(self, epoch: int = -1) -> int:

@@ -102,7 +102,7 @@ export class Confusions {
   draw(slot, index) {
     const { view } = this, { names, state, difference, theme } = view, mode = state.normalize;
     const of = view.word("cells", mode, 2);
-    this.heading.textContent = difference ? `Largest differences, A − B: ${of}` : `Largest confusions ${slot.letter && "of "}${slot.letter}: ${of}`;
+    this.heading.textContent = difference ? `Largest differences, A − B: ${of}` : `Largest confusions${slot.letter && " of "}${slot.letter}: ${of}`;
     const found = this.largest(slot, index);
     this.rows.forEach((row, i) => {
       const cell = found[i];
