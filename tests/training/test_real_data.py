@@ -18,7 +18,7 @@ METHODS = [
     "fixmatch+darp", "fixmatch+crest", "fixmatch+crestplus", "fixmatch+abc", "fixmatch+abc+daso(start=50)", "fixmatch+saw", "fixmatch+adsh",
     "fixmatch+acr", "fixmatch+abcla", "fixmatch+cdmad", "fixmatch+simpro", "rotation", "moco",
 ]  # fmt: skip
-STAGES = {"crt", "selftraining"}  # they go on from another run; tests/training/test_stages.py trains them
+STAGES = {"crt", "selftraining"}  # they go on from another run
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +64,14 @@ def test_hundreds_of_steps_are_finite_and_move(method, settings):
     assert moved > 0.9 * len(before)
     if step.label is not None:
         assert ((step.label >= 0) & (step.label < 10)).all()
+
+
+def test_second_stages_go_on_from_a_run_on_real_images(settings, tmp_path):
+    short = {"steps": 200, "steps_per_epoch": 200, "batch_size": 8, "snapshots": 1, "progress": False, **settings}
+    base = pld.train("fixmatch", "cifar10-lt-cpu", out=tmp_path, **short)
+    for method, init in (("crt", base.path), (f"selftraining(base={base.path!r})", None)):
+        run = pld.train(method, "cifar10-lt-cpu", out=tmp_path / "after", init=init, **short)
+        losses = run.scalars.filter(like="loss/")
+        assert np.isfinite(losses.to_numpy()).all() and run.confusion("test")[-1].sum() == 10_000
+        assert not np.array_equal(run.confusion("test", epoch=-1), base.confusion("test", epoch=-1))
+        assert parse(method)[0].name in STAGES
