@@ -63,7 +63,7 @@ for number, column in enumerate(axes.T):
     for ax, example in zip(column, examples, strict=True):
         ax.imshow(example[0], cmap="gray")
         ax.axis("off")
-    column[0].set_title(f"{fixmatch.class_names[number]}: {table['group'].iloc[number]}", fontsize=9)
+    column[0].set_title(f"{fixmatch.class_names[number]}\n{table['group'].iloc[number]}", fontsize=9)
 plt.show()
 
 # %% [markdown]
@@ -146,7 +146,7 @@ recall = {
     name: metrics.group(run.confusion("sweep"), groups).recall[:, 2] for name, run in runs.items() if not name.startswith("supervised")
 }
 tail = pandas.DataFrame(recall, index=pandas.Index(fixmatch.epochs, name="epoch"))
-tail.plot(ylabel="recall of the tail's pseudo-labels", ylim=(0, 1), figsize=(7, 3.4), style=["-", "--", "-.", ":", "-"])
+tail.plot(ylabel="recall of the tail's pseudo-labels", ylim=(0, 1), figsize=(7, 3.4), style=["-", "--", "-.", ":", "-s"], ms=4, markevery=6)
 plt.show()
 
 # %% [markdown]
@@ -209,4 +209,4 @@ for name, value in test.sort_values(ascending=False).items():
 
 # %%
 page = view.to_html("../runs/pages/drift.html")
-f"{page.name}: {page.stat().st_size / 1e6:.1f} MB"
+print(f"{page.name}: {page.stat().st_size / 1e6:.1f} MB")

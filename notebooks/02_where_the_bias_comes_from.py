@@ -44,7 +44,8 @@ worlds = {
     "uniform": {"m1": 500, "gamma_u": 1},
     "reversed": {"reverse_unlabelled": True},
 }
-runs = {name: pld.train("fixmatch", out=f"../runs/course/{name.replace(' ', '-')}", **split, **short) for name, split in worlds.items()}
+folder = "../runs/course"
+runs = {name: pld.train("fixmatch", out=f"{folder}/{name.replace(' ', '-')}", **split, **short) for name, split in worlds.items()}
 classes = runs["balanced"].class_names
 pandas.DataFrame(
     {(name, kind): getattr(run, f"{kind}_counts") for name, run in runs.items() for kind in ("labelled", "unlabelled")}, index=classes
@@ -168,7 +169,7 @@ pandas.DataFrame(
 # uniform world the bars are all of one height.
 
 # %%
-debiased = pld.train("fixmatch+debiaspl", out="../runs/course/uniform", **worlds["uniform"], **short)
+debiased = pld.train("fixmatch+debiaspl", out=f"{folder}/uniform", **worlds["uniform"], **short)
 pld.plots.estimated_prior({"DebiasPL": debiased})
 
 # %%
@@ -206,4 +207,4 @@ pandas.DataFrame(
 
 # %%
 page = view.to_html("../runs/pages/uniform.html")
-f"{page.name}: {page.stat().st_size / 1e6:.1f} MB"
+print(f"{page.name}: {page.stat().st_size / 1e6:.1f} MB")

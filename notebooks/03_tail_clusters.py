@@ -90,7 +90,7 @@ pandas.Series([names[label] for label in run.history(-1)[0][chosen]], name="call
 
 # %%
 page = view.to_html("../runs/pages/tail.html", explorer=explorer)
-f"{page.name}: {page.stat().st_size / 1e6:.1f} MB"
+print(f"{page.name}: {page.stat().st_size / 1e6:.1f} MB")
 
 # %% [markdown]
 # ## Do not trust blobs
@@ -119,9 +119,8 @@ plt.show()
 # %%
 groups = metrics.groups(run.labelled_counts)
 recall = metrics.group(run.confusion("sweep", epoch=points.epochs), groups).recall
-pandas.DataFrame(
-    {"purity of the tail": purity["fixmatch"][:, 2], "recall of the tail": recall[:, 2]}, index=pandas.Index(points.epochs, name="epoch")
-).round(2)
+index = pandas.Index(points.epochs, name="epoch")
+pandas.DataFrame({"purity of the tail": purity["fixmatch"][:, 2], "recall of the tail": recall[:, 2]}, index=index).round(2)
 
 # %% [markdown]
 # So the features are not the main culprit. The tail images lie together more and more, next to the head class that they resemble, and the

@@ -49,7 +49,8 @@ print("outputs were kept after the epochs", snapshots)
 # during training, every single one; otherwise everything below would compare apples with oranges. It is checked each time.
 
 # %%
-pandas.DataFrame({epoch: {"samples": run.num_unlabelled, "differing": pld.what_if(run, epoch=epoch).differing} for epoch in snapshots}).T
+differing = {epoch: pld.what_if(run, epoch=epoch).differing for epoch in snapshots}
+pandas.DataFrame({"samples": run.num_unlabelled, "differing": differing}).rename_axis("epoch")
 
 # %% [markdown]
 # ## The panel
@@ -99,7 +100,7 @@ plt.show()
 
 # %%
 sources = {prior: pld.what_if(run, "debiaspl(tau=1)", prior=prior) for prior in ("running", "labelled", "oracle")}
-pandas.DataFrame(
+pandas.DataFrame.from_dict(
     {
         name: {
             "labels changed": len(result.changed),
@@ -108,8 +109,9 @@ pandas.DataFrame(
             "tail precision %": result.table.loc["tail", ("precision %", "what if")],
         }
         for name, result in sources.items()
-    }
-).T.round(1)
+    },
+    orient="index",
+).round(1)
 
 # %% [markdown]
 # ## Two opinions, blended
@@ -151,7 +153,7 @@ choices = {
     "debiased, tail threshold 0.5": pld.what_if(run, "debiaspl(tau=1)", threshold={"tail": 0.5}),
 }
 tail = run.confusion("sweep", epoch=-1).sum(1)[daso.groups.tail].sum()
-pandas.DataFrame(
+pandas.DataFrame.from_dict(
     {
         name: {
             "accepted tail labels": int(result.confusion_accepted[:, result.groups.tail].sum()),
@@ -159,8 +161,9 @@ pandas.DataFrame(
             "true tail images": int(tail),
         }
         for name, result in choices.items()
-    }
-).T.round(1)
+    },
+    orient="index",
+).round(1)
 
 # %% [markdown]
 # ## The honest other half
@@ -189,7 +192,8 @@ pandas.DataFrame(rows).T.round(1)
 view = pld.explore(run, runs["fixmatch+debiaspl"], metric="ratio")
 view.to_html("../runs/pages/trained.html")
 view
-#
+
+# %% [markdown]
 # ## When would it have been the time?
 #
 # The same question at every snapshot. Early on, the network knows too little for any rule to help: what looks like bias is ignorance.

@@ -51,12 +51,13 @@ pandas.DataFrame({"labelled": base.labelled_counts, "unlabelled": base.unlabelle
 # %%
 more = {n1: pld.train(start, out=f"{folder}/{n1}-labels", n1=n1, **short) for n1 in (10, 40)}
 by_labels = {10: more[10], 20: base, 40: more[40]}
-pandas.DataFrame(
+pandas.DataFrame.from_dict(
     {
         f"{run.labelled_counts.sum()} labelled images": {"fewest in a class": run.labelled_counts.min(), **outcome(run)}
         for run in by_labels.values()
-    }
-).T.round(1)
+    },
+    orient="index",
+).round(1)
 
 # %% [markdown]
 # That is the price list against which the rest has to be read: whatever an algorithm gains without a label can be translated into labelled

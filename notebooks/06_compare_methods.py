@@ -16,6 +16,7 @@
 
 # %%
 import os
+from textwrap import fill
 
 import pldebias as pld
 from pldebias.analysis.published import lookup, published
@@ -91,7 +92,7 @@ uniform = pld.train("fixmatch+daso", data="glyphs-lt", seed=0, gamma_u=1.0, out=
 try:
     pld.table({"FixMatch": "../runs/compare/glyphs-lt/fixmatch", "DASO, uniform": uniform})
 except Incomparable as refusal:
-    print(refusal)
+    print(fill(str(refusal), 110))
 
 # %% [markdown]
 # Made part of the question, it is welcome: one column for each imbalance ratio of the unlabelled set. Where there is no run, the table says
@@ -109,7 +110,8 @@ pld.table(["../runs/compare/glyphs-lt", uniform], rows="method", cols="gamma_u",
 
 # %%
 print(f"{len(published())} published accuracies")
-lookup("fixmatch+daso", {"source": "cifar10", "n1": 500, "m1": 4000, "gamma_l": 100, "gamma_u": 100})[["source", "method", "value", "sd"]]
+setting = {"source": "cifar10", "n1": 500, "m1": 4000, "gamma_l": 100, "gamma_u": 100}
+lookup("fixmatch+daso", setting)[["source", "method", "value", "sd"]]
 
 # %% [markdown]
 # ## Into the paper

@@ -17,6 +17,9 @@
 # %%
 import os
 from pathlib import Path
+from textwrap import fill
+
+import pandas
 
 import pldebias as pld
 from pldebias.report import report
@@ -42,7 +45,7 @@ runs = {"FixMatch": root / "fixmatch", "DASO": root / "fixmatch+daso", "DebiasPL
 
 # %%
 figure = pld.plots.recall_precision(runs, error="sd")
-print(figure.caption)
+print(fill(figure.caption, 110))
 figure
 
 # %% [markdown]
@@ -97,7 +100,8 @@ sorted(path.name for path in out.iterdir())
 
 # %%
 recall = pld.plots.recall_precision(runs, backend="none").values["runs"]["DASO"]["recall"]
-recall.mean.round(1), recall.sd.round(1), recall.n
+names = pld.open_run(root / "fixmatch" / "s0").class_names
+pandas.DataFrame({"mean": recall.mean, "sd": recall.sd, "n": recall.n}, index=names).round(1)
 
 # %% [markdown]
 # ## Everything on one page
@@ -107,7 +111,7 @@ recall.mean.round(1), recall.sd.round(1), recall.n
 
 # %%
 page = report({label: path / "s0" for label, path in runs.items()}, out / "report.html", baseline="FixMatch")
-f"{page.name}: {page.stat().st_size / 1e6:.1f} MB"
+print(f"{page.name}: {page.stat().st_size / 1e6:.1f} MB")
 
 # %% [markdown]
 # ## Exercises

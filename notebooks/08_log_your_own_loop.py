@@ -53,7 +53,7 @@ labelled = np.concatenate([order[y[order] == k][:n] for k, n in enumerate(labell
 unlabelled = np.concatenate([order[y[order] == k][60 : 60 + 2 * n] for k, n in enumerate(labelled_counts)])
 test = np.setdiff1d(np.arange(len(y)), np.concatenate([labelled, unlabelled]))
 names = [str(k) for k in range(10)]
-len(labelled), len(unlabelled), len(test)
+print(f"{len(labelled)} labelled, {len(unlabelled)} unlabelled and {len(test)} test images")
 
 # %% [markdown]
 # ## A loop in PyTorch
@@ -129,7 +129,8 @@ for epoch in range(epochs):
         inputs, targets = np.concatenate([x[labelled], batch]), np.concatenate([y[labelled], label])
         score = np.exp(3 * inputs @ weights)
         error = score / score.sum(1, keepdims=True) - np.eye(10, dtype=np.float32)[targets]
-        weights -= 0.3 * inputs.T @ (error * np.concatenate([np.ones(len(labelled)), accepted])[:, None]).astype(np.float32) / len(inputs)
+        used = np.concatenate([np.ones(len(labelled)), accepted])[:, None]
+        weights -= 0.3 * inputs.T @ (error * used).astype(np.float32) / len(inputs)
     for row in rows:
         recorder.update(*row)
     score = np.exp(3 * x[unlabelled] @ weights)
@@ -181,7 +182,8 @@ pld.table([mine, "../runs/own/numpy"], values=("balanced_accuracy", "recall", "p
 frame = mine.to_dataframe("history")
 frame.to_csv("../runs/own/history.csv", index=False)
 again = from_csv("../runs/own/csv", "../runs/own/history.csv", labelled_counts=labelled_counts, class_names=names)
-bool((again.confusion("sweep") == mine.confusion("sweep")).all()), frame.tail(3)
+print("the same matrices:", bool((again.confusion("sweep") == mine.confusion("sweep")).all()))
+frame.tail(3)
 
 # %% [markdown]
 # ## To other tools
@@ -191,7 +193,7 @@ bool((again.confusion("sweep") == mine.confusion("sweep")).all()), frame.tail(3)
 
 # %%
 write_tensorboard(mine, "../runs/own/events")
-read_tensorboard("../runs/own/events").tail(3).round(3)
+read_tensorboard("../runs/own/events").tail(3).round(3).T
 
 # %% [markdown]
 # ## Exercises

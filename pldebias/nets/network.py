@@ -72,9 +72,7 @@ class Network(nn.Module):
 
     bf16 = False
 
-    def __init__(
-        self, backbone: nn.Module, num_classes: int, heads: Sequence[tuple[str, int | None]] = (), cosine: float | None = None
-    ):
+    def __init__(self, backbone: nn.Module, num_classes: int, heads: Sequence[tuple[str, int | None]] = (), cosine: float | None = None):
         super().__init__()
         self.backbone = backbone
         self.feature_dim: int = backbone.feature_dim

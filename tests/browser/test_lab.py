@@ -69,11 +69,11 @@ def server(folder):
 
 
 @contextlib.contextmanager
-def lab(folder, notebook):
-    """`notebook` opened in JupyterLab with its kernel ready; a request to anywhere else fails the test."""
+def chromium():
+    """Headless Chromium that finds no machine but this one."""
     from playwright.sync_api import Error, sync_playwright
 
-    with server(folder) as address, sync_playwright() as play:
+    with sync_playwright() as play:
         offline = "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1"
         try:
             browser = play.chromium.launch(
@@ -81,16 +81,32 @@ def lab(folder, notebook):
             )
         except Error as error:
             missing(f"Chromium ({str(error).splitlines()[0]})", "PATH")
-        page = browser.new_page(viewport={"width": 1500, "height": 1200})
-        asked = []
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto(f"{address}/lab/tree/{notebook}?token={TOKEN}")
+        yield browser
+        browser.close()
+
+
+@contextlib.contextmanager
+def notebook_open(browser, address, notebook, workspace="default"):
+    """`notebook` opened in JupyterLab with its kernel ready; a request to anywhere else fails the test."""
+    page = browser.new_page(viewport={"width": 1500, "height": 1200})
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    try:
+        page.goto(f"{address}/lab/workspaces/{workspace}/tree/{notebook}?token={TOKEN}")
         page.locator(".jp-Notebook").wait_for(timeout=90_000)
         page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(timeout=90_000)
         page.wait_for_timeout(1500)  # Run All is lost when it comes in the very moment at which the kernel becomes idle
         yield page
         assert not [url for url in asked if not url.startswith((address, "data:", "blob:", address.replace("http", "ws")))]
-        browser.close()
+    finally:
+        page.close()
+
+
+@contextlib.contextmanager
+def lab(folder, notebook):
+    """`notebook` opened in a JupyterLab of its own."""
+    with server(folder) as address, chromium() as browser, notebook_open(browser, address, notebook) as page:
+        yield page
 
 
 def run_all(page, timeout, drawn=".pldebias[data-epoch]"):
@@ -138,28 +154,3 @@ def test_scrubbing_while_the_kernel_is_busy(tmp_path):
         page.locator(".jp-CodeCell .jp-InputArea-editor").nth(2).click()
         page.keyboard.press("Shift+Enter")
         page.get_by_text("epoch in the kernel: 5").wait_for(timeout=30_000)
-
-
-def test_the_first_notebook_runs(tmp_path, monkeypatch):
-    """The course's first notebook, run whole in JupyterLab on short trainings."""
-    from test_notebooks import NOTEBOOKS, course_folder
-
-    monkeypatch.setenv("PLDEBIAS_FAST", "1")
-    course_folder(tmp_path)
-    notebook = jupytext.read(NOTEBOOKS[0])
-    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
-    nbformat.write(notebook, tmp_path / "notebooks" / "first.ipynb")
-    with lab(tmp_path, "notebooks/first.ipynb") as page:
-        run_all(page, 240_000)
-        before = painted(page)
-        page.locator(".pldebias input[type=range]").first.focus()
-        page.keyboard.press("Home")
-        page.wait_for_function("() => document.querySelector('.pldebias').dataset.epoch == 0", timeout=5000)
-        assert painted(page) != before
-        # The kernel answers for the samples behind a cell, with the pictures of the data it trained on.
-        page.locator(".pldebias .pld-confusions button").first.click()
-        samples = page.locator(".pldebias .pld-samples").first
-        samples.wait_for(timeout=60_000)
-        assert "samples of true class" in samples.inner_text()
-        assert "pictures" not in samples.inner_text()
-        assert page.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stderr'] .ansi-red-fg").count() == 0

@@ -33,20 +33,22 @@ def record(path, shift=0):
     return pld.open_run(path)
 
 
-def expected(result):
-    """What the panel must say of a result: hints of both matrices' cells, the number of changes, scores of the tail."""
+def expected(result, trained=None):
+    """What the panel must say of a result (and of a run really trained so): hints of the matrices, changes, scores of the tail."""
     share, change = result.shares()
-    cells = [
-        f"{NAMES[t]} called {NAMES[p]}: {text(100 * values[t, p])}"
-        for values, text in ((share, "{:.1f} %".format), (change, "{:+.1f} points".format))
-        for t, p in np.ndindex(share.shape)
-    ]
-    tail = [f"{result.table.loc['tail', (name, 'what if')]:.1f}" for name in ("recall %", "precision %", "accepted %")]
+    matrices = [(share, "{:.1f} %"), (change, "{:+.1f} points")]
+    if trained is not None:
+        counts = trained.confusion("sweep", epoch=result.epoch)
+        matrices.append((counts / counts.sum(1, keepdims=True), "{:.1f} %"))
+    order, names = result.groups.order, result.run.class_names
+    cells = [f"{names[t]} called {names[p]}: {text.format(100 * values[t, p])}" for values, text in matrices for t in order for p in order]
+    tail = [result.table.loc["tail", (name, "what if")] for name in ("recall %", "precision %", "accepted %")]
+    tail = ["–" if np.isnan(value) else f"{value:.1f}" for value in tail]
     return cells, f"{len(result.changed):,} of {len(result.label):,} labels change", tail
 
 
-def assert_shows(panel, result):
-    cells, changes, tail = expected(result)
+def assert_shows(panel, result, trained=None):
+    cells, changes, tail = expected(result, trained)
     panel.get_by_text(changes).wait_for(timeout=10_000)
     assert panel.locator("td[title]").evaluate_all("cells => cells.map((cell) => cell.title)") == cells
     row = panel.locator("tr", has=panel.page.locator("th", has_text="tail")).last.locator("td")
