@@ -146,7 +146,8 @@ recall = {
     name: metrics.group(run.confusion("sweep"), groups).recall[:, 2] for name, run in runs.items() if not name.startswith("supervised")
 }
 tail = pandas.DataFrame(recall, index=pandas.Index(fixmatch.epochs, name="epoch"))
-tail.plot(ylabel="recall of the tail's pseudo-labels", ylim=(0, 1), figsize=(7, 3.4), style=["-", "--", "-.", ":", "-s"], ms=4, markevery=6)
+lines = {"style": ["-", "--", "-.", ":", "-s"], "ms": 4, "markevery": 6}
+tail.plot(ylabel="recall of the tail's pseudo-labels", ylim=(0, 1), figsize=(7, 3.4), **lines)
 plt.show()
 
 # %% [markdown]

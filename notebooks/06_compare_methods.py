@@ -92,7 +92,7 @@ uniform = pld.train("fixmatch+daso", data="glyphs-lt", seed=0, gamma_u=1.0, out=
 try:
     pld.table({"FixMatch": "../runs/compare/glyphs-lt/fixmatch", "DASO, uniform": uniform})
 except Incomparable as refusal:
-    print(fill(str(refusal), 110))
+    print(fill(str(refusal), 110, break_on_hyphens=False))
 
 # %% [markdown]
 # Made part of the question, it is welcome: one column for each imbalance ratio of the unlabelled set. Where there is no run, the table says

@@ -258,6 +258,7 @@ def clusters(lab):
         assert said.startswith(told_of_points(points, [first, last].index(epoch)).rpartition("; trustworthiness")[0])
     assert seen[first] != seen[last]
     lasso(page, [(0.01, 0.01), (0.99, 0.01), (0.99, 0.99), (0.01, 0.99)])
+    settled(page)
     assert f"{len(points.index)} selected" in view.locator("[role=status]").inner_text()
     explorer.locator(".pld-samples").wait_for(timeout=60_000)
     assert f"24 of {len(points.index)} chosen samples in the sweep of epoch {first}" in explorer.locator(".pld-samples").inner_text()
