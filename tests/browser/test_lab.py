@@ -92,7 +92,7 @@ def notebook_open(browser, address, notebook, workspace="default"):
     asked = []
     page.on("request", lambda request: asked.append(request.url))
     try:
-        page.goto(f"{address}/lab/workspaces/{workspace}/tree/{notebook}?token={TOKEN}")
+        page.goto(f"{address}/lab/workspaces/{workspace}/tree/{notebook}?token={TOKEN}", timeout=90_000)
         page.locator(".jp-Notebook").wait_for(timeout=90_000)
         page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(timeout=90_000)
         page.wait_for_timeout(1500)  # Run All is lost when it comes in the very moment at which the kernel becomes idle
