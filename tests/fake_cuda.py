@@ -59,6 +59,15 @@ def _elsewhere(key: Any) -> Any:
 
 
 @contextmanager
+def watched(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """`tensors` on a GPU that is not there, where what copies them to the host or waits for their values fails."""
+    with FakeTensorMode(), patch.object(torch.cuda, "is_current_stream_capturing", lambda: False):
+        fakes = tuple(_fake(tensor, {}) for tensor in tensors)
+        with _Watch():
+            yield fakes
+
+
+@contextmanager
 def on_fake_cuda(program) -> Iterator[None]:
     """Move a `StepProgram` that has done some steps on a CPU to a GPU that is not there; it is of no use afterwards."""
     state, memo = program.state, {}

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from fake_cuda import Leaves, watched
 
 from pldebias import metrics
 from pldebias.runs import NotLogged, Recorder, RunError, open_run
@@ -414,6 +415,21 @@ def test_the_rows_of_a_step_are_its_own(world):
     label += 70
     found = counter.take(None).numpy().reshape(2, world.K + 1, world.K)
     assert found.sum() == 1 and found[1, world.truth()[0], 1] == 1
+
+
+def test_a_step_on_a_gpu_waits_for_nothing(world):
+    """On a GPU that need not be there: whatever copied to the host or asked for a value would raise."""
+    from pldebias.runs.counts import Counter
+
+    counter = Counter(world.truth(), world.K)
+    step = [torch.as_tensor(part) for part in world.epoch(0).steps[0]]
+    tables = torch.zeros(world.N, dtype=torch.int64), torch.zeros(counter._size, dtype=torch.int64)
+    with watched(*step, *tables) as (index, label, accepted, counter._base, counter._there):
+        counter.update(index, label, accepted)
+        counter.update(index, label, accepted.float())
+        assert counter._there.is_cuda and not counter._waiting
+        with pytest.raises(Leaves):
+            counter.update(index, label, accepted.cpu())
 
 
 @pytest.mark.gpu
