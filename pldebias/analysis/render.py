@@ -177,7 +177,7 @@ def html(table) -> str:
     """See `Table.to_html`; classes ``pld-table`` and ``pld-best`` are for a page's style."""
     heads, rows = _entries(table)
     escape = _html.escape
-    lines = ['<table class="pld-table">', "<thead>"]
+    lines = ['<table class="pld-table" style="white-space: nowrap">', "<thead>"]
     for level in _levels(heads):
         spans = _runs(heads, level) if level < 2 else [(head[2], i, 1) for i, head in enumerate(heads)]
         cells = "".join(f'<th scope="{"colgroup" if w > 1 else "col"}" colspan="{w}">{escape(_plain(t))}</th>' for t, _, w in spans)

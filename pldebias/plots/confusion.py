@@ -44,7 +44,7 @@ def _text(value: float, normalize) -> str:
     if normalize is None:
         return f"{value:.0f}"
     if normalize == "prior":
-        return f"{value:+.1f}"
+        return f"{value:+z.1f}"  # z: no -0.0
     return f"{100 * value:.1f}" if normalize == "all" or value < 0.01 else f"{100 * value:.0f}"
 
 
@@ -93,6 +93,7 @@ def confusion(
     (right), up to 15 carry numbers, in percent unless ``normalize`` is None or ``"prior"``.
     """
     from matplotlib.cm import ScalarMappable
+    from matplotlib.ticker import PercentFormatter
 
     if normalize not in NORMALIZE:
         raise ValueError(f"normalize must be one of {tuple(NORMALIZE)}; got {normalize!r}")
@@ -139,5 +140,7 @@ def confusion(
     if colourbar:
         bar = ax.figure.colorbar(mappable, ax=ax, fraction=0.04, pad=0.09 if K <= 30 else 0.02)
         bar.set_label(f"{NORMALIZE[normalize]}", fontsize=8)
+        if normalize not in (None, "prior"):
+            bar.ax.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))  # as in the cells
         bar.ax.tick_params(labelsize=7)
     return Drawn(ax.figure, ax, {"values": values, "counts": counts[np.ix_(order, order)], "order": order})

@@ -29,6 +29,7 @@ def what_if(result, *, split="all", title=None) -> Drawn:
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize, PowerNorm
     from matplotlib.figure import Figure
+    from matplotlib.ticker import PercentFormatter
 
     order, run = result.groups.order, result.run
     k = len(order)
@@ -65,6 +66,8 @@ def what_if(result, *, split="all", title=None) -> Drawn:
         ax.set_title(text, fontsize=8, loc="left")
         bar = figure.colorbar(mappable, ax=ax, fraction=0.045, pad=0.02, extend="neither" if values is share else "both")
         bar.ax.tick_params(labelsize=6)
+        if values is share:
+            bar.ax.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))  # as in the cells
     axes[0].set_ylabel("true class", fontsize=8)
     axes[0].set_xlabel("pseudo-label", fontsize=8)
     _scores(axes[2], result.table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -83,10 +84,11 @@ class Run:
 
     @property
     def name(self) -> str:
-        """``fixmatch+daso/s0``, or the directory's name."""
+        """``fixmatch+daso/s0``, or the directory's name; of a path in the method, such as the base of a self-training, the end."""
         if self.method is None:
             return PurePosixPath(self.path.replace("\\", "/")).name
-        return self.method if self.seed is None else f"{self.method}/s{self.seed}"
+        method = re.sub(r"(?<=')[^']*/(?=[^'/]+/[^'/]+')", "…/", self.method)
+        return method if self.seed is None else f"{method}/s{self.seed}"
 
     @property
     def class_names(self) -> tuple[str, ...]:

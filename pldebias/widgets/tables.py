@@ -50,7 +50,7 @@ def matrix(values: np.ndarray, names: list[str], edges: list[int], *, title: str
         Diverging colours from -50 to 50 in place of 0 to 100.
     """
     colours = (255 * paint(values, _shades(change))).round().astype(np.uint8)
-    heading = f"<div style='font-size:12px;margin:2px 0'>{escape(title)}</div>"
+    heading = f"<div style='font-size:12px;margin:2px 0;width:0;min-width:100%'>{escape(title)}</div>"  # no wider than the cells
     if len(names) > MOST_CELLS:
         return heading + _picture(colours, escape(title))
     line = "border-{}:2px solid #333;"
@@ -65,7 +65,7 @@ def matrix(values: np.ndarray, names: list[str], edges: list[int], *, title: str
             text = "" if not np.isfinite(value) or abs(value) < 0.5 else f"{value:+.0f}" if change else f"{value:.0f}"
             style = ground + f"color:{'#fff' if dark else '#111'};" + (line.format("top") if r in edges else "")
             style += line.format("left") if c in edges else ""
-            words = "undefined" if not np.isfinite(value) else f"{value:+.1f} points" if change else f"{value:.1f} %"
+            words = "undefined" if not np.isfinite(value) else f"{value:+z.1f} points" if change else f"{value:.1f} %"
             tip = f"{name} called {names[c]}: {words}"
             cells.append(f"<td style='{style}' title='{escape(tip, quote=True)}'>{text}</td>")
         rows.append(
@@ -103,7 +103,7 @@ def scores(table) -> str:
             now, change = table.loc[group, (name, "what if")], table.loc[group, (name, "change")]
             digits = 2 if name == "labels/true" else 1
             text = "–" if np.isnan(now) else f"{now:.{digits}f}"
-            text += "" if np.isnan(change) else f" <span style='opacity:.65'>({change:+.{digits}f})</span>"
+            text += "" if np.isnan(change) else f" <span style='opacity:.65'>({change:+z.{digits}f})</span>"
             cells.append(f"<td style='text-align:right;padding:1px 8px'>{text}</td>")
         mark = f"border-left:4px solid {GROUPS.get(group, '#333')};padding-left:5px;text-align:left"
         rows.append(f"<tr><th scope='row' style='{mark}'>{group}</th>{''.join(cells)}</tr>")

@@ -297,7 +297,7 @@ class WhatIfPanel(ui.VBox):
             title = f"really trained ({other.method}), epoch {at}, {split}: percent of the true class (row)"
             parts.insert(-1, drawn(rows(counts), title, "other weights: what a training with it came to"))
         parts = (f"<div>{part}</div>" for part in parts)
-        return f"<div style='display:flex;flex-wrap:wrap;gap:24px;align-items:flex-start'>{''.join(parts)}</div>"
+        return f"<div style='display:flex;flex-wrap:wrap;gap:24px;align-items:flex-end'>{''.join(parts)}</div>"
 
     def _counterpart(self) -> Run | None:
         """A run that was really trained with this chain; looked for once."""

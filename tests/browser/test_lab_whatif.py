@@ -36,7 +36,7 @@ def record(path, shift=0):
 def expected(result, trained=None):
     """What the panel must say of a result (and of a run really trained so): hints of the matrices, changes, scores of the tail."""
     share, change = result.shares()
-    matrices = [(share, "{:.1f} %"), (change, "{:+.1f} points")]
+    matrices = [(share, "{:.1f} %"), (change, "{:+z.1f} points")]
     if trained is not None:
         counts = trained.confusion("sweep", epoch=result.epoch)
         matrices.append((counts / counts.sum(1, keepdims=True), "{:.1f} %"))

@@ -4,6 +4,7 @@ import json
 from itertools import pairwise
 
 import numpy as np
+import pandas
 import pytest
 
 import pldebias as pld
@@ -123,3 +124,13 @@ def test_embedding_slider(run):
     assert size < 40_000 + 60 * len(points.index) * len(points.epochs)
     with pytest.raises(ValueError, match="'label' or 'true'"):
         plots.embedding_slider(points, colour="class")
+
+
+def test_nothing_is_minus_zero():
+    from pldebias.plots.confusion import _text
+    from pldebias.widgets.tables import matrix, scores
+
+    assert _text(-0.01, "prior") == "+0.0"
+    assert "+0.0 points" in matrix(np.array([[-0.01]]), ["a"], [], title="", change=True)
+    columns = pandas.MultiIndex.from_product([["recall %"], ["what if", "change"]])
+    assert "(+0.0)" in scores(pandas.DataFrame([[50.0, -0.01]], index=["tail"], columns=columns))

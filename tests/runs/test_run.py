@@ -64,7 +64,13 @@ def test_opening_what_is_no_run(recorded, tmp_path):
 
 
 def test_a_name_is_always_there(tmp_path, world):
-    for attrs, name in (({}, "run"), ({"method": "daso"}, "daso"), ({"method": "daso", "seed": 0}, "daso/s0")):
+    for attrs, name in (
+        ({}, "run"),
+        ({"method": "daso"}, "daso"),
+        ({"method": "daso", "seed": 0}, "daso/s0"),
+        ({"method": "selftraining(base='../runs/a/crt/s0',weight=0.5)", "seed": 1}, "selftraining(base='…/crt/s0',weight=0.5)/s1"),
+        ({"method": "selftraining(base='crt/s0')+la", "seed": 1}, "selftraining(base='crt/s0')+la/s1"),
+    ):
         world.start(tmp_path / "run", attrs=attrs).close()
         run = open_run(tmp_path / "run")
         assert run.name == name and run.config == {} and run.fingerprint is None
