@@ -109,7 +109,7 @@ def balanced(run, kind="test", epoch=-1):
 def assert_ran(lab):
     """Every cell has run in its turn, none failed, and nothing was written to stderr."""
     page = lab.page
-    run_all(page, 120_000, ".jp-OutputArea-output")
+    run_all(page, 120_000, ".jp-OutputArea-output:visible")  # a bar that has gone leaves a hidden one
     page.wait_for_function(HAVE_RUN, arg=WRONG, timeout=300_000)
     assert page.locator(WRONG).all_inner_texts() == []
     page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(timeout=60_000)
