@@ -161,7 +161,7 @@ def catalogues(root: Path, given: argparse.Namespace) -> None:
 
     many(root, given.runs, given.epochs)
     for check in (True, False):
-        times = seconds(lambda: catalogue(root, check=check))  # noqa: B023
+        times = seconds(lambda: catalogue(root, check=check))  # noqa: B023 - called at once
         what = f"catalogue of {given.runs} runs of {given.epochs} epochs" + ("" if check else ", check=False")
         row(what, told(times), "2 s" if check else "")
 

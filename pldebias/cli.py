@@ -102,7 +102,7 @@ def _table(title: str, columns: list[str], rows: list[list[str]]) -> None:
 def train(
     method: Annotated[list[str], typer.Argument(help="One or more methods, such as fixmatch or 'fixmatch+la+daso(T=0.3)'.")],
     data: Annotated[str, typer.Option(help="A preset or a source; `pldebias data` lists them.")] = "glyphs-lt",
-    seed: Annotated[list[int], typer.Option(help="May be repeated.")] = [0],  # noqa: B006
+    seed: Annotated[list[int], typer.Option(help="May be repeated.")] = [0],  # noqa: B006 - nobody changes it
     out: Annotated[Path, typer.Option(help="Folder that receives <data>/<method>/s<seed>.")] = Path("runs"),
     jobs: Annotated[int, typer.Option(help="Runs at once.")] = 1,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete runs that lie there and start anew.")] = False,
@@ -163,7 +163,7 @@ def report(
 def figures(
     run: Annotated[list[str], typer.Argument(help="Runs, or folders of runs; seeds of one method are put together.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write into.")] = Path("figures"),
-    format_: Annotated[list[str], typer.Option("--format", help="pdf, svg or png; may be repeated.")] = ["pdf"],  # noqa: B006
+    format_: Annotated[list[str], typer.Option("--format", help="pdf, svg or png; may be repeated.")] = ["pdf"],  # noqa: B006 - nobody changes it
     width: Annotated[str, typer.Option(help="single or double column.")] = "double",
     error: Annotated[str, typer.Option(help="interval (Student's 95 %) or sd, around means over seeds.")] = "interval",
     baseline: Annotated[str | None, typer.Option(help="Method that differences refer to.")] = None,

@@ -167,7 +167,6 @@ def test_what_if_and_exports(run, expected, tmp_path):
     frame = to_dataframe(run).query("kind == 'sweep' and split == 'all'")
     frame = frame[frame.epoch == run.epochs[-1]]
     np.testing.assert_array_equal(frame.recall, metrics.recall(run.confusion("sweep", epoch=-1)))
-    pytest.importorskip("tensorboard")
     there = read_tensorboard(write_tensorboard(run, tmp_path / "events"))
     for group in GROUPS:
         np.testing.assert_allclose(100 * there[f"recall_sweep/{group}"].iloc[-1], expected[f"pl_recall_{group}"], rtol=1e-6)

@@ -36,7 +36,7 @@ def _callbacks() -> tuple[type, ...]:
     loaded = [name for name in ("lightning.pytorch", "pytorch_lightning") if name in sys.modules]
     if not loaded:
         try:
-            import lightning.pytorch  # noqa: F401
+            import lightning.pytorch  # noqa: F401 - found in sys.modules
 
             loaded = ["lightning.pytorch"]
         except ImportError as error:

@@ -2,7 +2,7 @@
 
 All classes together keep about ``alpha N`` of the N K entries. Every other entry of row i is a factor of the row times
 ``exp(-nu_k h_i)``: a function of the row's entropy h_i. Sums over those are taken on a grid of entropies, onto which rows are spread by
-polynomials of degree 7, each good for a stretch on which the exponent changes by one (relative error below 1e-9).
+polynomials of degree 7, each good for a stretch on which the exponent changes by one (relative error about 1e-9).
 """
 
 from __future__ import annotations

@@ -17,7 +17,8 @@ TESTS = Path(__file__).parents[1]
 
 def alone(code: str, **environment: str) -> str:
     """Run `code` in a process of its own: Triton reads its environment when it is imported."""
-    pytest.importorskip("triton")
+    if not sys.platform.startswith("linux"):
+        pytest.skip("Triton is made for Linux")
     paths = os.pathsep.join(map(str, (TESTS.parent, TESTS, TESTS / "data")))
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],

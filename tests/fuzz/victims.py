@@ -84,11 +84,11 @@ SECONDS = {"record": 0.4, "train": 3.0, "export": 0.5}
 
 def main(what: str, folder: str, seed: int, kills: int) -> None:
     """Kill and start again until it was killed often enough, then let it end; prints how often each signal ended it and it lived."""
-    import sklearn.datasets  # noqa: F401
+    import sklearn.datasets  # noqa: F401 - imported before the first kill
     import torch
 
     import pldebias.runs.recorder
-    import pldebias.training.train  # noqa: F401
+    import pldebias.training.train  # noqa: F401 - likewise
 
     torch.set_num_threads(1)
     draw, killed, lived, ended, start = random.Random(seed), 0, 0, {}, time.monotonic()
