@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 def _activation(channels: int) -> list[nn.Module]:
-    return [nn.BatchNorm2d(channels), nn.LeakyReLU(0.1)]
+    return [nn.BatchNorm2d(channels), nn.LeakyReLU(0.1, inplace=True)]
 
 
 def _conv3x3(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:

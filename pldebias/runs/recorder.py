@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -369,6 +370,20 @@ class Recorder:
         self._writer.put(Store.force)
         self._writer.join()
         self._writer.check()
+
+    def then(self, work: Callable[[], None]) -> None:
+        """Have the writing thread do `work` when everything handed over is on disk, safe from a power cut, such as saving a checkpoint.
+
+        Training goes on meanwhile, and waits, as in `end_epoch`, when the writing thread falls behind. What `work` raises comes again in
+        the next call of this recorder, and ends the writing.
+        """
+        self._check()
+
+        def write(store: Store) -> None:
+            store.force()
+            work()
+
+        self._writer.put(write)
 
     def close(self) -> None:
         """Write what is left and let others write. The run counts as finished if all its epochs are there."""

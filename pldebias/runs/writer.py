@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -79,6 +79,16 @@ class Handover:
             return self._send(values.to(dtype or values.dtype, copy=True))
         converted = (values if dtype is None else values.to(dtype)).cpu()
         return converted.clone() if converted.data_ptr() == values.data_ptr() else converted.contiguous()
+
+    def keep_all(self, value: Any) -> Any:
+        """`value` with a copy in place of every tensor in it, in dicts, lists and tuples too."""
+        if isinstance(value, Tensor):
+            return self.keep(value)
+        if isinstance(value, dict):
+            return {key: self.keep_all(part) for key, part in value.items()}
+        if isinstance(value, list | tuple):
+            return type(value)(self.keep_all(part) for part in value)
+        return value
 
     def _send(self, copy: Tensor) -> Tensor:
         """Bring a copy, which nobody else writes, to pinned host memory."""

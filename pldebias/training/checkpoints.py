@@ -7,11 +7,15 @@ import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from pldebias.runs.disk import explained
+from pldebias.runs.writer import Handover
+
+if TYPE_CHECKING:
+    from pldebias.runs import Recorder
 
 NAMES = ("last.pt", "previous.pt")
 
@@ -42,6 +46,19 @@ def save(folder: Path, state: dict[str, Any]) -> None:
         except OSError:
             part.unlink(missing_ok=True)  # half a checkpoint would only fill the disk
             raise
+
+
+def save_behind(recorder: Recorder, folder: Path, state: dict[str, Any]) -> None:
+    """Save what `state` holds now, in the recorder's thread and behind all that was recorded, which a checkpoint must never be ahead of."""
+    hand = Handover()
+    kept = hand.keep_all(state)
+    hand.seal()
+
+    def work() -> None:
+        hand.wait()
+        save(folder, kept)
+
+    recorder.then(work)
 
 
 def readable(folder: Path) -> Iterator[dict[str, Any]]:

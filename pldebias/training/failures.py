@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pldebias.training.loop import TrainingError
-
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pldebias.presets import Config
 
-_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
 _DEVICE = ("CUDA error", "CUDA driver", "cuDNN error", "CUBLAS_STATUS", "CUDNN_STATUS")
+
+
+class TrainingError(RuntimeError):
+    """A training that cannot go on; the message names the steps and the last good checkpoint."""
 
 
 def kind(error: BaseException) -> str | None:

@@ -12,6 +12,7 @@ from torch import Tensor
 from pldebias.schemes import EpochEnd
 from pldebias.training import checkpoints
 from pldebias.training.evaluate import evaluate, labelled_prototypes, score, sweep
+from pldebias.training.failures import TrainingError
 from pldebias.training.graph import StepProgram, compute
 
 if TYPE_CHECKING:
@@ -22,10 +23,6 @@ if TYPE_CHECKING:
     from pldebias.runs import Recorder
     from pldebias.schemes import Step
     from pldebias.training.state import TrainingState
-
-
-class TrainingError(RuntimeError):
-    """A training that cannot go on; the message names the steps and the last good checkpoint."""
 
 
 def snapshot_epochs(epochs: int, count: int) -> list[int]:
@@ -112,7 +109,6 @@ def fit(state: TrainingState, recorder: Recorder, folder: Path, bar: tqdm) -> No
         recorder.end_epoch(iteration=state.done, scalars={**scalars, "seconds": time.perf_counter() - began}, **record)
         if requests:
             state.new_generation(*requests.pop())
-        recorder.flush()  # a checkpoint never runs ahead of the log
-        checkpoints.save(folder, state.state_dict())
+        checkpoints.save_behind(recorder, folder, state.state_dict())
         shown = {"mask": scalars.get("mask_rate"), "bal.acc": scalars.get("balanced_accuracy")}
         bar.set_postfix({name: f"{value:.3f}" for name, value in shown.items() if value is not None})

@@ -18,6 +18,7 @@ from pldebias.runs import RunError
 from pldebias.schemes import Models, Problem
 from pldebias.training import checkpoints
 from pldebias.training.ema import EMA
+from pldebias.training.failures import kind
 from pldebias.training.schedules import lr_factor
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ class TrainingState:
         self.student.bf16 = config.precision == "bf16"
         self.ema = EMA(self.student, config.ema, config.ema_mode)
         if config.compile:
-            self.student.backbone.compile(dynamic=False)  # after the teacher was copied, which runs in two modes and many batch sizes
+            self.student.compile_backbone()  # after the teacher was copied, which runs in two modes and many batch sizes
         self.models = Models(self.student, self.ema.teacher)
         self.optimizer = make_optimizer(self.student, config, self.lr)
         self.loader = (StreamLoader if streams(config, dataset, self.device) else ResidentLoader)(
@@ -191,10 +192,10 @@ class TrainingState:
         self.lr.fill_(self.rate)
         self.ema.begin()
 
-    def end_step(self) -> None:
-        """The host's part of a step, after it: count it, and let schemes work on the whole set."""
+    def end_step(self) -> bool:
+        """The host's part of a step, after it: count it, and let schemes work on the whole set; returns whether one did."""
         self.done += 1
-        self.method.after_step(self.done)
+        return self.method.after_step(self.done)
 
     def new_generation(self, index: Tensor, labels: Tensor) -> None:
         """Start over with a fresh network; these unlabelled rows join the original labelled set under these labels."""
@@ -259,6 +260,8 @@ class TrainingState:
         try:
             self.load_state_dict(state)
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, IndexError) as error:
+            if kind(error):  # of the machine
+                raise
             what = str(error).partition("\n")[0]
             raise RunError(f"the checkpoint in {where} does not fit this training ({type(error).__name__}: {what})") from error
 

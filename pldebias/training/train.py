@@ -9,7 +9,7 @@ import shutil
 import signal
 import threading
 import warnings
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,11 +19,12 @@ from tqdm.auto import tqdm
 
 from pldebias import __version__
 from pldebias.data import DataError, SplitSpec, build
+from pldebias.doctor import processor
 from pldebias.methods import MethodError, build_method, parse, slug
 from pldebias.presets import Config, ConfigError, as_dict, resolve
 from pldebias.runs import Recorder, Run, RunError, open_run
-from pldebias.training import checkpoints
-from pldebias.training.failures import explained
+from pldebias.training import checkpoints, memory
+from pldebias.training.failures import explained, kind
 from pldebias.training.graph import refusal
 from pldebias.training.loop import fit, snapshot_epochs
 from pldebias.training.state import MACHINE, TrainingState, differences, identity
@@ -75,11 +76,15 @@ def pick_device(name: str, precision: str) -> tuple[torch.device, str]:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError(f"device={name!r} was asked for but torch finds no CUDA device; use device='cpu', or see `pldebias doctor`")
     if device.type == "cuda":
+        there = torch.cuda.device_count()
+        if device.index is not None and device.index >= there:
+            raise ConfigError(f"device={name!r} was asked for, but torch finds cuda:0..cuda:{there - 1} here; choose one of these")
         name = torch.cuda.get_device_name(device)
-        if precision == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        generation = torch.cuda.get_device_capability(device)[0]
+        if precision == "bf16" and generation < 8:
             warnings.warn(f"{name} has no bfloat16; training in fp32", RuntimeWarning, stacklevel=3)
             precision = "fp32"
-        elif precision == "tf32" and torch.cuda.get_device_capability(device)[0] < 8:
+        elif precision == "tf32" and generation < 8:
             warnings.warn(f"{name} has no TF32; training in fp32", RuntimeWarning, stacklevel=3)
             precision = "fp32"
     return device, precision
@@ -109,21 +114,44 @@ def interruptible() -> Iterator[None]:
 
 
 @contextmanager
+def float32_products(mode: str) -> Iterator[None]:
+    """How CUDA multiplies float32 in matrices and convolutions, ``"ieee"`` or ``"tf32"``; what was set before comes back."""
+    matrices, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
+    parts = (torch.backends, matrices, convolutions.conv, convolutions.rnn) if hasattr(matrices, "fp32_precision") else ()
+    before = [part.fp32_precision for part in parts]
+    try:
+        flags = matrices.allow_tf32, convolutions.allow_tf32
+    except RuntimeError:  # somebody chose by `fp32_precision`, in ways that the older flags cannot tell
+        flags = None
+    try:
+        matrices.allow_tf32 = convolutions.allow_tf32 = mode == "tf32"  # which other parts of torch go on asking
+        for part in parts:
+            part.fp32_precision = mode
+        yield
+    finally:
+        if flags is not None:
+            matrices.allow_tf32, convolutions.allow_tf32 = flags
+        for part, value in zip(parts, before, strict=True):
+            part.fp32_precision = value
+
+
+@contextmanager
 def machine(config: Config, device: torch.device) -> Iterator[None]:
-    """Threads and matrix precision of one training; restored afterwards."""
+    """Threads, matrix precision and a CPU's freed memory for one training; restored afterwards."""
     threads = torch.get_num_threads()
-    tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     if config.threads and device.type == "cpu":
         torch.set_num_threads(config.threads)
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = config.precision == "tf32"
     tuned = torch.backends.cudnn.benchmark
     torch.backends.cudnn.benchmark = device.type == "cuda"  # shapes are the same every step
     try:
-        with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
-            yield
+        if device.type == "cuda":
+            with torch.cuda.device(device), float32_products("tf32" if config.precision == "tf32" else "ieee"):
+                yield
+        else:
+            with memory.kept():
+                yield
     finally:
         torch.set_num_threads(threads)
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
         torch.backends.cudnn.benchmark = tuned
 
 
@@ -138,7 +166,7 @@ def _attributes(config: Config, device: torch.device, fingerprint: str) -> dict[
         "defaults": resolve(config.method, config.data).options,  # of the preset's other methods: what-if takes them
         "machine": {
             **{name: settings[name] for name in MACHINE},
-            "name": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine(),
+            "name": torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),
             "device": str(device),
         },
         "versions": {"pldebias": __version__, "torch": torch.__version__, "python": platform.python_version()},
@@ -218,7 +246,8 @@ def train(
             resume=folder.exists(),
         )
         with recorder:
-            _go_on(state, recorder, folder / "checkpoints")
+            with explained(config, device, folder):
+                _go_on(state, recorder, folder / "checkpoints")
             bar = tqdm(total=config.steps, initial=state.done, desc=f"{built.spelling} s{seed}", unit="it", disable=not progress)
             with bar, explained(config, device, folder, lambda: state.done):
                 fit(state, recorder, folder / "checkpoints", bar)
@@ -236,9 +265,10 @@ def _state(config: Config, built: Method, dataset: Dataset, device: torch.device
     channels, size = dataset.image_shape[0], config.view_size or dataset.image_shape[-1]
     try:
         with torch.no_grad():
-            # Not the student, which may be compiled for batches of its own.
             state.ema.teacher.eval()(torch.zeros(2, channels, size, size, device=device))
     except RuntimeError as error:  # too small to be pooled, say
+        if kind(error):
+            raise
         reason = str(error).partition("\n")[0]
         raise ConfigError(f"network={config.network!r} cannot take images of {channels} x {size} x {size} ({reason})") from error
     state.ema.resume_mode()
