@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import multiprocessing
 import os
 import signal
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from itertools import product
 from typing import Any
 
+import torch
 from tqdm.auto import tqdm
 
 from pldebias.presets import ConfigError
@@ -51,7 +52,8 @@ def sweep(
     data : str, default "glyphs-lt"
     seeds : sequence of int, default (0,)
     jobs : int, default 1
-        Processes at once. Small networks run fastest with one thread each, so as many jobs as cores.
+        Processes at once, which share the cores: where neither preset nor options say ``threads``, each gets its part of those that torch
+        would use. As many jobs as cores, with one thread each, get through a list fastest (`benchmarks.jobs`).
     progress : bool, default True
         With one job every run shows its own bar; with more, one bar counts runs.
     **options
@@ -70,19 +72,24 @@ def sweep(
     if jobs < 1:
         raise ConfigError(f"jobs={jobs} must be at least 1: the number of processes that train at once")
     settings = {name: value for name, value in options.items() if name not in ("out", "overwrite")}
+    workers = max(1, min(jobs, len(methods) * len(seeds), os.cpu_count() or 1))
+    part = max(1, torch.get_num_threads() // workers)
+    threads = {}
     for method in methods:
-        configure(method, data, **settings)
-    work = [{"method": m, "data": data, "seed": s, "progress": progress and jobs == 1, **options} for m, s in product(methods, seeds)]
-    if jobs == 1 or len(work) == 1:
-        return [train(**{**job, "progress": progress}) for job in work]
+        config, _ = configure(method, data, **settings)
+        threads[method] = {} if config.threads or workers == 1 else {"threads": part}
+    work = [{"method": m, "data": data, "seed": s, "progress": progress, **options, **threads[m]} for m, s in product(methods, seeds)]
+    if workers == 1:
+        return [train(**job) for job in work]
+    work = [{**job, "progress": False} for job in work]
     paths: dict[int, str] = {}
     # A fresh interpreter per worker: forking a process that has used torch's thread pool can hang.
     others = set(multiprocessing.active_children())
-    workers = min(jobs, len(work), os.cpu_count() or 1)
-    with interruptible(), ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _follow) as pool:
+    with interruptible(), concurrent.futures.ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _follow) as pool:
         futures = {pool.submit(_work, job): i for i, job in enumerate(work)}
         try:
-            for future in tqdm(as_completed(futures), total=len(work), desc=f"{data}: runs", unit="run", disable=not progress):
+            ended = concurrent.futures.as_completed(futures)
+            for future in tqdm(ended, total=len(work), desc=f"{data}: runs", unit="run", disable=not progress):
                 paths[futures[future]] = future.result()
                 run = open_run(paths[futures[future]])
                 if progress and "balanced_accuracy" in run.scalars:  # a pre-training predicts nothing
