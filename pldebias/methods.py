@@ -196,8 +196,8 @@ class Method(nn.Module):
         """Step `t` of the training as a step of the generation under way."""
         return next((t - scheme.began for scheme in self.chain if scheme.generations > 1), t)
 
-    def after_step(self, done: int) -> None:
-        self.chain.after_step(done - self.began)
+    def after_step(self, done: int) -> bool:
+        return self.chain.after_step(done - self.began)
 
     def end_epoch(self, end: EpochEnd) -> None:
         self.learner.end_epoch(end)

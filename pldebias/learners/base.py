@@ -38,7 +38,7 @@ class Learner(nn.Module):
     """True for a second stage: it starts from the backbone of another run (``init``)."""
     trains_backbone: ClassVar[bool] = True
     """False for a learner that fits a new classifier on a backbone that stays as it is."""
-    uncapturable: ClassVar[str] = ""
+    uncapturable: str = ""
     """Why a step cannot be captured as a CUDA graph, such as work of the host inside it; such steps run operation by operation."""
 
     def __init__(self, threshold: float = 0.95):

@@ -67,10 +67,12 @@ class Network(nn.Module):
     Notes
     -----
     With ``bf16`` set, the forward pass runs under bfloat16 autocast; outputs are float32 either way, so that losses and pseudo-labels
-    never see the lower precision.
+    never see the lower precision. With ``compiled`` set (`compile_backbone`), the backbone runs compiled while it learns; in evaluation
+    mode, whose batches have many sizes, and for one image alone it runs as it is written.
     """
 
     bf16 = False
+    compiled: Callable[[Tensor], Tensor] | None = None
 
     def __init__(self, backbone: nn.Module, num_classes: int, heads: Sequence[tuple[str, int | None]] = (), cosine: float | None = None):
         super().__init__()
@@ -80,9 +82,14 @@ class Network(nn.Module):
         self.classifier = _linear(width, num_classes) if cosine is None else Cosine(width, num_classes, cosine)
         self.heads = nn.ModuleDict({name: _linear(self.feature_dim, width or num_classes) for name, width in heads})
 
+    def compile_backbone(self) -> None:
+        """Have `torch.compile` make the backbone's forward and backward passes, at the first one of every batch size."""
+        self.compiled = torch.compile(self.backbone.__call__, dynamic=False)
+
     def forward(self, x: Tensor) -> Output:
+        backbone = self.compiled if self.compiled is not None and self.training and len(x) > 1 else self.backbone
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16):
-            features = self.backbone(x)
+            features = backbone(x)
             logits = self.classifier(features)
         return Output(features.float(), logits.float())
 

@@ -154,7 +154,7 @@ class Scheme(nn.Module):
     """Whether a sample's pseudo-label depends on the others' outputs, so that relabelling must see all of them at once."""
     cosine: float | None = None
     """Scale of a cosine classifier that the network should have in place of its linear one; None leaves the linear one."""
-    uncapturable: ClassVar[str] = ""
+    uncapturable: str = ""
     """Why a step cannot be captured as a CUDA graph, such as work of the host inside it; such steps run operation by operation."""
 
     @property
@@ -227,8 +227,12 @@ class Scheme(nn.Module):
         """Test-time logits ``[N, K]``."""
         return logits
 
-    def after_step(self, done: int) -> None:
-        """Work on the whole set between two steps, `done` optimiser steps into the generation; the host may wait here."""
+    def after_step(self, done: int) -> bool:
+        """Work on the whole set between two steps, `done` optimiser steps into the generation; the host may wait here.
+
+        Returns whether there was any to do: a captured step is then looked at anew.
+        """
+        return False
 
     def end_epoch(self, end: EpochEnd) -> None:
         """Re-estimate state between epochs; the host may wait here."""
@@ -304,9 +308,8 @@ class Chain(nn.ModuleList):
         for scheme in self:
             scheme.observe(step)
 
-    def after_step(self, done: int) -> None:
-        for scheme in self:
-            scheme.after_step(done)
+    def after_step(self, done: int) -> bool:
+        return any([scheme.after_step(done) for scheme in self])
 
     def end_epoch(self, end: EpochEnd) -> None:
         for scheme in self:

@@ -101,6 +101,7 @@ class DARP(Scheme):
                 raise ValueError(f"darp({option}={value}) must be positive")
         self.goal, self.alpha, self.rounds, self.part = target, alpha, rounds, start
         self.period, self.holdout, self.compat = period, holdout, compat
+        self.uncapturable = "compat='official' refines within the step, on the host" if compat == "official" else ""
 
     @property
     def needs(self) -> dict[str, Any]:
@@ -125,8 +126,7 @@ class DARP(Scheme):
         self.ready.fill_(self.compat == "official")
 
     def _refine(self) -> None:
-        solver = "newton" if self.compat == "exact" else "secant"
-        self.refined.copy_(refine(self.table, self.counts, self.alpha, self.rounds, solver))
+        self.refined.copy_(refine(self.table, self.counts, self.alpha, self.rounds, "newton" if self.compat == "exact" else "secant"))
         self.ready.fill_(True)
 
     def blend(self, probs: Tensor, step: Step) -> Tensor:
@@ -141,9 +141,10 @@ class DARP(Scheme):
     def expected(self, prior: Tensor) -> Tensor:
         return self.counts / self.counts.sum()
 
-    def after_step(self, done: int) -> None:
-        if self.compat == "exact" and done >= self.first and (done - self.first) % self.period == 0:
+    def after_step(self, done: int) -> bool:
+        if due := self.compat == "exact" and done >= self.first and (done - self.first) % self.period == 0:
             self._refine()
+        return due
 
     def end_epoch(self, end: EpochEnd) -> None:
         if self.goal != "estimate" or end.step > self.first:

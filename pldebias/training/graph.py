@@ -7,14 +7,16 @@ nothing. On a CPU the very same program runs operation by operation.
 
 from __future__ import annotations
 
+import copy
 import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from pldebias.presets import ConfigError
-from pldebias.schemes import Scheme
+from pldebias.training.failures import kind
 
 if TYPE_CHECKING:
     from pldebias.data import Batch
@@ -78,6 +80,13 @@ def signature(state: TrainingState) -> tuple[Any, ...]:
     return tuple(seen)
 
 
+def register(graph: torch.cuda.CUDAGraph, *generators: torch.Generator) -> None:
+    """Let a graph that is captured next draw from these generators, where torch does not find out by itself (before 2.13)."""
+    if tuple(map(int, torch.__version__.split(".")[:2])) < (2, 13):
+        for generator in generators:
+            graph.register_generator_state(generator)
+
+
 class StepProgram:
     """Steps of one training.
 
@@ -104,8 +113,8 @@ class StepProgram:
         self._graph: torch.cuda.CUDAGraph | None = None
         self._fixed: tuple[Any, ...] = ()
         self._warm = 0
+        self._untried = state.config.compile
         self._side = None if self.refusal else torch.cuda.Stream(state.device)
-        self._host_between = any(type(scheme).after_step is not Scheme.after_step for scheme in state.method.chain)
 
     @property
     def captured(self) -> bool:
@@ -126,8 +135,7 @@ class StepProgram:
         else:
             self._capture()
         state.loader.ahead()
-        state.end_step()
-        if self._host_between:
+        if state.end_step():
             self.renew()
 
     def means(self, steps: int) -> dict[str, float]:
@@ -154,6 +162,12 @@ class StepProgram:
             kept.copy_(new, non_blocking=True)
 
     def _run(self) -> None:
+        if self._untried:
+            self._try()
+        else:
+            self._work()
+
+    def _work(self) -> None:
         losses, step = compute(self.state, self.state.loader.make(*self.inputs))
         seen = {f"loss/{name}": value.detach() for name, value in losses.items()}
         if step.label is not None:
@@ -165,6 +179,28 @@ class StepProgram:
                 self._totals[name] = torch.zeros_like(value)
         torch._foreach_add_([self._totals[name] for name in seen], list(seen.values()))
         self._sound.add_(torch.stack([total for name, total in self._totals.items() if name != "mask_rate"]).sum().isfinite())
+
+    def _try(self) -> None:
+        """The first step of a compiled network; where it fails, it is undone, and taken with the network as it is written."""
+        state, self._untried = self.state, False
+        before, reason = copy.deepcopy(state.state_dict()), None
+        try:
+            self._work()
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # of Dynamo, Inductor, Triton or a C++ compiler, which have no class in common
+            reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        if reason is not None:  # outside the handler, whose traceback holds what the failed step had made
+            state.config = replace(state.config, compile=False)
+            state.student.compiled = None
+            state.optimizer.zero_grad()
+            state.load_state_dict(before)
+            self._work()  # an error that is not the compiler's comes again
+            warnings.warn(
+                f"{state.method.spelling}: torch.compile failed ({reason}); the network runs as it is written, as with compile=False",
+                RuntimeWarning,
+                stacklevel=4,
+            )
 
     def _warm_up(self) -> None:
         current = torch.cuda.current_stream(self.state.device)
@@ -180,29 +216,32 @@ class StepProgram:
         generators = (state.generator, state.loader.generator)
         drawn = [generator.get_state() for generator in generators]
         self._fixed = signature(state)
-        graph = torch.cuda.CUDAGraph()
-        for generator in generators:
-            graph.register_generator_state(generator)
+        graph: torch.cuda.CUDAGraph | None = torch.cuda.CUDAGraph()
+        register(graph, *generators)
+        current, reason = torch.cuda.current_stream(state.device), None
         try:
             # Other threads (the writer, the one that pins batches) may go on using the device meanwhile.
             with torch.cuda.graph(graph, stream=self._side, capture_error_mode="thread_local"):
                 self._run()
-        except torch.OutOfMemoryError:
-            raise
         except RuntimeError as error:
-            self._give_up(error, drawn)
-        else:
+            first = _first(error)
+            if kind(first) == "device" and "captur" not in str(first):
+                raise
+            reason = str(first).partition("\n")[0]
+        if reason is None:
             self._graph = graph
             graph.replay()
+        else:  # outside the handler, whose traceback holds what the half-captured step had made
+            graph = None
+            torch.cuda.set_stream(current)
+            torch.cuda.empty_cache()
+            self._give_up(reason, drawn)
 
-    def _give_up(self, error: RuntimeError, drawn: list[Tensor]) -> None:
+    def _give_up(self, reason: str, drawn: list[Tensor]) -> None:
         """Go on step by step after a capture that failed: nothing of it was executed, but generators were left half-way."""
         state = self.state
-        reason = str(error).partition("\n")[0]
         if state.config.graph is True:
-            raise ConfigError(
-                f"graph=True: the step of {state.method.spelling} could not be captured ({reason}); use graph=False"
-            ) from error
+            raise ConfigError(f"graph=True: the step of {state.method.spelling} could not be captured ({reason}); use graph=False")
         self.refusal = f"it could not be captured ({reason})"
         warnings.warn(f"{state.method.spelling}: the step runs without a CUDA graph, {self.refusal}", RuntimeWarning, stacklevel=4)
         state.optimizer.zero_grad()
@@ -210,3 +249,10 @@ class StepProgram:
         for generator, kept in zip((state.generator, state.loader.generator), drawn, strict=True):
             generator.set_state(kept)
         self._run()
+
+
+def _first(error: BaseException) -> BaseException:
+    """What was raised before the error that the end of a broken capture raises over it."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return error

@@ -133,3 +133,6 @@ def test_a_method_that_cannot_be_captured_says_why():
     assert refusal(config, method, torch.device("cuda")) is None
     method.chain[0].uncapturable = "it asks an oracle on the host"
     assert refusal(config, method, torch.device("cuda")) == "la: it asks an oracle on the host"
+    config, method = configure("fixmatch+darp(compat='official')", "glyphs-lt", graph=True)
+    with pytest.raises(ConfigError, match=r"darp: compat='official' refines within the step, on the host\); use graph='auto'"):
+        refusal(config, method, torch.device("cuda"))
