@@ -244,7 +244,7 @@ def augment(
     n, c, h, w = images.shape
     device, operations = images.device, 0 if plan is None else len(plan[0])
     if normal is None:
-        out = torch.empty_like(images)
+        out = torch.empty_like(images, memory_format=torch.contiguous_format)
     else:
         out = torch.empty(images.shape, dtype=torch.float32, device=device, memory_format=torch.channels_last)
     if n == 0:

@@ -243,9 +243,10 @@ class ResidentLoader:
     @property
     def clean_batch(self) -> int:
         """Images at a time in a clean pass: many on a GPU; on a CPU as many as keep the activations of a network near its caches."""
+        size = self.augment.image_size
         if self.device.type != "cpu":
-            return 2048
-        return 1024 if self.augment.image_size <= 16 else 128
+            return max(64, min(2048, 2048 * 32**2 // size**2))
+        return 1024 if size <= 16 else 128
 
     def part(self, split: str) -> Images:
         """The images of a split, or a `DataError` that names the splits there are."""

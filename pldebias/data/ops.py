@@ -228,7 +228,7 @@ def _to_bytes(x: Tensor) -> Tensor:
     return torch.floor(x.add_(1 << 21).div_(1 << 22)).clamp_(0, 255)
 
 
-@functools.lru_cache(maxsize=32)
+@functools.cache  # for good: captured CUDA graphs read it
 def _weights(source: int, target: int, device: torch.device) -> Tensor:
     """Pillow's integer bilinear weights ``[target, source]`` as float64."""
     scale = source / target

@@ -161,7 +161,7 @@ def _grouped(images: Tensor, operation: Tensor, value: Tensor, warp: Tensor) -> 
 _NEUTRAL = {BRIGHTNESS: 1.0, CONTRAST: 1.0, COLOR: 1.0, SHARPNESS: 1.0, POSTERIZE: 8.0, SOLARIZE: 256.0}
 
 
-@functools.lru_cache(maxsize=16)
+@functools.cache  # for good: captured CUDA graphs read it
 def _neutral(device: torch.device) -> tuple[Tensor, Tensor]:
     """Operations and their neutral values, ``[6, 1]`` each."""
     columns = torch.tensor(list(_NEUTRAL)), torch.tensor(list(_NEUTRAL.values()), dtype=torch.float64)

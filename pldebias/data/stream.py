@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from pldebias.data.errors import DataError
-from pldebias.data.loaders import Batch, IndexStream, ResidentLoader
+from pldebias.data.loaders import SPLITS, Batch, IndexStream, ResidentLoader
 
 Request = tuple[Tensor, Tensor]
 
@@ -28,14 +28,15 @@ class _Reader(TorchDataset):
         return self.labelled[i], i, self.unlabelled[j], j
 
 
-class _Images(TorchDataset):
-    """One item is the uint8 images at the requested positions."""
+class _Parts(TorchDataset):
+    """One item is the uint8 images at the requested positions of a split."""
 
-    def __init__(self, images):
-        self.images = images
+    def __init__(self, dataset):
+        self.images = {name: part.images for name in SPLITS if (part := getattr(dataset, name)) is not None}
 
-    def __getitem__(self, positions: Tensor) -> Tensor:
-        return self.images[positions]
+    def __getitem__(self, request: tuple[str, Tensor]) -> Tensor:
+        split, positions = request
+        return self.images[split][positions]
 
 
 class _Requests:
@@ -47,6 +48,11 @@ class _Requests:
     def __iter__(self) -> Iterator[Request]:
         while True:
             yield self.labelled.take(self.sizes[0]), self.unlabelled.take(self.sizes[1])
+
+
+def _cores() -> int:
+    """Cores that this process may use, which a cluster's scheduler may have limited."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _one_thread(_: int) -> None:
@@ -70,10 +76,12 @@ class StreamLoader(ResidentLoader):
     """
 
     def __init__(self, dataset, augment, *, workers: int | None = None, prefetch: int = 4, **kwargs: Any):
-        self.workers = min(max((os.cpu_count() or 1) - 1, 0), 8) if workers is None else workers
+        self.workers = min(max(_cores() - 1, 0), 8) if workers is None else workers
         if self.workers < 0 or prefetch < 1:
             raise DataError(f"workers={workers} must be at least 0 and prefetch={prefetch} at least 1")
         self.prefetch, self._batches = prefetch, None
+        self._pass: DataLoader | None = None
+        self._wanted: list[tuple[str, Tensor]] = []  # by the pass under way
         self._uploaded: tuple[tuple[Tensor, ...], torch.cuda.Event | None] | None = None
         super().__init__(dataset, augment, **kwargs)
         self._side = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
@@ -90,8 +98,9 @@ class StreamLoader(ResidentLoader):
         ahead = _Requests(self.labelled_stream.fork(), self.unlabelled_stream.fork(), sizes)
         return iter(self._loader(_Reader(self.labelled, self.unlabelled), ahead))
 
-    def _loader(self, reader: TorchDataset, sampler) -> DataLoader:
-        options = {"prefetch_factor": self.prefetch, "worker_init_fn": _one_thread} if self.workers else {}
+    def _loader(self, reader: TorchDataset, sampler, again: bool = False) -> DataLoader:
+        """Batches of what `sampler` asks for; with `again`, by workers that stay for the next time."""
+        options = {"prefetch_factor": self.prefetch, "worker_init_fn": _one_thread, "persistent_workers": again} if self.workers else {}
         return DataLoader(
             reader, sampler=sampler, batch_size=None, num_workers=self.workers,
             pin_memory=self.device.type == "cuda", generator=torch.Generator(), **options,
@@ -132,10 +141,13 @@ class StreamLoader(ResidentLoader):
         return self._views(images, labelled_index, others, index)
 
     def clean(self, split: str, batch: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        """As `ResidentLoader.clean`, read by workers of its own."""
+        """As `ResidentLoader.clean`, read by workers of their own, which stay for the next pass."""
         part = self.part(split)
         chunks = torch.arange(len(part)).split(batch or self.clean_batch)
-        for positions, images in zip(chunks, self._loader(_Images(part.images), chunks), strict=True):
+        if self._pass is None:
+            self._pass = self._loader(_Parts(self.dataset), self._wanted, again=True)
+        self._wanted[:] = [(split, positions) for positions in chunks]
+        for positions, images in zip(chunks, self._pass, strict=True):
             labels = part.labels[positions].to(self.device, non_blocking=True)
             yield self.augment(images.to(self.device, non_blocking=True), "identity"), labels
 
@@ -146,4 +158,4 @@ class StreamLoader(ResidentLoader):
 
     def close(self) -> None:
         """End the workers; the next `next` starts new ones."""
-        self._batches = self._uploaded = None
+        self._batches = self._uploaded = self._pass = None

@@ -33,7 +33,7 @@ class Counter:
         self._patience = 64  # steps, until it is known how many rows they have
         self._base: Tensor | None = None  # on the device, as the rest
         self._there: Tensor | None = None
-        self._ones: Tensor | None = None
+        self._one: dict[torch.device, Tensor] = {}  # kept for good: a captured graph reads it
 
     @property
     def _size(self) -> int:
@@ -136,7 +136,11 @@ class Counter:
             accepted = accepted.cpu()
             _same_shape(self._row, label, accepted)
             return torch.from_numpy(self._tally(self._row, label.numpy(), accepted.numpy()))
-        return self._on_device(torch.as_tensor(self._row, device=label.device), label, accepted.to(label.device))
+        if self._base is not None and self._base.device == label.device:
+            base = self._base
+        else:
+            base = torch.as_tensor(self._row * self.num_classes, device=label.device)
+        return self._on_device(base, label, accepted.to(label.device))
 
     def pairs(self, true: Tensor, label: Tensor) -> Tensor:
         """Matrix ``[K, K]`` of true class and label, without the rows of unknown truth."""
@@ -147,21 +151,22 @@ class Counter:
         if label.device.type == "cpu":
             counts = torch.from_numpy(self._tally(true.numpy(), label.numpy(), np.zeros(len(label), bool)))
         else:
-            counts = self._on_device(true, label, torch.zeros_like(label))
+            counts = self._on_device(true * k, label, torch.zeros_like(label))
         return counts[: k * k].view(k, k)
 
-    def _on_device(self, true: Tensor, label: Tensor, accepted: Tensor) -> Tensor:
-        _same_shape(true, label, accepted)
+    def _on_device(self, base: Tensor, label: Tensor, accepted: Tensor) -> Tensor:
+        """Counters of rows whose true class, times K, is `base`."""
+        _same_shape(base, label, accepted)
         counts = torch.zeros(self._size, dtype=torch.int64, device=label.device)
-        self._add(counts, true * self.num_classes, label, accepted)
+        self._add(counts, base, label, accepted)
         return counts
 
     def _add(self, counts: Tensor, base: Tensor, label: Tensor, accepted: Tensor) -> None:
         k = self.num_classes
-        if self._ones is None or len(self._ones) != label.numel() or self._ones.device != label.device:
-            self._ones = torch.ones(label.numel(), dtype=torch.int64, device=label.device)
+        if label.device not in self._one:
+            self._one[label.device] = torch.ones((), dtype=torch.int64, device=label.device)
         flat = torch.add(base + label, accepted.bool(), alpha=(k + 1) * k)
-        counts.index_add_(0, flat, self._ones)
+        counts.index_add_(0, flat, self._one[label.device].expand_as(flat))
 
 
 def _array(values) -> np.ndarray:

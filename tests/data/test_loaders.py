@@ -1,12 +1,17 @@
 """Loaders: endless, resumable, the same from memory and from workers."""
 
+import multiprocessing
+from types import SimpleNamespace
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from on_cuda import capture, no_waiting
 
 from pldebias.data import DataError, ResidentLoader, SplitSpec, StreamLoader, build, make_augment
 from pldebias.data.loaders import IndexStream, balanced_weights
+from pldebias.training.graph import register
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +144,26 @@ def test_clean_passes(dataset, policy, split, workers):
     assert torch.equal(before["augment"], loader.state_dict()["augment"]), "a clean pass draws nothing"
 
 
+def test_the_readers_of_clean_passes_stay(dataset, policy):
+    """And go on with whatever is asked for next, also after a pass that was given up."""
+    others, readers = {process.pid for process in multiprocessing.active_children()}, []
+    loader = StreamLoader(dataset, policy, batch_size=8, mu=2, workers=2)
+    for split in ("test", "unlabelled", "test"):
+        next(loader.clean(split, batch=5))
+        images = torch.cat([images for images, _ in loader.clean(split, batch=50)])
+        assert torch.equal(images, policy(getattr(dataset, split).images, "identity"))
+        readers.append({process.pid for process in multiprocessing.active_children()} - others)
+    assert len(readers[0]) == 2 and readers[0] == readers[1] == readers[2]
+    loader.close()
+    assert torch.equal(torch.cat([y for _, y in loader.clean("holdout")]), dataset.holdout.labels)
+
+
+@pytest.mark.parametrize(("size", "images"), [(8, 2048), (32, 2048), (64, 512), (224, 64)])
+def test_clean_batches_of_a_gpu_shrink_as_images_grow(size, images):
+    augment = make_augment("daso", (0.5,) * 3, (0.5,) * 3, size)
+    assert ResidentLoader.clean_batch.fget(SimpleNamespace(device=torch.device("cuda"), augment=augment)) == images
+
+
 def test_bad_arguments(dataset, policy):
     with pytest.raises(DataError, match="batch_size=0"):
         ResidentLoader(dataset, policy, batch_size=0, mu=1)
@@ -176,17 +201,15 @@ def test_next_asks_nothing_of_the_device(dataset, policy, monkeypatch):
 def test_on_cuda(dataset, name):
     made = make_augment(name, dataset.mean, dataset.std, 8)
     loader = ResidentLoader(dataset, made, batch_size=16, mu=2, device="cuda")
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    cpu = ResidentLoader(dataset, made, batch_size=16, mu=2)
+    loader.next(), cpu.next()  # constants are made once
+    with no_waiting():
         batch = loader.next()
         batch = loader.make(batch.labelled_index, batch.index)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
-    cpu = ResidentLoader(dataset, made, batch_size=16, mu=2)
     assert batch.unlabelled["strong"].is_cuda and torch.equal(batch.index.cpu(), cpu.next().index)
     graph = torch.cuda.CUDAGraph()
-    graph.register_generator_state(loader.generator)
-    with torch.cuda.graph(graph):
+    register(graph, loader.generator)
+    with capture(graph):
         captured = loader.make(batch.labelled_index, batch.index)
     graph.replay()
     first = captured.unlabelled["strong"].clone()

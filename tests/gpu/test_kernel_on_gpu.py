@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from on_cuda import capture, no_waiting
 
 from benchmarks.augment import MEAN, STD, photographs
 from pldebias.data import make_augment, ops, randaugment
+from pldebias.training.graph import register
 
 pytestmark = pytest.mark.gpu
 
@@ -52,15 +54,11 @@ def test_captured_draws_go_on_and_nothing_waits():
     for _ in range(2):
         made(images, "strong", ours), eager(images, "strong", theirs)
     assert made.strategy is None, "the kernel did not run"
-    torch.cuda.synchronize()
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with no_waiting():
         made(images, "strong", ours), eager(images, "strong", theirs)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
     graph = torch.cuda.CUDAGraph()
-    graph.register_generator_state(ours)
-    with torch.cuda.graph(graph):
+    register(graph, ours)
+    with capture(graph):
         out = made(images, "strong", ours)
     seen = []
     for _ in range(3):

@@ -8,6 +8,7 @@ import pytest
 import torch
 import xarray as xr
 from fake_cuda import Leaves, watched
+from on_cuda import capture, no_waiting
 
 from pldebias import metrics
 from pldebias.runs import NotLogged, Recorder, RunError, open_run
@@ -363,7 +364,7 @@ def test_both_ways_of_counting_agree(world):
         label, accepted = (torch.as_tensor(part) for part in world.epoch(e).values["sweep"])
         true = torch.as_tensor(np.where(world.truth(unknown=True) < 0, world.K, world.truth(unknown=True)))
         for mask in (accepted, accepted.float(), accepted.to(torch.uint8)):
-            np.testing.assert_array_equal(counter._on_device(true, label, mask), counter.sweep(label, accepted))
+            np.testing.assert_array_equal(counter._on_device(true * world.K, label, mask), counter.sweep(label, accepted))
         arrays = matrices("sweep", counter.sweep(label, accepted).numpy(), world.K, unknown=True)
         assert sum(arrays[name].sum() for name in ("sweep", "sweep_unknown")) == world.N
 
@@ -439,15 +440,13 @@ def test_counts_on_the_device_without_waiting(tmp_path, world):
     with world.start(tmp_path / "run", num_epochs=2, device="cuda") as recorder:
         recorder.update(*steps[0])
         recorder._counter.reset()
-        torch.cuda.set_sync_debug_mode("error")
-        try:
+        swept = [torch.as_tensor(part, device="cuda") for part in made.values["sweep"]]
+        with no_waiting():
             for step in steps:
                 recorder.update(*step)
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
-        recorder.end_epoch(sweep=[torch.as_tensor(part, device="cuda") for part in made.values["sweep"]])
+            recorder.end_epoch(sweep=swept)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with capture(graph):
             recorder.update(*steps[0])
         recorder._counter.reset()
         graph.replay()
