@@ -21,6 +21,7 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 from torchvision import transforms
 
 from pldebias.data import make_augment
+from pldebias.training.graph import register
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2471, 0.2435, 0.2616)
 FACTOR = {"Brightness": ImageEnhance.Brightness, "Color": ImageEnhance.Color, "Contrast": ImageEnhance.Contrast}
@@ -118,7 +119,7 @@ def measure(policy: str, batches: list[int], images: int, rounds: int) -> dict[s
 def measure_cuda(policy: str, batches: list[int], rounds: int) -> dict[str, list[float]]:
     """Microseconds of the device per image for both ways on CUDA, replayed as graphs, one value a round; the batched operations first."""
     repeats, times = 20, {}
-    made: dict[str, tuple[torch.cuda.CUDAGraph, int]] = {}
+    made: dict[str, tuple] = {}
     for way in ("masked", "kernel"):
         for size in batches:
             augment, generator = make_augment(policy, MEAN, STD, 32), torch.Generator("cuda").manual_seed(0)
@@ -126,13 +127,13 @@ def measure_cuda(policy: str, batches: list[int], rounds: int) -> dict[str, list
             for _ in range(2):
                 augment(images, "weak", generator), augment(images, "strong", generator)
             graph = torch.cuda.CUDAGraph()
-            graph.register_generator_state(generator)
+            register(graph, generator)
             with torch.cuda.graph(graph):
                 augment(images, "weak", generator), augment(images, "strong", generator)
-            made[f"{way}, {size}"] = graph, size
+            made[f"{way}, {size}"] = graph, size, augment, images, generator  # a graph reads what it was captured on
             times[f"{way}, {size}"] = []
     for _ in range(rounds + 1):
-        for name, (graph, size) in made.items():
+        for name, (graph, size, *_) in made.items():
             start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
             start.record()
             for _ in range(repeats):

@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.speed import CLASSES, Fixed, pictures
+from benchmarks.contenders import CLASSES, Fixed, pictures
 from benchmarks.timing import alternate, counting, machine, native_bf16, print_machine, spread, table
 from pldebias.methods import build_method
 from pldebias.nets import Network

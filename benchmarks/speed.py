@@ -1,16 +1,17 @@
 """The package's training step, iteration and evaluation against the conventional loop of `benchmarks.conventional`.
 
-    python -m benchmarks.speed [--network wrn28_2] [--batch 64] [--mu 2] [--precision fp32 bf16] [--device cpu] [--threads 1] [--rounds 5]
+    python -m benchmarks.speed [--network wrn28_2] [--batch 64] [--mu 2] [--precision fp32 bf16] [--compile] [--device cpu]
+                               [--threads 1] [--rounds 5] [--at-least "step=2" "data pipeline=10" "EMA update=5"]
 
 Both do the same mathematics on random pictures of CIFAR's size; contenders take turns in every round, and the figures are medians over
 the rounds with the smallest and the largest behind them. The ratio is taken round by round. The conventional loop is float32 in the
 default layout with torch's default settings (on CUDA these let convolutions use TF32); ours is channels last and as precise as
-``--precision`` says, by default bfloat16 where the processor has it. On CUDA our step is measured twice: operation by operation, and
-replayed as a CUDA graph.
+``--precision`` says, by default bfloat16 where the processor has it. On CUDA our step is measured operation by operation, and replayed as
+a CUDA graph; ``--compile`` adds both with a compiled backbone. On a CPU, where a turn is short, a step that does not count comes first.
 
-A second table says what an epoch of `EPOCH_STEPS` steps costs beside its steps: the evaluation of test and unlabelled images, the handing
-over of outputs to the writing thread, and the checkpoint. A third counts operations and waits. ``--at-least "step=2"`` makes a guard of
-the command: it fails if the median ratio of this very run is smaller.
+A second table says what an epoch of `EPOCH_STEPS` steps of CIFAR-10-LT costs beside its steps: the evaluation of test and unlabelled
+images, the handing over of outputs to the writing thread, and the checkpoint. A third counts operations and waits. ``--at-least`` makes a
+guard of the command: it fails if a median ratio of this very run is smaller.
 
 On a CPU, `--clock cpu` measures processor time: use it where others compete for the machine. The conventional iteration cuts its images
 in the training process there (``--workers 0``), since workers would only take the step's own cores; on CUDA it has eight workers.
@@ -24,184 +25,133 @@ import os
 import statistics
 import tempfile
 from collections.abc import Callable
-from itertools import islice
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks import conventional
-from benchmarks.augment import MEAN, STD, photographs
+from benchmarks.contenders import CLASSES, Ours, Theirs, pictures
 from benchmarks.timing import CLOCKS, alternate, counting, machine, native_bf16, print_machine, spread, synchronise, table
-from pldebias.data import Batch, Dataset, Images, SplitSpec
-from pldebias.methods import build_method
-from pldebias.nets import build_network
-from pldebias.presets import PRECISIONS, resolve
+from pldebias.data import Dataset
+from pldebias.presets import PRECISIONS
 from pldebias.runs import Recorder
 from pldebias.training import checkpoints
-from pldebias.training.evaluate import evaluate, score, sweep
-from pldebias.training.graph import WARMUP, StepProgram
-from pldebias.training.loop import train_step
-from pldebias.training.state import TrainingState
+from pldebias.training.evaluate import evaluate, sweep
+from pldebias.training.graph import WARMUP
 from pldebias.training.train import machine as training_machine
 
-CLASSES = 10
-EMA_UPDATES = 20  # a turn: one is too short for a clock
+EMA_UPDATES, BATCHES = 20, 5  # a turn: one is too short for a clock
+LABELLED = 1236  # images of CIFAR-10-LT with N1=500 and gamma=100
 
 
-def pictures(labelled: int, unlabelled: int, test: int) -> Dataset:
-    """Random pictures of 32 x 32 pixels with random labels."""
-    generator, parts = torch.Generator().manual_seed(1), []
-    for n in (labelled, unlabelled, test):
-        parts.append(Images(photographs(n), torch.randint(0, CLASSES, (n,), generator=generator), torch.arange(n)))
-    counts = [torch.bincount(part.labels, minlength=CLASSES) for part in parts]
-    names = tuple(f"class {k}" for k in range(CLASSES))
-    return Dataset(SplitSpec(), 0, *parts, None, None, names, MEAN, STD, "random pictures", *counts[:2])
+def contenders(options: argparse.Namespace, data: Dataset) -> tuple[dict[str, Ours], dict[str, int]]:
+    """Ours, by precision and way of running, warm; and the bytes of GPU memory that each took at its peak."""
+    cuda = torch.device(options.device).type == "cuda"
+    ways = {"": {}, ", compiled": {"compiled": True}, ", graph": {"graph": True}, ", compiled, graph": {"compiled": True, "graph": True}}
+    ours, memory = {}, {}
+    for precision in options.precision:
+        for way, settings in ways.items():
+            if settings.get("graph", False) > cuda or settings.get("compiled", False) > options.compile:
+                continue
+            name = precision + way
+            if cuda:
+                torch.cuda.reset_peak_memory_stats(options.device)
+                held = torch.cuda.memory_allocated(options.device)
+            ours[name] = Ours(options, data, precision, **settings)
+            if cuda or settings:  # compile, capture, and tune before the clock runs
+                ours[name].begin()
+                for pipeline in (False, True):
+                    ours[name].steps(WARMUP + 3, pipeline)
+                ours[name].end()
+            if cuda:
+                memory[name] = torch.cuda.max_memory_allocated(options.device) - held
+    return ours, memory
 
 
-class Fixed:
-    """In a loader's place: the same batch every time, so that a step is measured without its data pipeline."""
+@dataclass
+class Comparison:
+    """Turns that do the same: the conventional loop's, what it prepares while the clock stands, and ours, by name."""
 
-    def __init__(self, batch: Batch, generator: torch.Generator | None = None):
-        self.batch, self.generator = batch, generator
+    theirs: Callable
+    ours: dict[str, Callable]
+    units: int  # of work in a turn
+    unit: str = "step"
+    prepare: Callable = field(default=lambda: None)
+    pipeline: bool | None = None  # whether a step of ours takes new batches; None if it is no step
 
-    def next(self) -> Batch:
-        return self.batch
-
-    def draw(self) -> tuple[()]:
-        return ()
-
-    def make(self) -> Batch:
-        return self.batch
-
-    def ahead(self) -> None:
-        pass
-
-
-class Ours:
-    """The package's own training of FixMatch, ready to step; replayed as a CUDA graph with `graph`."""
-
-    def __init__(self, options: argparse.Namespace, data: Dataset, precision: str, graph: bool = False):
-        settings = {"network": options.network, "batch_size": options.batch, "mu": options.mu, "precision": precision, "graph": graph}
-        config = resolve("fixmatch", "cifar10-lt", **settings)
-        self.state = TrainingState(config, build_method("fixmatch"), data, torch.device(options.device))
-        self.loader = self.state.loader
-        self.batch = self.loader.next()
-        self.sources = {True: self.loader, False: Fixed(self.batch, self.loader.generator)}
-        self.programs = {pipeline: StepProgram(self.state) for pipeline in self.sources} if graph else {}
-
-    def steps(self, count: int, pipeline: bool) -> None:
-        """`count` optimiser steps, on new batches of the data pipeline or on the same one."""
-        self.state.loader = self.sources[pipeline]
-        with training_machine(self.state.config, self.state.device):
-            for _ in range(count):
-                if self.programs:
-                    self.programs[pipeline].step()
-                else:
-                    train_step(self.state)
-        self.state.loader = self.loader
-
-    def evaluate(self) -> None:
-        """One pass of the teacher over the test images."""
-        with training_machine(self.state.config, self.state.device):
-            score(self.state.ema.teacher, self.loader, "test")
+    def times(self, options: argparse.Namespace, contenders: dict[str, Ours]) -> dict[str, list[float]]:
+        """Seconds a unit, one value a round, of ours by name and of theirs under ""."""
+        before = {"": self.prepare, **{name: lambda o=contenders[name]: o.begin(self.pipeline) for name in self.ours}}
+        after = {name: contenders[name].end for name in self.ours}
+        turns = {"": self.theirs, **self.ours}
+        times = alternate(turns, options.rounds, options.device, options.clock, before=before, after=after)
+        return {name: [value / self.units for value in values] for name, values in times.items()}
 
 
-class Theirs:
-    """The conventional training of FixMatch, ready to step."""
-
-    def __init__(self, options: argparse.Namespace, data: Dataset, batch: Batch):
-        self.device, self.workers = torch.device(options.device), options.workers
-        self.trainer = conventional.Trainer(build_network(options.network, 3, CLASSES).to(self.device))
-        x, weak, strong = (t.contiguous() for t in (batch.labelled["weak"], batch.unlabelled["weak"], batch.unlabelled["strong"]))
-        self.batch = conventional.Views(x, batch.y, weak, strong)
-        views = conventional.views()
-
-        def part(images: Images, *names: str) -> conventional.Pictures:
-            array = images.images.permute(0, 2, 3, 1).contiguous().numpy()
-            return conventional.Pictures(array, images.labels.numpy(), *(views[name] for name in names))
-
-        self.labelled, self.unlabelled = part(data.labelled, "weak"), part(data.unlabelled, "weak", "strong")
-        self.test = torch.utils.data.DataLoader(part(data.test, "identity"), 64, num_workers=self.workers)
-        self.sizes = options.batch, int(options.batch * options.mu)
-
-    def steps(self, count: int) -> None:
-        for _ in range(count):
-            self.trainer.step(self.batch)
-
-    def start_pipeline(self, count: int) -> None:
-        """New workers, whose queues are emptied: what they had time to prepare before the clock starts is not free."""
-        ahead = 2 * self.workers
-        loaders = (
-            conventional.loader(part, size, count + ahead, self.workers)
-            for part, size in zip((self.labelled, self.unlabelled), self.sizes, strict=True)
-        )
-        self.stream = conventional.batches(*loaders, self.device)
-        for _ in islice(self.stream, ahead):
-            pass
-
-    def iterations(self, count: int) -> None:
-        for batch in islice(self.stream, count):
-            self.trainer.step(batch)
-
-    def evaluate(self) -> None:
-        self.trainer.evaluate(self.test, CLASSES, self.device)
-
-
-def measure(options: argparse.Namespace) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def measure(options: argparse.Namespace) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, int]]:
     """Every comparison: seconds of the conventional loop and of ours per unit of work, their ratios, one value a round; an epoch."""
-    device, count = torch.device(options.device), options.steps
+    count = options.steps
     data = pictures(max(options.labelled, options.batch), max(options.unlabelled, int(options.batch * options.mu)), options.images)
-    ours = {precision: Ours(options, data, precision) for precision in options.precision}
-    if device.type == "cuda":
-        ours |= {f"{precision}, graph": Ours(options, data, precision, graph=True) for precision in options.precision}
-        for contender in ours.values():  # warm up, capture, and tune before the clock runs
-            for pipeline in (False, True):
-                contender.steps(WARMUP + 3, pipeline)
-    theirs = Theirs(options, data, next(iter(ours.values())).batch)
+    ours, memory = contenders(options, data)
+    name, first = next(iter(ours.items()))
+    theirs = Theirs(options, data, first.batch)
+    ema, teacher = first.state.ema, theirs.trainer.ema
+
+    def iterate() -> None:
+        theirs.start_pipeline(count)
+        theirs.begin()
+
     comparisons = {
-        "step": (lambda: theirs.steps(count), {p: lambda o=o: o.steps(count, False) for p, o in ours.items()}, count, "step"),
-        "iteration with data pipeline": (
-            lambda: theirs.iterations(count),
-            {p: lambda o=o: o.steps(count, True) for p, o in ours.items()},
-            count,
-            "step",
+        "step": Comparison(
+            lambda: theirs.steps(count), {p: lambda o=o: o.steps(count, False) for p, o in ours.items()}, count, "step", theirs.begin, False
         ),
-        "EMA update": (
-            lambda: [theirs.trainer.ema.update() for _ in range(EMA_UPDATES)],
-            {"any": lambda: [next(iter(ours.values())).state.ema.update() for _ in range(EMA_UPDATES)]},
+        "iteration with data pipeline": Comparison(
+            lambda: theirs.iterations(count), {p: lambda o=o: o.steps(count, True) for p, o in ours.items()}, count, "step", iterate, True
+        ),
+        "data pipeline": Comparison(
+            lambda: theirs.batches(BATCHES),
+            {name: lambda: first.batches(BATCHES)},
+            BATCHES,
+            "batch",
+            lambda: theirs.start_pipeline(BATCHES),
+        ),
+        "EMA update": Comparison(
+            lambda: [teacher.update() for _ in range(EMA_UPDATES)],
+            {name: lambda: [ema.update() for _ in range(EMA_UPDATES)]},
             EMA_UPDATES,
             "update",
         ),
-        "evaluation": (theirs.evaluate, {p: o.evaluate for p, o in ours.items()}, options.images, "image"),
+        "evaluation": Comparison(theirs.evaluate, {p: ours[p].evaluate for p in options.precision}, options.images, "image"),
     }
     results = []
-    for what, (base, contenders, units, unit) in comparisons.items():
-        before: dict[str, Callable] = {"": lambda: theirs.start_pipeline(count)} if "pipeline" in what else {}
-        times = alternate({"": base, **contenders}, options.rounds, device, options.clock, before=before)
-        for precision in contenders:
-            pair = [[value / units for value in times[name]] for name in ("", precision)]
-            ratios = [a / b for a, b in zip(*pair, strict=True)]
-            results.append({"what": what, "precision": precision, "unit": unit, "conventional": pair[0], "ours": pair[1], "ratio": ratios})
-    fastest = list(ours)[-1]
-    iteration = next(r for r in results if "pipeline" in r["what"] and r["precision"] == fastest)
-    return results, measure_epoch(options, ours[fastest], statistics.median(iteration["ours"]))
+    for what, comparison in comparisons.items():
+        times = comparison.times(options, ours)
+        base = times.pop("")
+        for way, values in times.items():
+            ratios = [a / b for a, b in zip(base, values, strict=True)]
+            shown = "any" if comparison.unit in ("batch", "update") else way  # neither knows of precisions
+            row = {"what": what, "precision": shown, "unit": comparison.unit, "conventional": base, "ours": values, "ratio": ratios}
+            results.append(row)
+    iterations = {r["precision"]: statistics.median(r["ours"]) for r in results if r["what"] == "iteration with data pipeline"}
+    fastest = min(iterations, key=iterations.get)
+    return results, measure_epoch(options, fastest, iterations[fastest]), memory
 
 
 EPOCH_STEPS = 500  # of DASO's protocol, between two evaluations
 EPOCH_PARTS = ("evaluation of the test images", "sweep over the unlabelled images", "handing over to the writer", "checkpoint, log on disk")
 
 
-def measure_epoch(options: argparse.Namespace, ours: Ours, iteration: float) -> list[dict[str, Any]]:
+def measure_epoch(options: argparse.Namespace, way: str, iteration: float) -> list[dict[str, Any]]:
     """Seconds of what ends an epoch, by part, one value a round, and their share of `EPOCH_STEPS` iterations of `iteration` seconds."""
-    state = ours.state
+    state = Ours(options, pictures(LABELLED, options.unlabelled_images, options.test_images), way.partition(",")[0]).state
     data, network, method = state.dataset, state.ema.teacher, state.method
     times: dict[str, list[float]] = {part: [] for part in EPOCH_PARTS}
     with tempfile.TemporaryDirectory() as folder:
         path, n = Path(folder), data.unlabelled.labels
         recorder = Recorder(path / "run", n, data.labelled_counts, data.class_names, device=state.device)
         with recorder, training_machine(state.config, state.device):
-            for number in range(options.rounds + 1):
+            for number in range(min(options.rounds, 3) + 1):
                 moments = [_now(options)]
                 test, scalars = evaluate(network, method, state.loader)
                 moments.append(_now(options))
@@ -301,6 +251,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, help="steps a turn; default: 1 on a CPU, 50 on CUDA")
     parser.add_argument("--images", type=int, help="test images of the evaluation; default: 512 on a CPU, 10000 on CUDA")
+    parser.add_argument("--test-images", type=int, default=10_000, help="of the evaluation that ends an epoch")
+    parser.add_argument("--unlabelled-images", type=int, default=9922, help="of the sweep that ends an epoch; default: CIFAR-10-LT's")
+    parser.add_argument("--compile", action="store_true", help="measure ours with a compiled backbone too")
     parser.add_argument("--workers", type=int, help="DataLoader workers of the conventional loop; default: 0 on a CPU, at most 8 on CUDA")
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
     parser.add_argument("--operations", action="store_true", help="count operations and waits, and measure no time")
@@ -311,7 +264,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     options.precision = options.precision or ["bf16" if cuda or native_bf16() else "fp32"]
     options.steps = options.steps or (50 if cuda else 1)
     options.images = options.images or (10_000 if cuda else 512)
-    options.labelled, options.unlabelled = (1236, 9922) if cuda else (512, 1024)  # on CUDA those of CIFAR-10-LT
+    options.labelled, options.unlabelled = (LABELLED, 9922) if cuda else (512, 1024)  # on CUDA those of CIFAR-10-LT
     options.workers = options.workers if options.workers is not None else min(8, os.cpu_count() or 1) if cuda else 0
     if options.clock == "cpu" and (cuda or options.workers):
         parser.error("--clock cpu sees neither a GPU's work nor that of workers: it goes with --device cpu --workers 0")
@@ -324,12 +277,13 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
     """Print the tables; returns the rows of the first."""
     options = parse(arguments)
     about = machine(options.device)
-    (results, epoch), counts = ([], []) if options.operations else measure(options), count_operations(options)
-    if torch.device(options.device).type == "cuda":
-        about["GPU memory"] = f"{torch.cuda.max_memory_reserved() / 2**30:.2f} GiB reserved at most, by all contenders together"
+    (results, epoch, memory), counts = ([], [], {}) if options.operations else measure(options), count_operations(options)
+    if memory:
+        about["GPU memory"] = ", ".join(f"{name}: {size / 2**30:.2f} GiB" for name, size in memory.items())
     about["load afterwards"] = machine(options.device)["load"]
     if options.json:
-        print(json.dumps({"machine": about, "options": vars(options), "times": results, "epoch": epoch, "operations": counts}))
+        report = {"machine": about, "options": vars(options), "times": results, "epoch": epoch, "operations": counts, "memory": memory}
+        print(json.dumps(report))
         guard(results, dict(options.at_least))
         return results
     rows = int(options.batch * options.mu)
@@ -344,7 +298,7 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
         low, middle, high = spread(r["ratio"])
         rate = f"{1 / statistics.median(r['conventional']):.3g} / {1 / statistics.median(r['ours']):.3g}"
         lines.append([_named(r), _time(r["conventional"]), _time(r["ours"]), rate, f"{middle:.2f} ({low:.2f} .. {high:.2f})"])
-    print(table(["per step, update or image", "conventional, ms", "ours, ms", "per second", "times faster"], lines))
+    print(table(["per step, batch, update or image", "conventional, ms", "ours, ms", "per second", "times faster"], lines))
     print()
     lines = [[r["what"], _time(r["seconds"]), f"{100 * r['share']:.2f} %"] for r in epoch]
     lines.append(["together", "", f"{100 * sum(r['share'] for r in epoch):.2f} %"])

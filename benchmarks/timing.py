@@ -10,12 +10,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from pldebias.doctor import native_bf16, processor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -147,6 +148,7 @@ def alternate(
     clock: str = "wall",
     warmup: int = 1,
     before: dict[str, Callable[[], Any]] | None = None,
+    after: dict[str, Callable[[], Any]] | None = None,
 ) -> dict[str, list[float]]:
     """Seconds of every contender, one value a round; they take turns, so that a busy machine slows all of them.
 
@@ -163,8 +165,8 @@ def alternate(
         which have ended: the steadier clocks of a machine that others use too, and of use for work on the CPU alone.
     warmup : int, default 1
         Rounds before those that count.
-    before : dict, optional
-        What to prepare for a contender's turn while the clock stands.
+    before, after : dict, optional
+        What to prepare for a contender's turn, and to put away behind it, while the clock stands.
     """
     if clock not in CLOCKS:
         raise ValueError(f"clock={clock!r} is not known; choose one of {', '.join(CLOCKS)}")
@@ -179,6 +181,8 @@ def alternate(
             run()
             synchronise(device)
             times[name].append(read() - start)
+            if after and name in after:
+                after[name]()
     return {name: values[warmup:] for name, values in times.items()}
 
 
@@ -193,25 +197,6 @@ CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time, "children": _chil
 def spread(values: Sequence[float]) -> tuple[float, float, float]:
     """Smallest, median and largest value; a handful of rounds has no better spread."""
     return min(values), statistics.median(values), max(values)
-
-
-def native_bf16() -> bool:
-    """Whether this CPU multiplies bfloat16 itself (AVX512-BF16, AMX, or ARM's BF16); emulated, it is slower than float32."""
-    try:
-        flags = set(Path("/proc/cpuinfo").read_text().split())
-    except OSError:
-        return bool(torch.cpu._is_avx512_bf16_supported())
-    return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
-
-
-def processor() -> str:
-    """Model of the CPU."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.processor() or platform.machine()
 
 
 def load() -> str:

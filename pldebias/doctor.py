@@ -34,6 +34,33 @@ def _version(package: str) -> str:
         return f"not installed; pip install {package}"
 
 
+def native_bf16() -> bool:
+    """Whether this CPU multiplies bfloat16 itself (AVX512-BF16, AMX, or ARM's BF16); emulated, it is slower than float32."""
+    try:
+        flags = set(Path("/proc/cpuinfo").read_text().split())
+    except OSError:
+        import torch
+
+        return bool(torch.cpu._is_avx512_bf16_supported())
+    return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
+
+
+def processor() -> str:
+    """Model of the CPU."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or platform.machine()
+
+
+def _cpp_compiler() -> str:
+    """What ``compile=True`` needs on a CPU."""
+    name = os.environ.get("CXX") or "g++"
+    return shutil.which(name) or f"{name} not found; compile=True runs networks as they are written"
+
+
 def findings() -> dict[str, Any]:
     """Python, packages, devices, data folders and browsers, each with what to do where something is missing."""
     import torch
@@ -42,8 +69,9 @@ def findings() -> dict[str, Any]:
 
     found: dict[str, Any] = {"python": f"{platform.python_version()} ({sys.executable})", "system": platform.platform()}
     found |= {package: _version(package) for package in PACKAGES}
-    found["cpu"] = f"{os.cpu_count()} cores, torch uses {torch.get_num_threads()} threads"
-    found["bfloat16 on the cpu"] = "native" if torch.cpu._is_avx512_bf16_supported() else "emulated; use precision='fp32'"
+    found["cpu"] = f"{processor()}, {os.cpu_count()} cores, torch uses {torch.get_num_threads()} threads"
+    found["bfloat16 on the cpu"] = "native; precision='bf16' is the faster" if native_bf16() else "emulated; use precision='fp32'"
+    found["C++ compiler"] = _cpp_compiler()
     if torch.cuda.is_available():
         for i in range(torch.cuda.device_count()):
             gpu = torch.cuda.get_device_properties(i)

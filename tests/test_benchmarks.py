@@ -1,7 +1,6 @@
 """No step waits for its device, the conventional loop does the same mathematics, and every benchmark runs."""
 
 import inspect
-import json
 import sys
 from dataclasses import fields
 from functools import cache
@@ -12,7 +11,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # benchmarks/ is part of the repository and not of the installed package
 
-from benchmarks import accuracy, conventional, demo, imports, speed, timing
+from benchmarks import accuracy, contenders, conventional, demo, imports, timing
 from pldebias.data import ResidentLoader, SplitSpec, build, make_augment
 from pldebias.methods import LEARNERS, SCHEMES, build_method, parse
 from pldebias.nets import build_network
@@ -72,7 +71,7 @@ def test_no_step_waits_for_the_device(method, finished, monkeypatch):
 
 @pytest.mark.parametrize("policy", ["daso", "usb", "imagenet", "glyphs", "digits"])
 def test_no_batch_waits_for_the_device(policy):
-    data = speed.pictures(16, 32, 10)
+    data = contenders.pictures(16, 32, 10)
     augment = make_augment(policy, data.mean, data.std, 32)
     augment.strategy = "masked"  # that of CUDA; on a CPU asking for counts costs nothing, and is the faster way
     loader = ResidentLoader(data, augment, batch_size=8, mu=2, unlabelled_views=("weak", "strong", "strong2"))
@@ -142,7 +141,7 @@ def test_what_does_not_wait_is_let_through(work):
 
 def both(network: str):
     """Our training and a conventional one with equal weights, and one batch for both, of which half the pseudo-labels are accepted."""
-    data = speed.pictures(32, 64, 20)
+    data = contenders.pictures(32, 64, 20)
     config = resolve("fixmatch", "cifar10-lt", network=network, batch_size=8, mu=2.0, precision="fp32")
     torch.manual_seed(0)
     theirs = conventional.Trainer(build_network(network, 3, 10))
@@ -154,7 +153,7 @@ def both(network: str):
     confidence = weak.softmax(1).amax(1).sort().values
     theirs.threshold = confidence[7:9].mean().item()
     ours = TrainingState(config, build_method(f"fixmatch(threshold={theirs.threshold})"), data, CPU)
-    ours.loader = speed.Fixed(batch)
+    ours.loader = contenders.Fixed(batch)
     for model in (ours.student, ours.ema.teacher, theirs.ema.teacher):
         model.load_state_dict(theirs.network.state_dict())
     return ours, theirs, views
@@ -192,14 +191,14 @@ def test_same_weights_teacher_and_meters_after_two_steps():
 
 
 def test_conventional_pipeline_and_evaluation():
-    data = speed.pictures(1, 1, 50).test
+    data = contenders.pictures(1, 1, 50).test
     views = conventional.views()
     arrays = data.images.permute(0, 2, 3, 1).numpy(), data.labels.numpy()
     pictures = conventional.Pictures(*arrays, views["identity"], views["weak"], views["strong"])
     identity, weak, strong, _ = next(iter(conventional.loader(pictures, 16, steps=1, workers=0)))
     assert identity.shape == weak.shape == strong.shape == (16, 3, 32, 32) and not torch.equal(weak, strong)
     batch = torch.utils.data.DataLoader(conventional.Pictures(*arrays, views["identity"]), 20)
-    ours = make_augment("daso", speed.MEAN, speed.STD, 32)(data.images, "identity")
+    ours = make_augment("daso", contenders.MEAN, contenders.STD, 32)(data.images, "identity")
     assert torch.equal(torch.cat([images for images, _ in batch]), ours)  # the same pixels reach both networks
 
     trainer = conventional.Trainer(build_network("tiny_resnet", 3, 10))
@@ -220,40 +219,6 @@ def test_turns_are_timed_apart():
     assert seen == ["a", "before b", "b"] * 3 and [len(v) for v in times.values()] == [2, 2]
     with pytest.raises(ValueError, match="clock='sun' is not known; choose one of wall, cpu, children"):
         timing.alternate(contenders, 1, clock="sun")
-
-
-def test_speed_prints_ratios_and_counts(capsys):
-    command = ["--network", "tiny_resnet", "--batch", "4", "--images", "32", "--rounds", "1", "--precision", "fp32", "--device", "cpu"]
-    speed.main(command)
-    printed = capsys.readouterr().out
-    assert "times faster" in printed and "| step, fp32 " in printed
-    speed.main([*command, "--json"])
-    report = json.loads(capsys.readouterr().out)
-    waits = {row["what"]: sum(row["host waits"].values()) for row in report["operations"]}
-    assert waits["ours, step with data pipeline"] == waits["ours, evaluation of 64 images"] == 0
-    assert waits["conventional, step"] == 4 and waits["conventional, evaluation of 64 images"] > 20
-    operations = {row["what"]: row["operations"] for row in report["operations"]}
-    assert operations["ours, of which EMA"] == 2 and operations["ours, step"] < operations["conventional, step"]
-    assert [row["what"] for row in report["times"]] == ["step", "iteration with data pipeline", "EMA update", "evaluation"]
-    assert [row["what"] for row in report["epoch"]] == list(speed.EPOCH_PARTS)
-    assert all(value > 0 for row in report["epoch"] for value in row["seconds"])
-
-
-def test_speed_guards_its_ratios(capsys):
-    """A ratio of one run, far beyond what noise does to it, fails the command; no figure of another machine is asked for."""
-    command = ["--network", "tiny_resnet", "--batch", "4", "--images", "32", "--rounds", "3", "--precision", "fp32", "--device", "cpu"]
-    results = speed.main([*command, "--at-least", "EMA update=1.5"])
-    assert "EMA update: at least 1.5 times faster" in capsys.readouterr().out
-    with pytest.raises(SystemExit, match=r"EMA update is .* times faster .*, not 10000"):
-        speed.guard(results, {"EMA update": 1e4})
-    with pytest.raises(SystemExit, match="'coffee' is not measured; measured are step"):
-        speed.guard(results, {"coffee": 1.0})
-
-
-def test_processor_time_is_refused_where_it_misses_work(capsys):
-    with pytest.raises(SystemExit):
-        speed.parse(["--clock", "cpu", "--device", "cpu", "--workers", "2"])
-    assert "sees neither" in capsys.readouterr().err
 
 
 def test_import_is_quick(capsys, monkeypatch):
