@@ -35,6 +35,7 @@ from pldebias.training.train import machine as training_machine
 
 BASE = "fixmatch"
 METHODS = {
+    "fixmatch(weak_stats=detached)": "",
     "fixmatch+la": "",
     "fixmatch+daso(start=0)": "the teacher's features of the labelled batch",
     "fixmatch+debiaspl": "",
@@ -74,13 +75,12 @@ class Stepping:
         config = resolve(method, "cifar10-lt", learner=method.partition("(")[0].partition("+")[0], **settings)
         self.state = TrainingState(config, build_method(method, config.options), data, torch.device(options.device))
         self.state.loader = Fixed(self.state.loader.next())
-        self.state.method.after_step = lambda done: None
+        self.state.method.after_step = lambda done: False
         self.count = options.steps
 
     def __call__(self) -> None:
-        with training_machine(self.state.config, self.state.device):
-            for _ in range(self.count):
-                train_step(self.state)
+        for _ in range(self.count):
+            train_step(self.state)
 
     def rows(self) -> tuple[int, int]:
         """Images through a network in one step, with gradient and without."""
@@ -118,7 +118,9 @@ def measure_steps(options: argparse.Namespace) -> list[dict[str, Any]]:
             contenders[f"{BASE} {i // EVERY}"] = steppings[BASE]
         contenders[method] = steppings[method]
     contenders[f"{BASE} {-(-len(options.methods) // EVERY)}"] = steppings[BASE]
-    times = alternate(contenders, options.rounds, torch.device(options.device), options.clock, warmup=0)
+    base = steppings[BASE].state
+    with training_machine(base.config, base.device):
+        times = alternate(contenders, options.rounds, base.device, options.clock, warmup=int(base.device.type == "cpu"))
     times[BASE] = [value for name, values in times.items() if name not in options.methods for value in values]
     results = []
     for i, method in enumerate((BASE, *options.methods), -1):

@@ -50,6 +50,7 @@ TABLE = [
     Row("moco(queue=50)", labels=False),
     Row("selftraining(base='BASE')", equivariant=False),  # BASE: a run recorded for the test, whose labels keep their names
     Row("fixmatch"),
+    Row("fixmatch(weak_stats=detached)"),
     Row("usadtm(start=0,threshold=0.1)"),
     Row("fixmatch+la"),
     Row("fixmatch+la(at=pseudo)"),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
+
+from pldebias.nets import GradientRows
 
 if TYPE_CHECKING:
     from pldebias.schemes import EpochEnd, Problem, Scheme, Step
@@ -66,13 +69,15 @@ class Learner(nn.Module):
         """
         raise TypeError(f"{type(self).__name__} does not define its losses")
 
-    def forward_views(self, step: Step, weak: str | None = None, strong: tuple[str, ...] = ()) -> None:
+    def forward_views(self, step: Step, weak: str | None = None, strong: tuple[str, ...] = (), constants: int = 0) -> None:
         """One forward pass of the student over labelled, weak and strong views, so that they share batch statistics.
 
-        Weak-view outputs enter `step` without gradient: they only make targets.
+        Weak-view outputs enter `step` without gradient: they only make targets. The last `constants` rows get no gradient at all, not
+        even by way of the statistics.
         """
-        images = [*step.batch.labelled.values(), *(step.batch.unlabelled[view] for view in (weak, *strong) if view)]
-        features, logits = step.models.student(torch.cat(images))
+        images = torch.cat([*step.batch.labelled.values(), *(step.batch.unlabelled[view] for view in (weak, *strong) if view)])
+        with GradientRows(len(images) - constants) if constants else nullcontext():
+            features, logits = step.models.student(images)
         rows = [len(step.batch.y) * len(step.batch.labelled), len(step.batch.index) if weak else 0]
         (step.x_features, weak_features, step.strong_features) = features.tensor_split((rows[0], sum(rows)))
         (step.x_logits, weak_logits, step.strong_logits) = logits.tensor_split((rows[0], sum(rows)))

@@ -37,18 +37,27 @@ class FixMatch(Learner):
     views : {1, 2}, default 1
         With 2, each of two weak views and the mean of their logits labels both strong views; the loss is the mean over all six pairs
         (DebiasPL's multi-view recipe). The mean's pseudo-label is the one that is logged.
+    weak_stats : {"shared", "detached"}, default "shared"
+        Whether a gradient flows into weak views by way of the batch statistics that they share with the others, as it does in public code.
+        ``detached`` leaves it out, and with it a quarter of the work: another training, for looking around quickly.
     """
 
     name = "fixmatch"
     unlabelled_views = ("weak", "strong")
 
-    def __init__(self, threshold: float = 0.95, lambda_u: float = 1.0, teacher: str = "student", views: int = 1):
+    def __init__(
+        self, threshold: float = 0.95, lambda_u: float = 1.0, teacher: str = "student", views: int = 1, weak_stats: str = "shared"
+    ):
         super().__init__(threshold)
+        if weak_stats not in ("shared", "detached"):
+            raise ValueError(f"fixmatch(weak_stats={weak_stats!r}) is not known; choose 'shared' or 'detached'")
+        if weak_stats == "detached" and teacher == "ema":
+            raise ValueError("fixmatch(weak_stats=detached) goes with teacher=student: what the EMA teacher labels shares no statistics")
         if teacher not in ("student", "ema"):
             raise ValueError(f"fixmatch(teacher={teacher!r}) is not known; choose 'student' or 'ema'")
         if views not in (1, 2):
             raise ValueError(f"fixmatch(views={views}) must be 1 or 2: weak and strong views of each unlabelled image")
-        self.lambda_u, self.teacher, self.views = lambda_u, teacher, views
+        self.lambda_u, self.teacher, self.views, self.weak_stats = lambda_u, teacher, views, weak_stats
         if views == 2:
             self.unlabelled_views = ("weak", "weak2", "strong", "strong2")
 
@@ -75,6 +84,11 @@ class FixMatch(Learner):
         if self.teacher == "ema":
             self.forward_views(step, strong=strong)
             features, logits = self._teach(step, torch.cat([step.batch.unlabelled[view] for view in weak]))
+        elif self.weak_stats == "detached":
+            self.forward_views(step, strong=strong + weak, constants=len(weak) * rows)
+            cut = len(strong) * rows
+            step.strong_features, features = step.strong_features[:cut], step.strong_features[cut:]
+            step.strong_logits, logits = step.strong_logits[:cut], step.strong_logits[cut:]
         else:
             self.forward_views(step, strong=weak + strong)
             cut = len(weak) * rows
