@@ -1,15 +1,15 @@
 """Train the CIFAR-10-LT rows of the papers, print them beside the published numbers, and ship small copies of the runs.
 
     python -m benchmarks.gallery [--size full|small] [--settings consistent ...] [--methods fixmatch+daso ...] [--seeds 0] [--jobs 1]
-                                 [--set steps=50000 ...] [--out runs/gallery] [--to data/gallery]
+                                 [--set steps=50000 ...] [--ship consistent ...] [--out runs/gallery] [--to data/gallery]
 
 ``full`` is DASO's protocol on WRN-28-2 in bfloat16, for a GPU; ``small`` the same path with a network of 78 thousand parameters and 4,000
 steps, for a CPU, whose accuracies are not those of the papers. ``make gallery`` runs it. Finished runs are kept and unfinished ones
 resumed, so that the command may be given again after an interruption, with more seeds or settings, or with more steps in another ``--out``.
 
-The shipped copies (one zip file a run, of the first seed, at most `RUN_LIMIT` bytes each and `LIMIT` together) are opened by
-``pld.open_run("zip://::data/gallery/<file>")``, from a notebook ``"zip://::../data/gallery/<file>"``. The table, with what it was made
-with, lies beside them as ``README.md``.
+The shipped copies (one zip file a run, of the first seed and the settings of ``--ship``, at most `RUN_LIMIT` bytes each, and `LIMITS`
+together) are opened by ``pld.open_run("zip://::data/gallery/<file>")``, from a notebook ``"zip://::../data/gallery/<file>"``. The table, with
+what it was made with, lies beside them as ``README.md``.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
 """Splits of CIFAR-10 with gamma_l = 100, by name."""
 SIZES = {"full": ("cifar10-lt", {"precision": "bf16"}), "small": ("cifar10-lt-cpu", {"threads": 1})}
 """Preset and settings, by name."""
-RUN_LIMIT, LIMIT = 3_000_000, 20_000_000
-"""Bytes of one shipped run and of all of them."""
+RUN_LIMIT, LIMITS = 3_000_000, {"full": 20_000_000, "small": 10_000_000}
+"""Bytes of one shipped run, and of all of them by name of the size."""
 
 
 def train(
@@ -85,14 +85,14 @@ def rows(name: str, runs: dict[str, list[Run]]) -> list[list[str]]:
     return lines
 
 
-def ship(runs: dict[str, dict[str, list[Run]]], folder: Path) -> dict[str, int]:
-    """Thinned copies of the first seeds' runs, each with an equal share of `LIMIT`; bytes by file name."""
+def ship(runs: dict[str, dict[str, list[Run]]], folder: Path, limit: int) -> dict[str, int]:
+    """Thinned copies of the first seeds' runs, each with an equal share of `limit` bytes; bytes by file name."""
     shipped: dict[str, int] = {}
-    share = min(RUN_LIMIT, LIMIT // max(sum(map(len, runs.values())), 1))
+    share = min(RUN_LIMIT, limit // max(sum(map(len, runs.values())), 1))
     for name, of_setting in runs.items():
         for method, found in of_setting.items():
             path = folder / f"{name}_{slug(method)}_s{found[0].seed}.zip"
-            for snapshots, dimensions, epochs in ((8, 16, 60), (5, 16, 60), (4, 12, 40), (3, 8, 20), (1, 8, 0)):
+            for snapshots, dimensions, epochs in ((8, 16, 60), (5, 16, 60), (4, 12, 40), (3, 8, 40), (3, 8, 20), (1, 8, 0)):
                 size = thin(found[0], path, epochs=epochs, snapshots=snapshots, dimensions=dimensions).stat().st_size
                 if size <= share:
                     break
@@ -152,7 +152,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--settings", nargs="+", choices=tuple(SETTINGS), default=["consistent"])
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--jobs", type=int, default=1, help="runs at once")
+    parser.add_argument("--ship", nargs="*", choices=tuple(SETTINGS), default=["consistent"], help="settings whose runs are copied")
+    parser.add_argument("--jobs", type=int, help="runs at once; default: as many as cores with --size small, else 1")
     parser.add_argument("--out", type=Path, default=Path("runs/gallery"), help="where whole runs are kept; those of sizes lie apart")
     parser.add_argument("--to", type=Path, default=Path("data/gallery"), help="where the page and the shipped copies go")
     parser.add_argument(
@@ -162,7 +163,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
     options = parser.parse_args(arguments)
     settings = dict(options.set)
-    source = options.source or (f"parquet:{os.environ['PLDEBIAS_CIFAR10']}" if os.environ.get("PLDEBIAS_CIFAR10") else None)
+    jobs = options.jobs or (os.cpu_count() or 1 if options.size == "small" else 1)
+    # The run keeps the variable's name, and finds its images wherever that points.
+    source = options.source or ("parquet:$PLDEBIAS_CIFAR10" if os.environ.get("PLDEBIAS_CIFAR10") else None)
     if source:
         settings["source"] = source
     runs, lines, failed = {}, [], {}
@@ -173,7 +176,7 @@ def main(arguments: list[str] | None = None) -> int:
             options.seeds,
             options.size,
             options.out / options.size,
-            options.jobs,
+            jobs,
             progress=not options.quiet,
             **settings,
         )
@@ -183,7 +186,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"\n{name} failed: {error}", file=sys.stderr)
     if lines:
         example = next(found[0] for of_setting in runs.values() for found in of_setting.values())
-        text = page(options, lines, ship(runs, options.to), machine(), example)
+        shipped = ship({name: of for name, of in runs.items() if name in options.ship}, options.to, LIMITS[options.size])
+        text = page(options, lines, shipped, machine(), example)
         (options.to / "README.md").write_text(text)
         print(text)
     return len(failed)

@@ -1,5 +1,6 @@
 """One command trains, tells and ships: proven with the small network, a few steps and drawn pictures in CIFAR-10's place."""
 
+import ast
 import re
 import sys
 from pathlib import Path
@@ -13,8 +14,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # benchmarks/ is part of the
 from benchmarks import gallery
 from benchmarks.augment import photographs
 from pldebias.analysis.published import lookup
+from pldebias.analysis.samples import _LAST, images_of
 from pldebias.methods import build_method
 from pldebias.presets import resolve
+from pldebias.runs.thin import thin
 
 SHORT = ["steps=6", "steps_per_epoch=2", "n1=20", "m1=20", "gamma_l=4.0", "gamma_u=4.0", "batch_size=8", "validation=0", "snapshots=2"]
 
@@ -76,6 +79,32 @@ def test_a_notebook_opens_what_was_shipped(made):
     assert pld.explore(run) is not None
 
 
+def test_what_was_shipped_names_no_folder_of_the_machine(made, pictures):
+    """And tells where its images were only to a machine that has them in a place of the same name."""
+    root, _ = made
+    run = pld.open_run(f"zip://::{next((root / 'data').glob('*.zip'))}")
+    assert run.config["source"] == f"imagefolder:{pictures.name}"
+    assert str(root) not in str(run.attrs) and str(pictures) not in str(run.attrs)
+    assert run.attrs["machine"]["root"] == "cache"
+    images, problem = images_of(run, [0])
+    assert images is None and f"imagefolder:{pictures.name}: there is no such folder" in problem
+
+
+def test_images_that_a_variable_leads_to_are_found_again(pictures, tmp_path, monkeypatch):
+    monkeypatch.setenv("PICTURES", str(pictures))
+    short = {name: ast.literal_eval(value) for name, value in (pair.split("=") for pair in SHORT)}
+    settings = {"root": str(tmp_path), "network": "tiny_resnet", "out": tmp_path, "progress": False, **short}
+    run = pld.train("supervised", "imagefolder:$PICTURES", **settings)
+    path = thin(run, tmp_path / "copy.zip")
+    copy = pld.open_run(f"zip://::{path}")
+    assert copy.config["source"] == "imagefolder:$PICTURES"
+    images, problem = images_of(copy, [0, 1])
+    assert images.shape == (2, 32, 32, 3) and not problem
+    monkeypatch.delenv("PICTURES")
+    _LAST.clear()
+    assert "no such folder (an environment variable in it is not set)" in images_of(copy, [0])[1]
+
+
 def test_rows_are_papers_rows():
     """Every method exists, and the settings are those under which papers published numbers."""
     for method in gallery.METHODS:
@@ -113,7 +142,6 @@ def test_every_row_gets_its_share_of_the_bytes(made, tmp_path, monkeypatch, caps
         return path
 
     monkeypatch.setattr(gallery, "thin", sized)
-    monkeypatch.setattr(gallery, "LIMIT", 8000)
-    assert gallery.ship({"a": {"fixmatch": [run]}, "big": {"fixmatch": [run]}}, tmp_path) == {"a_fixmatch_s0.zip": 4000}
-    assert tried == [8, 5, 4, 8, 5, 4, 3, 1] and [p.name for p in tmp_path.iterdir()] == ["a_fixmatch_s0.zip"]
+    assert gallery.ship({"a": {"fixmatch": [run]}, "big": {"fixmatch": [run]}}, tmp_path, 8000) == {"a_fixmatch_s0.zip": 4000}
+    assert tried == [8, 5, 4, 8, 5, 4, 3, 3, 1] and [p.name for p in tmp_path.iterdir()] == ["a_fixmatch_s0.zip"]
     assert "big_fixmatch_s0.zip is left out: 10,000 bytes, where 4,000 are its share" in capsys.readouterr().err

@@ -27,7 +27,8 @@ def thin(run: Run, path, *, epochs: int = 60, snapshots: Sequence[int] | int = 6
 
     Confusion matrices, labels of every sample, scalars and series of the epochs that stay are those of the run. Features and prototypes are
     projected onto the directions that carry most of the features' squares over all snapshots that stay, so that their angles change
-    little; the attribute ``thinned`` says what was left out.
+    little; the attribute ``thinned`` says what was left out. Of paths among the settings (not in the options of a method) the last part
+    stays: what lies where on one machine is nobody else's business. One that begins with an environment variable stays as it is.
 
     Parameters
     ----------
@@ -54,6 +55,7 @@ def thin(run: Run, path, *, epochs: int = 60, snapshots: Sequence[int] | int = 6
     kept = sorted({*(int(run.epochs[i]) for i in choose(len(run.epochs), epochs)), *snapshots})
     basis = _basis(run, snapshots, dimensions)
     attrs = {name: value for name, value in run.attrs.items() if name not in RESERVED}
+    attrs |= {name: _without_places(attrs[name]) for name in ("config", "machine") if isinstance(attrs.get(name), dict)}
     attrs["thinned"] = {"epochs": len(run.epochs), "snapshots": len(every), "features": None if basis is None else basis.shape[1]}
     with tempfile.TemporaryDirectory() as folder:
         recorder = Recorder(
@@ -78,6 +80,16 @@ def thin(run: Run, path, *, epochs: int = 60, snapshots: Sequence[int] | int = 6
                 archive.writestr(info, file.read_bytes())
         part.replace(path)
     return path
+
+
+def _without_places(settings: dict) -> dict:
+    """Settings whose absolute paths are cut to their last part."""
+
+    def cut(value):
+        kind, colon, path = value.rpartition(":") if isinstance(value, str) else ("", "", "")
+        return f"{kind}{colon}{Path(path).name}" if Path(path).expanduser().is_absolute() else value
+
+    return {name: cut(value) for name, value in settings.items()}
 
 
 def _copy(run: Run, recorder: Recorder, epoch: int, position: int, snapshot: bool, basis: np.ndarray | None) -> None:
