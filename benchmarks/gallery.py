@@ -7,8 +7,8 @@
 steps, for a CPU, whose accuracies are not those of the papers. ``make gallery`` runs it. Finished runs are kept and unfinished ones
 resumed, so that the command may be given again after an interruption, with more seeds or settings, or with more steps in another ``--out``.
 
-The shipped copies (one zip file a run, of the first seed and the settings of ``--ship``, at most `RUN_LIMIT` bytes each, and `LIMITS`
-together) are opened by ``pld.open_run("zip://::data/gallery/<file>")``, from a notebook ``"zip://::../data/gallery/<file>"``. The table, with
+The shipped copies (one zip file a run, of the first seed and the settings of ``--ship``, at most `RUN_LIMIT` bytes each, `LIMITS` together)
+are opened by ``pld.open_run("zip://::data/gallery/<file>")``, from a notebook ``"zip://::../data/gallery/<file>"``. The table, with
 what it was made with, lies beside them as ``README.md``.
 """
 

@@ -122,8 +122,10 @@ def trained_counterpart(run: Run | str | Path, scheme: str | None, root: str | P
 
 
 def _root_of(run: Run) -> str:
-    """The folder above ``<data>/<method>/s<seed>``."""
-    path = PurePosixPath(str(run.path).replace("\\", "/"))
+    """The folder above ``<data>/<method>/s<seed>``, or that of a zip file."""
+    path = PurePosixPath(str(run.path).removeprefix("zip://::").replace("\\", "/"))
+    if path.suffix == ".zip":
+        return str(path.parent)
     return str(path.parents[2]) if len(path.parents) > 2 else "runs"
 
 

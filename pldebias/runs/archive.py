@@ -67,7 +67,7 @@ class Archive:
     Parameters
     ----------
     address : path or fsspec URL
-        ``runs/x``, ``memory://x``, ``https://host/x``, ``s3://bucket/x`` ...
+        ``runs/x``, ``x.zip``, ``memory://x``, ``https://host/x``, ``s3://bucket/x`` ...
 
     Raises
     ------
@@ -77,7 +77,7 @@ class Archive:
 
     def __init__(self, address):
         self.address = os.fspath(address) if not isinstance(address, str) else address
-        self.place = places.Folder(self.address) if places.is_local(self.address) else places.Remote(self.address)
+        self.place = places.place(self.address)
         self.reload()
 
     def reload(self) -> None:

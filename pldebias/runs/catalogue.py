@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,16 +17,25 @@ if TYPE_CHECKING:
 
 
 def find_runs(root) -> list[Path]:
-    """Directories under `root` that hold a run or a broken one, sorted. Runs are not searched for runs inside them."""
+    """Directories under `root` that hold a run or a broken one, and zip files of runs, sorted; runs are not searched for runs in them."""
     found = []
     for folder, inner, files in os.walk(Path(root).expanduser()):
         if "zarr.json" in files:
             found.append(Path(folder))
             inner.clear()
         else:
+            found += [path for name in files if name.endswith(".zip") and _holds_a_run(path := Path(folder, name))]
             # A name.init is a run whose creation was cut short.
             inner[:] = [name for name in inner if not name.startswith(".") and not name.endswith(".init")]
     return sorted(found)
+
+
+def _holds_a_run(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return "zarr.json" in archive.namelist()
+    except (OSError, zipfile.BadZipFile, NotImplementedError):  # no zip file, whatever its name says
+        return False
 
 
 def catalogue(root="runs", check: bool = True) -> pandas.DataFrame:

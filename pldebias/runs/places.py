@@ -20,6 +20,14 @@ def is_local(address: str) -> bool:
     return "://" not in address or address.startswith("file://")
 
 
+def place(address: str) -> Folder | Remote:
+    """Where the files of a run lie, by its address; a zip file of this machine is a place of its own."""
+    if not is_local(address):
+        return Remote(address)
+    path = Path(address.removeprefix("file://")).expanduser()
+    return Remote(f"zip://::{path}") if path.suffix == ".zip" and path.is_file() else Folder(address)
+
+
 class Folder:
     """A directory of this machine."""
 

@@ -385,8 +385,8 @@ def open_run(path) -> Run:
     Parameters
     ----------
     path : str or Path
-        A run's directory, or any fsspec address (``https://...``, ``s3://...``, ``memory://...``). A run that is still being written
-        can be opened; `Run.refresh` sees its new epochs.
+        A run's directory, a zip file of one, or any fsspec address (``https://...``, ``s3://...``, ``memory://...``). A run that is
+        still being written can be opened; `Run.refresh` sees its new epochs.
 
     Returns
     -------

@@ -1,9 +1,14 @@
 """A thinned copy of a run: what it keeps is the run's, it is one file, and the tools that read runs read it."""
 
+import zipfile
+
 import numpy as np
 import pytest
 
 import pldebias as pld
+from pldebias.analysis.counterpart import _root_of
+from pldebias.analysis.selection import select
+from pldebias.runs import RunError
 from pldebias.runs.thin import choose, thin
 
 
@@ -66,3 +71,21 @@ def test_unknown_truth_stays_unknown(tmp_path):
 def test_positions_that_stay():
     assert choose(5, 60) == [0, 1, 2, 3, 4]
     assert choose(500, 3)[:2] == [0, 250] and choose(500, 3)[-20:] == list(range(480, 500))
+
+
+def test_a_zip_file_of_a_run_is_a_run_like_any_other(run, tmp_path):
+    """Opened by its path, listed, selected and found as a counterpart; files that are none are passed over."""
+    path = thin(run, tmp_path / "shipped" / "run.zip", epochs=3, snapshots=2)
+    (tmp_path / "shipped" / "notes.zip").write_bytes(b"no archive")
+    with zipfile.ZipFile(tmp_path / "shipped" / "pictures.zip", "w") as archive:
+        archive.writestr("a.png", b"")
+    small = pld.open_run(path)
+    assert small.path == str(path) and list(small.epochs) == list(pld.open_run(f"zip://::{path}").epochs)
+    found = pld.catalogue(tmp_path / "shipped")
+    assert list(found["path"]) == [str(path)] and found["problem"].isna().all() and found["epochs"][0] == len(small.epochs)
+    assert [r.path for r in select(tmp_path / "shipped").popitem()[1]] == [str(path)]
+    assert _root_of(small) == _root_of(pld.open_run(f"zip://::{path}")) == str(tmp_path / "shipped")
+    with pytest.raises(RunError):
+        pld.open_run(tmp_path / "shipped" / "pictures.zip")
+    with pytest.raises(RunError):
+        pld.open_run(tmp_path / "shipped" / "notes.zip")
