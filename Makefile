@@ -15,7 +15,7 @@ HALF = $(VENV)/.half-made
 LAB_SETTINGS = $(VENV)/share/jupyter/lab/settings/overrides.json
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo gallery lab test soak lint bench constraints clean
+.PHONY: help setup demo gallery lab test soak guard lint bench constraints clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r name text; do printf '%-18s%s\n' "$$name" "$$text"; done
@@ -63,6 +63,9 @@ test: $(READY) ## run the tests; browser tests need Chromium
 
 soak: $(READY) ## kills, fuzzing, load and metrics at full size, with cases never tried before (hours)
 	PLDEBIAS_SOAK=1 $(BIN)/python -m pytest -s tests/fuzz tests/runs/test_load.py tests/test_metric_references.py $(ARGS)
+
+guard: $(READY) ## fail if a step, the data pipeline or the EMA is not as many times faster than the usual loop as promised (minutes)
+	$(BIN)/python -m benchmarks.speed --at-least "step=2" "data pipeline=10" "EMA update=5" $(ARGS)
 
 lint: $(READY) ## check style
 	$(BIN)/ruff check .

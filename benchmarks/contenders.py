@@ -14,11 +14,11 @@ from pldebias.data import Batch, Dataset, Images, SplitSpec
 from pldebias.methods import build_method
 from pldebias.nets import build_network
 from pldebias.presets import resolve
+from pldebias.training.device import machine
 from pldebias.training.evaluate import score
 from pldebias.training.graph import StepProgram
 from pldebias.training.loop import train_step
 from pldebias.training.state import TrainingState
-from pldebias.training.train import machine
 
 CLASSES = 10
 

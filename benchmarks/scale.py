@@ -26,10 +26,10 @@ from pldebias.data import Dataset, Images, SplitSpec
 from pldebias.methods import build_method
 from pldebias.presets import resolve
 from pldebias.runs import Recorder, open_run
+from pldebias.training.device import machine as training_machine
 from pldebias.training.evaluate import sweep
 from pldebias.training.graph import WARMUP, StepProgram
 from pldebias.training.state import TrainingState
-from pldebias.training.train import machine as training_machine
 
 METHOD = "fixmatch+daso(start=0)"
 PARTS = ("one step", "one sweep over N", "one recorded epoch", "bytes of an epoch on disk")

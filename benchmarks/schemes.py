@@ -29,9 +29,9 @@ from pldebias.methods import build_method
 from pldebias.nets import Network
 from pldebias.presets import PRECISIONS, resolve
 from pldebias.schemes import EpochEnd, Problem, Scheme
+from pldebias.training.device import machine as training_machine
 from pldebias.training.loop import train_step
 from pldebias.training.state import TrainingState
-from pldebias.training.train import machine as training_machine
 
 BASE = "fixmatch"
 METHODS = {

@@ -16,7 +16,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pldebias.doctor import native_bf16, processor
+from pldebias.hardware import native_bf16, processor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,6 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from pldebias.hardware import native_bf16, processor
+
 PACKAGES = (
     "pldebias",
     "torch",
@@ -32,27 +34,6 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return f"not installed; pip install {package}"
-
-
-def native_bf16() -> bool:
-    """Whether this CPU multiplies bfloat16 itself (AVX512-BF16, AMX, or ARM's BF16); emulated, it is slower than float32."""
-    try:
-        flags = set(Path("/proc/cpuinfo").read_text().split())
-    except OSError:
-        import torch
-
-        return bool(torch.cpu._is_avx512_bf16_supported())
-    return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
-
-
-def processor() -> str:
-    """Model of the CPU."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.processor() or platform.machine()
 
 
 def _cpp_compiler() -> str:

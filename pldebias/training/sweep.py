@@ -21,7 +21,8 @@ from pldebias.training.train import configure, interruptible, train
 
 def _work(job: dict[str, Any]) -> str:
     try:
-        return str(train(**job).path)
+        with interruptible():
+            return str(train(**job).path)
     finally:
         if not _parent().is_alive():
             os._exit(130)  # nobody asks for more, and waiting for it would never end
@@ -32,7 +33,17 @@ def _parent() -> Any:
 
 
 def _follow() -> None:
-    """In a worker: end as by Ctrl-C when the parent is gone, however it went; a training that goes on alone would keep its lock."""
+    """In a worker: end as by Ctrl-C when the parent is gone, however it went; a training that goes on alone would keep its lock.
+
+    SIGTERM ends a training (`interruptible`). A worker that has none waits in the queue of jobs, whose lock would die with it and hold up
+    the others for ever: it is told to end by the queue.
+    """
+
+    def idle(*_: Any) -> None:
+        if not _parent().is_alive():
+            os._exit(130)
+
+    signal.signal(signal.SIGTERM, idle)
 
     def wait() -> None:
         _parent().join()

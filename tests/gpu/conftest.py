@@ -1,6 +1,6 @@
 import pytest
 
-from pldebias.training.train import float32_products
+from pldebias.training.device import float32_products
 
 
 @pytest.fixture(autouse=True)

@@ -9,10 +9,11 @@ from pldebias.data import StreamLoader
 from pldebias.presets import ConfigError
 from pldebias.training import TrainingError, loop, train
 from pldebias.training import state as states
+from pldebias.training.device import pick_device
 from pldebias.training.failures import kind
 from pldebias.training.graph import StepProgram
 from pldebias.training.state import TrainingState
-from pldebias.training.train import configure, make_dataset, pick_device
+from pldebias.training.train import configure, make_dataset
 
 TINY = {"data": "digits-lt", "n1": 20, "gamma_l": 4.0, "m1": 20, "gamma_u": 4.0, "batch_size": 8, "steps": 12, "steps_per_epoch": 4,
         "snapshots": 1, "progress": False}  # fmt: skip

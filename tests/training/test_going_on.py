@@ -234,6 +234,37 @@ def test_a_second_training_of_one_run_is_refused(cut):
         pld.train("fixmatch", out=out, **SHORT)
 
 
+SOON = """
+import sys, pldebias as pld, pldebias.training
+module = sys.modules["pldebias.training.sweep"]
+train = module.train
+module.train = lambda method, **job: pld.open_run(sys.argv[2]) if method == "supervised" else train(method, **job)
+if __name__ == "__main__":
+    pld.sweep(["fixmatch", "supervised"], "digits-lt", jobs=2, out=sys.argv[1], steps=40000, steps_per_epoch=4, progress=False)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_worker_that_waits_for_work_ends_too(tmp_path, number):
+    """It holds the lock of the queue of jobs; died with it, it would leave the others waiting for ever."""
+    done = pld.train("supervised", "digits-lt", out=tmp_path / "done", steps=4, steps_per_epoch=4, progress=False).path
+    (tmp_path / "sweep.py").write_text(SOON)
+    process = subprocess.Popen([sys.executable, tmp_path / "sweep.py", tmp_path / "runs", done], stderr=subprocess.PIPE, text=True)
+    folder, begin = tmp_path / "runs" / "digits-lt" / "fixmatch" / "s0", time.monotonic()
+    while not (folder / "zarr.json").exists() or len(pld.open_run(folder).epochs) < 3:
+        assert process.poll() is None and time.monotonic() - begin < 300
+        time.sleep(0.1)
+    workers = [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+    os.kill(process.pid, number)
+    _, told = process.communicate(timeout=120)
+    assert process.returncode != 0 and (number == signal.SIGKILL or "KeyboardInterrupt" in told)
+    assert "Process SpawnProcess" not in told  # no traceback of a worker that was only waiting
+    while any(Path(f"/proc/{pid}").exists() for pid in workers) and time.monotonic() - begin < 400:
+        time.sleep(0.1)
+    assert len(workers) >= 2 and not [pid for pid in workers if Path(f"/proc/{pid}").exists()]
+    assert not folder.with_name("s0.lock").exists()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_workers_end_with_the_process_that_asked_for_them(tmp_path, number):
     """A sweep told to stop, or killed: no worker trains on and keeps its run, every epoch is whole, and the same command goes on."""

@@ -11,7 +11,8 @@ import torch
 import pldebias as pld
 from pldebias.presets import ConfigError
 from pldebias.training import memory, sweep
-from pldebias.training.train import configure, float32_products, machine, pick_device
+from pldebias.training.device import float32_products, machine, pick_device
+from pldebias.training.train import configure
 
 CPU = torch.device("cpu")
 BLOCK = 48 << 20  # bytes: glibc gives blocks of more than 32 MB back as soon as they are freed
