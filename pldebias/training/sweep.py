@@ -18,10 +18,12 @@ from pldebias.presets import ConfigError
 from pldebias.runs import Run, open_run
 from pldebias.training.train import configure, interruptible, train
 
+_STOP = (signal.SIGINT, signal.SIGTERM)
+
 
 def _work(job: dict[str, Any]) -> str:
     try:
-        with interruptible():
+        with interruptible(*_STOP):
             return str(train(**job).path)
     finally:
         if not _parent().is_alive():
@@ -35,7 +37,7 @@ def _parent() -> Any:
 def _follow() -> None:
     """In a worker: end as by Ctrl-C when the parent is gone, however it went; a training that goes on alone would keep its lock.
 
-    SIGTERM ends a training (`interruptible`). A worker that has none waits in the queue of jobs, whose lock would die with it and hold up
+    Signals end a training (`interruptible`). A worker that has none waits in the queue of jobs, whose lock would die with it and hold up
     the others for ever: it is told to end by the queue.
     """
 
@@ -43,7 +45,8 @@ def _follow() -> None:
         if not _parent().is_alive():
             os._exit(130)
 
-    signal.signal(signal.SIGTERM, idle)
+    for number in _STOP:
+        signal.signal(number, idle)
 
     def wait() -> None:
         _parent().join()

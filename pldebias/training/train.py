@@ -76,16 +76,20 @@ def source_hash() -> str:
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
-    """SIGTERM ends what runs inside as Ctrl-C does, so that it closes its files (signals reach the main thread alone)."""
+def interruptible(*signals: signal.Signals) -> Iterator[None]:
+    """These signals, SIGTERM if none is named, end what runs inside as Ctrl-C does, so that it closes its files.
+
+    Signals reach the main thread alone; in another nothing is set.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    previous = {number: signal.signal(number, signal.default_int_handler) for number in signals or (signal.SIGTERM,)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous or signal.SIG_DFL)
+        for number, handler in previous.items():
+            signal.signal(number, handler or signal.SIG_DFL)
 
 
 def _attributes(config: Config, device: torch.device, fingerprint: str) -> dict[str, Any]:

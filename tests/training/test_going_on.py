@@ -244,18 +244,22 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_worker_that_waits_for_work_ends_too(tmp_path, number):
     """It holds the lock of the queue of jobs; died with it, it would leave the others waiting for ever."""
     done = pld.train("supervised", "digits-lt", out=tmp_path / "done", steps=4, steps_per_epoch=4, progress=False).path
     (tmp_path / "sweep.py").write_text(SOON)
-    process = subprocess.Popen([sys.executable, tmp_path / "sweep.py", tmp_path / "runs", done], stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, tmp_path / "sweep.py", tmp_path / "runs", done]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     folder, begin = tmp_path / "runs" / "digits-lt" / "fixmatch" / "s0", time.monotonic()
     while not (folder / "zarr.json").exists() or len(pld.open_run(folder).epochs) < 3:
         assert process.poll() is None and time.monotonic() - begin < 300
         time.sleep(0.1)
     workers = [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
-    os.kill(process.pid, number)
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)  # Ctrl-C reaches every process of a terminal
+    else:
+        os.kill(process.pid, number)
     _, told = process.communicate(timeout=120)
     assert process.returncode != 0 and (number == signal.SIGKILL or "KeyboardInterrupt" in told)
     assert "Process SpawnProcess" not in told  # no traceback of a worker that was only waiting
