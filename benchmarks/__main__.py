@@ -3,6 +3,6 @@
 import subprocess
 import sys
 
-for name in ("imports", "recording", "publishing", "analysis", "explorer", "augment", "speed"):
+for name in ("imports", "start", "recording", "publishing", "analysis", "explorer", "augment", "anatomy", "jobs", "speed"):
     print(f"\n== python -m benchmarks.{name}\n", flush=True)
     subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=True)

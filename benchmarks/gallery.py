@@ -8,8 +8,8 @@ steps, for a CPU, whose accuracies are not those of the papers. ``make gallery``
 resumed, so that the command may be given again after an interruption, with more seeds or settings, or with more steps in another ``--out``.
 
 The shipped copies (one zip file a run, of the first seed and the settings of ``--ship``, at most `RUN_LIMIT` bytes each, `LIMITS` together)
-are opened by ``pld.open_run("zip://::data/gallery/<file>")``, from a notebook ``"zip://::../data/gallery/<file>"``. The table, with
-what it was made with, lies beside them as ``README.md``.
+are opened by ``pld.open_run("data/gallery/<file>")``, from a notebook ``"../data/gallery/<file>"``. The table, with what it was made with,
+lies beside them as ``README.md``.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 """Splits of CIFAR-10 with gamma_l = 100, by name."""
 SIZES = {"full": ("cifar10-lt", {"precision": "bf16"}), "small": ("cifar10-lt-cpu", {"threads": 1})}
 """Preset and settings, by name."""
-RUN_LIMIT, LIMITS = 3_000_000, {"full": 20_000_000, "small": 10_000_000}
+RUN_LIMIT, LIMITS = 3_000_000, {"full": 20_000_000, "small": 14_000_000}
 """Bytes of one shipped run, and of all of them by name of the size."""
 
 
@@ -92,7 +92,7 @@ def ship(runs: dict[str, dict[str, list[Run]]], folder: Path, limit: int) -> dic
     for name, of_setting in runs.items():
         for method, found in of_setting.items():
             path = folder / f"{name}_{slug(method)}_s{found[0].seed}.zip"
-            for snapshots, dimensions, epochs in ((8, 16, 60), (5, 16, 60), (4, 12, 40), (3, 8, 40), (3, 8, 20), (1, 8, 0)):
+            for snapshots, dimensions, epochs in ((8, 16, 60), (5, 16, 60), (4, 12, 40), (3, 8, 40), (2, 8, 20), (1, 8, 0)):
                 size = thin(found[0], path, epochs=epochs, snapshots=snapshots, dimensions=dimensions).stat().st_size
                 if size <= share:
                     break
@@ -127,9 +127,10 @@ def page(options: argparse.Namespace, lines: list[list[str]], shipped: dict[str,
             "# Gallery",
             "",
             f"Runs of `python -m benchmarks.gallery --size {options.size}`, {datetime.date.today().isoformat()}: {settings};",
-            f"{about['versions']}. Test accuracy is the median of the last 20 evaluations, mean ± standard deviation over n seeds;",
-            "– is not published for this setting. Recall is of the pseudo-labels of the first and the last third of the classes, in the",
-            "last epoch.",
+            f"{about['versions']}.",
+            "",
+            "Test accuracy is the median of the last 20 evaluations, mean ± standard deviation over n seeds; – is not published for this",
+            "setting. Recall is of the pseudo-labels of the first and the last third of the classes, in the last epoch.",
             warning + copy,
             table(HEADER, lines),
             "",
@@ -138,8 +139,8 @@ def page(options: argparse.Namespace, lines: list[list[str]], shipped: dict[str,
             "| file | bytes |\n|---|---:|",
             *(f"| `{name}` | {size:,} |" for name, size in shipped.items()),
             "",
-            'Open one from a notebook: `run = pld.open_run("zip://::../data/gallery/FILE")`. The copies are thinned: fewer epochs, fewer',
-            "snapshots, and features projected to few dimensions (`run.attrs['thinned']`).",
+            'Open one from a notebook: `run = pld.open_run("../data/gallery/FILE")`. List all: `pldebias runs data/gallery`. The copies',
+            "are thinned: fewer epochs, fewer snapshots, and features projected to few dimensions (`run.attrs['thinned']`).",
             "",
         ]
     )
@@ -188,6 +189,7 @@ def main(arguments: list[str] | None = None) -> int:
         example = next(found[0] for of_setting in runs.values() for found in of_setting.values())
         shipped = ship({name: of for name, of in runs.items() if name in options.ship}, options.to, LIMITS[options.size])
         text = page(options, lines, shipped, machine(), example)
+        options.to.mkdir(parents=True, exist_ok=True)
         (options.to / "README.md").write_text(text)
         print(text)
     return len(failed)

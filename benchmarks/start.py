@@ -1,11 +1,11 @@
 """From the start of the interpreter to the end of the first optimiser step, in fresh processes.
 
-    python -m benchmarks.start [--data cifar10-lt glyphs-lt] [--source parquet:FOLDER] [--precision bf16] [--device auto] [--no-compile]
+    python -m benchmarks.start [--data glyphs-lt cifar10-lt] [--source parquet:FOLDER] [--precision bf16] [--device auto] [--no-compile]
                                [--rounds 3]
 
 What a person waits for who starts a training: imports, the data set (decoded before, as it is after a first training), networks, the
 run's folder, and the first step. With ``compile=True`` once from nothing, and then with what torch's compiler has kept on the disk.
-CIFAR-10 comes from ``--source``, the environment's PLDEBIAS_CIFAR10, or torchvision's download.
+CIFAR-10 comes from ``--source``, the environment's PLDEBIAS_CIFAR10, or what torchvision has downloaded before.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import Any
 import torch
 
 from benchmarks.timing import machine, native_bf16, print_machine, table
+from pldebias.data.sources import data_root
 
 PARTS = ("imports", "data set", "networks, run folder", "first step")
 
@@ -75,7 +76,7 @@ def start(settings: dict[str, Any], cache: str) -> list[float]:
 def main(arguments: list[str] | None = None) -> dict[str, list[list[float]]]:
     """Print the table; returns the parts' seconds, one list a process, by row."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", nargs="+", default=["cifar10-lt", "glyphs-lt"], help="presets")
+    parser.add_argument("--data", nargs="+", help="presets; default: glyphs-lt, and cifar10-lt where its images are at hand")
     parser.add_argument("--source", help="where CIFAR-10 comes from")
     parser.add_argument("--precision", default="bf16" if torch.cuda.is_available() or native_bf16() else "fp32")
     parser.add_argument("--device", default="auto")
@@ -87,6 +88,8 @@ def main(arguments: list[str] | None = None) -> dict[str, list[list[float]]]:
     if options.child:
         return child(float(options.child[0]), json.loads(options.child[1]))
     source = options.source or (f"parquet:{os.environ['PLDEBIAS_CIFAR10']}" if os.environ.get("PLDEBIAS_CIFAR10") else None)
+    at_hand = source or (data_root(None) / "cifar-10-batches-py").is_dir()
+    options.data = options.data or [*(["cifar10-lt"] if at_hand else []), "glyphs-lt"]
     about, found = machine(), {}
     with tempfile.TemporaryDirectory() as cache:
         for data in options.data:

@@ -20,8 +20,9 @@ sys.path.insert(0, str(ROOT / "notebooks"))
 
 
 def course_folder(folder):
-    """A folder that looks to a notebook as the project does: itself in `notebooks`, runs beside it."""
+    """A folder that looks to a notebook as the project does: itself in `notebooks`, runs and the gallery beside it."""
     (folder / "notebooks").mkdir(parents=True, exist_ok=True)
+    shutil.copytree(ROOT / "data" / "gallery", folder / "data" / "gallery", dirs_exist_ok=True)
     return folder / "notebooks"
 
 
@@ -54,6 +55,7 @@ def exported(tmp_path_factory):
     def export(source):
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("PLDEBIAS_FAST", "1")
+            patch.delenv("PLDEBIAS_CIFAR10", raising=False)
             patch.setenv("JUPYTER_PLATFORM_DIRS", "1")
             return export_notebook(shutil.copy(source, course), course.parent / "site" / f"{source.stem}.html", timeout=600)
 

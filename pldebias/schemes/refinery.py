@@ -11,9 +11,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-EPS = 1e-6
-ENOUGH = 1e-4
-"""A Newton step after which nothing is left to do: the error behind it is of the order of its square."""
+from pldebias.schemes import refinery_cpu
+from pldebias.schemes.refinery_cpu import ENOUGH, EPS
 
 
 def scaled(target: Tensor, rows: int, classes: int) -> Tensor:
@@ -62,8 +61,6 @@ def refine(probs: Tensor, target: Tensor, alpha: float = 2.0, rounds: int = 10, 
     if not bool(probs.isfinite().all()):  # nothing can be solved; the training stops where it finds the loss not finite
         return torch.full_like(probs, float("nan"))
     if solver == "newton" and probs.device.type == "cpu" and probs.dtype in (torch.float32, torch.float64):
-        from pldebias.schemes import refinery_cpu
-
         refined = refinery_cpu.refine(probs.detach().numpy(), target.numpy(), alpha, rounds)
         if refined is not None:
             return torch.from_numpy(refined)

@@ -11,7 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pldebias.schemes.refinery import ENOUGH, EPS
+EPS = 1e-6
+ENOUGH = 1e-4
+"""A Newton step after which nothing is left to do: the error behind it is of the order of its square."""
 
 _DEGREE = 7
 FAR = 45.0

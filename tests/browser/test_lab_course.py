@@ -45,8 +45,9 @@ EXPLORERS = {
     "06": [["compare/glyphs-lt/fixmatch/s0", "compare/glyphs-lt/fixmatch+debiaspl/s0"]],
     "07": [],
     "08": [["own/torch"]],
+    "09": [["gallery/consistent_fixmatch_s0.zip", "gallery/consistent_fixmatch+daso_s0.zip"]],
 }
-"""Below `runs`, what every explorer of a notebook shows."""
+"""What every explorer of a notebook shows, below `runs`, or below `data` where it comes with the project."""
 
 
 @pytest.fixture(scope="module")
@@ -58,11 +59,12 @@ def course(tmp_path_factory):
     folder = course_folder(root)
     with pytest.MonkeyPatch.context() as patch, contextlib.ExitStack() as stack:
         patch.setenv("PLDEBIAS_FAST", "1")
+        patch.delenv("PLDEBIAS_CIFAR10", raising=False)  # as on a machine that has no images of the gallery's runs
         address, browser = stack.enter_context(server(root)), stack.enter_context(chromium())
 
         def run(path):
-            """The run that lies there below `runs`."""
-            (found,) = (root / "runs").glob(path)
+            """The run that lies there."""
+            (found,) = (root / ("data" if path.startswith("gallery/") else "runs")).glob(path)
             return pld.open_run(found)
 
         @contextlib.contextmanager
@@ -211,8 +213,9 @@ def assert_opens(explorer, runs, epoch):
     samples.wait_for(timeout=60_000)
     title = f"{min(n, 24)} of {n} samples of true class {names[true]} with pseudo-label {names[label]} in the sweep of epoch {epoch}"
     assert title in samples.inner_text()
-    if runs[0].config:  # a run of this package knows how to make its data again
-        assert "pictures" not in samples.inner_text()
+    if runs[0].config:  # a run of this package knows how to make its data again, or says what it lacks
+        lacks = "an environment variable in it is not set" if "$" in runs[0].config["source"] else ""
+        assert lacks in samples.inner_text() and ("pictures" in samples.inner_text()) is bool(lacks)
     assert samples.locator("canvas").bounding_box()["height"] > 30
 
 
@@ -348,7 +351,21 @@ def loops(lab):
     assert {name: logged[f"recall_test/{name}"] for name in GROUPS} == rounded(dict(zip(GROUPS, recall, strict=True)), 3)
 
 
-BESIDES = {"01": scrub, "02": causes, "03": clusters, "04": counterfactual, "05": labels, "06": seeds, "07": figures, "08": loops}
+def photographs(lab):
+    run = lab.run("gallery/consistent_fixmatch_s0.zip")
+    sweep = run.confusion("sweep", epoch=-1)
+    assert column(lab.output("leaks = pandas"), 2) == rounded(dict(zip(run.class_names, 100 * metrics.recall(sweep), strict=True)), 1)
+    answers = table(lab.output("what if: tail recall"))
+    for name, scheme in (("fixmatch", None), ("fixmatch+daso", "daso"), ("fixmatch+debiaspl", "debiaspl")):
+        trained = lab.run(f"gallery/consistent_{name}_s0.zip").confusion("sweep", epoch=-1)
+        tails = [metrics.group(m, metrics.groups(run.labelled_counts)).recall[2] for m in (pld.what_if(run, scheme).confusion, trained)]
+        assert [float(answers[name][number]) for number in (0, 2)] == pytest.approx([round(100 * value, 1) for value in tails])
+
+
+BESIDES = {
+    **{"01": scrub, "02": causes, "03": clusters, "04": counterfactual, "05": labels, "06": seeds, "07": figures, "08": loops},
+    "09": photographs,
+}
 
 
 @pytest.mark.parametrize("source", NOTEBOOKS, ids=lambda path: path.stem[:2])
