@@ -28,7 +28,7 @@ def kept() -> Iterator[bool]:
     """Keep freed memory for the next allocation while this lasts, and give it back afterwards.
 
     By default glibc returns blocks of 32 MB or more to the system when they are freed, and the end of its heap too; the activations of
-    WRN-28-2 are such blocks, and in float32 a third of a step went into the page faults of getting them anew (see
+    WRN-28-2 are such blocks, and in float32 about a fifth of a step went into the page faults of getting them anew (see
     ``benchmarks/RESULTS.md``). Peak memory is the same within some percent. Where the C library is another one, nothing happens.
 
     Yields
