@@ -106,7 +106,7 @@ def test_choices_say_that_they_are_chosen(page_of_two):
         accepted.focus()
         before = painted(page)
         page.keyboard.press("Enter")
-        assert accepted.get_attribute("aria-pressed") == "true" and painted(page) != before
+        assert painted(page) != before and accepted.get_attribute("aria-pressed") == "true"
 
 
 def test_nothing_moves_by_itself_where_motion_is_unwanted(page_of_two):

@@ -43,7 +43,7 @@ def test_views_are_linked_without_the_kernel_and_the_kernel_hears_of_it(tmp_path
         embedding.locator(".pld-points").focus()
         for key in ("s", "n", "0", "b", "x", "d", "d"):  # some do something here, and all of them do in JupyterLab's command mode
             page.keyboard.press(key)
-        assert "20 selected" in embedding.locator("[role=status]").inner_text()
+        embedding.locator("[role=status]", has_text="20 selected").wait_for()
         assert page.locator(".jp-Cell").count() == cells
         page.get_by_text("kernel: 3 3 [] 0 []").wait_for(timeout=60_000)  # it was busy all the time
         page.locator(".jp-CodeCell .jp-InputArea-editor").nth(3).click()

@@ -374,6 +374,7 @@ def test_unknown_truth_still_shows_labels(tmp_path):
         assert page.locator("option[value=true]").is_disabled()
         page.locator(".pld-points").focus()
         page.keyboard.press("2")
+        settled(page, 3)
         assert "true classes" in status(page)
         assert "wrong" not in page.locator(".pld-side").inner_text()
 

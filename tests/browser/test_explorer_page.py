@@ -121,6 +121,7 @@ def test_two_runs_share_the_epoch_and_swap(runs, tmp_path):
             assert f"{run.name}: balanced accuracy {told:.1f} %" in text
         left = page.locator("canvas.pld-matrix:not([hidden])").first.get_attribute("aria-label")
         page.keyboard.press("x")
+        painted(page)
         assert page.locator("canvas.pld-matrix:not([hidden])").first.get_attribute("aria-label") != left
 
 
@@ -211,7 +212,7 @@ def test_the_list_holds_the_largest_confusions_and_opens_them(single, runs):
         page.wait_for_function("text => document.querySelector('.pld-samples').innerText.includes(text)", arg=f"of {earlier} samples")
         assert box.locator("canvas").evaluate("canvas => canvas.toDataURL()") != strips
         page.get_by_role("button", name="close").click()
-        assert not box.is_visible()
+        box.wait_for(state="hidden")
 
 
 def test_a_page_without_samples_says_so(runs, tmp_path):
