@@ -70,25 +70,20 @@ def test_bfloat16_leaves_outputs_in_float32():
     torch.testing.assert_close(rough.logits, exact.logits, atol=0.1, rtol=0.1)
 
 
-def test_one_pixel_takes_no_garbage_into_gradients():
-    """Images of 16 pixels are one pixel in the last block of a ResNet-18; memory that nobody writes is NaN here."""
-    torch.manual_seed(0)
-    network = build_network("resnet18", 3, 5)
-    x = torch.randn(20, 3, 16, 16)
-    for network.bf16 in (False, True):
-        network.zero_grad()
-        loss = network(x).logits.square().mean()
-        for size in (1 << 16, 1 << 18, 1 << 20, 1 << 22):
-            del [torch.full((size,), torch.nan) for _ in range(4)][:]
-        loss.backward()
-        of_taps = network.backbone.layer4[0].conv1.weight.grad.square().sum((0, 1)).flatten()
-        assert of_taps[4] > 0 and of_taps.sum() == of_taps[4]  # the others see nothing but padding
-    for network.bf16 in (False, True):  # and the stride makes no difference there
-        plain = torch.nn.Conv2d(256, 512, 3, 2, 1, bias=False)
-        plain.load_state_dict(network.backbone.layer4[0].conv1.state_dict())
-        pixel = torch.randn(4, 256, 1, 1)
-        with torch.autocast("cpu", torch.bfloat16, enabled=network.bf16), torch.no_grad():
-            torch.testing.assert_close(network.backbone.layer4[0].conv1(pixel), plain(pixel))
+def test_no_garbage_in_the_gradients_of_one_pixel():
+    """All but the middle of a kernel see nothing but padding there; memory that nobody wrote to is NaN here."""
+    layer = build_network("resnet18", 3, 5).backbone.layer2[0].conv1
+    pixel = torch.randn(4, 64, 1, 1)
+    for bf16 in (False, *[True] * 8):  # whose memory is taken differs from one pass to the next
+        layer.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            out = layer(pixel)
+            assert torch.equal(out, torch.conv2d(pixel, layer.weight, None, 2, 1))
+        kept = [torch.full((1 << size,), torch.nan) for size in range(8, 22) for _ in range(3)]
+        del kept
+        out.float().square().sum().backward()
+        of_taps = layer.weight.grad.square().sum((0, 1)).flatten()
+        assert of_taps[4] > 0 and of_taps.sum() == of_taps[4]
 
 
 def test_unknown_network_names_those_there_are():
