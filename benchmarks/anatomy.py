@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile, record_function, schedule
 
-from benchmarks.contenders import Ours, pictures
+from benchmarks.contenders import Ours, pictures, step_parser
 from benchmarks.timing import machine, native_bf16, print_machine, synchronise, table
 from pldebias.presets import PRECISIONS
 
@@ -102,15 +102,10 @@ def dissect(options: argparse.Namespace, precision: str) -> tuple[dict[str, floa
 
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Print a table for each precision; returns what `dissect` found, by precision."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--network", default="wrn28_2", help="a backbone of pldebias.nets")
-    parser.add_argument("--batch", type=int, default=64, help="labelled images a step")
-    parser.add_argument("--mu", type=float, default=2.0, help="unlabelled images per labelled one, each in two views")
+    parser = step_parser(__doc__.splitlines()[0])
     parser.add_argument("--precision", nargs="+", choices=PRECISIONS, help="default: bf16 where the device has it, else fp32")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, help="CPU threads; default: torch's")
     parser.add_argument("--steps", type=int, help="steps that are looked at; default: 5 on a CPU, 50 on CUDA")
-    parser.add_argument("--json", action="store_true", help="print JSON for a program to read")
     options = parser.parse_args(arguments)
     cuda = torch.device(options.device).type == "cuda"
     options.precision = options.precision or ["bf16" if cuda or native_bf16() else "fp32"]

@@ -23,6 +23,17 @@ from pldebias.training.state import TrainingState
 CLASSES = 10
 
 
+def step_parser(description: str) -> argparse.ArgumentParser:
+    """A parser with the options that say which step is measured, where, and how it is printed."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--network", default="wrn28_2", help="a backbone of pldebias.nets")
+    parser.add_argument("--batch", type=int, default=64, help="labelled images a step")
+    parser.add_argument("--mu", type=float, default=2.0, help="unlabelled images per labelled one, each in two views")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--json", action="store_true", help="print JSON for a program to read")
+    return parser
+
+
 def pictures(labelled: int, unlabelled: int, test: int) -> Dataset:
     """Random pictures of 32 x 32 pixels with random labels."""
     generator, parts = torch.Generator().manual_seed(1), []

@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.contenders import CLASSES, Fixed, pictures
+from benchmarks.contenders import CLASSES, Fixed, pictures, step_parser
 from benchmarks.timing import alternate, counting, machine, native_bf16, print_machine, spread, table
 from pldebias.methods import build_method
 from pldebias.nets import Network
@@ -179,16 +179,11 @@ def measure_re_estimations(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Options, with the defaults that depend on the machine."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = step_parser(__doc__.splitlines()[0])
     parser.add_argument("--methods", nargs="*", default=list(METHODS), help="methods to compare with fixmatch")
-    parser.add_argument("--network", default="wrn28_2", help="a backbone of pldebias.nets")
-    parser.add_argument("--batch", type=int, default=64, help="labelled images a step")
-    parser.add_argument("--mu", type=float, default=2.0, help="unlabelled images per labelled one")
     parser.add_argument("--precision", choices=PRECISIONS, help="default: bf16 where the device has it, else fp32")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, help="steps a turn; default: 1 on a CPU, 50 on CUDA")
-    parser.add_argument("--json", action="store_true", help="print JSON for a program to read")
     options = parser.parse_args(arguments)
     cuda = torch.device(options.device).type == "cuda"
     options.precision = options.precision or ("bf16" if cuda or native_bf16() else "fp32")

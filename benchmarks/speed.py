@@ -31,7 +31,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.contenders import CLASSES, Ours, Theirs, pictures
+from benchmarks.contenders import CLASSES, Ours, Theirs, pictures, step_parser
 from benchmarks.timing import CLOCKS, alternate, counting, machine, native_bf16, print_machine, spread, synchronise, table
 from pldebias.data import Dataset
 from pldebias.presets import PRECISIONS
@@ -241,12 +241,8 @@ def _ratio(text: str) -> tuple[str, float]:
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Options, with the defaults that depend on the machine."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--network", default="wrn28_2", help="a backbone of pldebias.nets")
-    parser.add_argument("--batch", type=int, default=64, help="labelled images a step")
-    parser.add_argument("--mu", type=float, default=2.0, help="unlabelled images per labelled one, each in two views")
+    parser = step_parser(__doc__.splitlines()[0])
     parser.add_argument("--precision", nargs="+", choices=PRECISIONS, help="of ours; default: bf16 where the device has it, else fp32")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, help="CPU threads of the training process; default: torch's")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, help="steps a turn; default: 1 on a CPU, 50 on CUDA")
@@ -258,7 +254,6 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
     parser.add_argument("--operations", action="store_true", help="count operations and waits, and measure no time")
     parser.add_argument("--at-least", type=_ratio, nargs="+", default=[], metavar="ROW=RATIO", help="fail if a ratio is smaller")
-    parser.add_argument("--json", action="store_true", help="print JSON for a program to read")
     options = parser.parse_args(arguments)
     cuda = torch.device(options.device).type == "cuda"
     options.precision = options.precision or ["bf16" if cuda or native_bf16() else "fp32"]
