@@ -122,6 +122,13 @@ def page(options: argparse.Namespace, lines: list[list[str]], shipped: dict[str,
         if config["source"] == "cifar10"
         else f"Images come from {config['source'].partition(':')[0]} files, not from the original archive.\n"
     )
+    copies = [
+        "| file | bytes |\n|---|---:|",
+        *(f"| `{name}` | {size:,} |" for name, size in shipped.items()),
+        "",
+        'Open one from a notebook: `run = pld.open_run("../data/gallery/FILE")`. List all: `pldebias runs data/gallery`. The copies',
+        "are thinned: fewer epochs, fewer snapshots, and features projected to few dimensions (`run.attrs['thinned']`).",
+    ]
     return "\n".join(
         [
             "# Gallery",
@@ -136,11 +143,7 @@ def page(options: argparse.Namespace, lines: list[list[str]], shipped: dict[str,
             "",
             *(f"* {source}: {SOURCES[source]}" for source in SOURCES if source in used),
             "",
-            "| file | bytes |\n|---|---:|",
-            *(f"| `{name}` | {size:,} |" for name, size in shipped.items()),
-            "",
-            'Open one from a notebook: `run = pld.open_run("../data/gallery/FILE")`. List all: `pldebias runs data/gallery`. The copies',
-            "are thinned: fewer epochs, fewer snapshots, and features projected to few dimensions (`run.attrs['thinned']`).",
+            *(copies if shipped else ["No runs lie beside this page."]),
             "",
         ]
     )

@@ -79,6 +79,15 @@ def test_a_notebook_opens_what_was_shipped(made):
     assert pld.explore(run) is not None
 
 
+def test_a_page_without_copies_lists_none(made, tmp_path, capsys):
+    root, command = made
+    again = [str(tmp_path) if part == str(root / "data") else part for part in command]
+    assert gallery.main([*again, "--ship"]) == 0
+    assert not list(tmp_path.glob("*.zip"))
+    text = (tmp_path / "README.md").read_text()
+    assert "consistent, fixmatch+daso" in text and "No runs lie beside" in text and "bytes" not in text and text in capsys.readouterr().out
+
+
 def test_what_was_shipped_names_no_folder_of_the_machine(made, pictures):
     """And tells where its images were only to a machine that has them in a place of the same name."""
     root, _ = made
