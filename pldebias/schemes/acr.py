@@ -2,8 +2,8 @@
 
 References
 ----------
-Wei & Gan, Towards Realistic Long-Tailed Semi-Supervised Learning: Consistency Is All You Need, CVPR 2023; order of operations of the public
-re-implementations (SEVAL code, lib/algorithm/acr.py; ADELLO code, imb_algorithms/acr).
+Wei & Gan, Towards Realistic Long-Tailed Semi-Supervised Learning: Consistency Is All You Need, CVPR 2023; order of operations, start and
+sum of the distances as in the official code (train.py) and its copies (SEVAL code, lib/algorithm/acr.py; ADELLO code, imb_algorithms/acr).
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def anchors(prior: Tensor) -> Tensor:
 
 
 def distances(estimate: Tensor, anchors: Tensor) -> Tensor:
-    """Symmetric Kullback-Leibler divergence, the mean of both directions, of ``[K]`` to each of ``[3, K]``; shape ``[3]``."""
-    estimate, anchors = (p.clamp(min=1e-12) for p in (estimate, anchors))
+    """Symmetric Kullback-Leibler divergence, the mean of both directions, of ``[K]`` to each of ``[3, K]``; shape ``[3]``; finite."""
+    estimate, anchors = estimate.clamp(min=torch.finfo(torch.float32).tiny), anchors.clamp(min=1e-12)
     return 0.5 * ((anchors - estimate) * (anchors.log() - estimate.log())).sum(1)
 
 
@@ -59,10 +59,11 @@ class ACR(Scheme):
     momentum : float, default 0.9
         Momentum of the estimated unlabelled distribution, in [0, 1).
     start : int, optional
-        Last step before the estimate is used; 1 % of the training when None.
+        The estimate begins with the epoch after the one that holds this step (official: after epoch 5 of 500); 1 % of the training when
+        None. With ``window=step`` it begins with the next step.
     window : {"epoch", "step"}, default "epoch"
-        Steps over which distances are averaged. ``step`` is the SEVAL code, which still divides by the length of an epoch, so that the
-        strength stays at tau / 3.
+        Steps whose distances are summed. The sum is divided by the length of an epoch and has no term of steps without a confident sample,
+        as in the official code. ``step`` is the SEVAL code, whose one distance over the length of an epoch leaves the strength at tau / 3.
     counts : bool, default True
         Whether the estimate counts confident predictions. The public codes note for each class whether its last row is confident.
     """
@@ -104,10 +105,15 @@ class ACR(Scheme):
     def prior(self) -> Tensor:
         return self.anchors[0]
 
+    def begun(self, t: Tensor) -> Tensor:
+        """Whether the estimate is at work in step `t`; a boolean scalar."""
+        return t // self.epoch > self.first // self.epoch if self.window == "epoch" else t > self.first
+
     @torch.no_grad()
     def prepare(self, step: Step) -> None:
-        due = (step.t > self.first) & ((step.t % self.epoch == 0) | (self.window == "step"))
-        self.tau_now.copy_(torch.where(due, strength(self.summed / self.epoch, self.tau), self.tau_now))
+        due = self.begun(step.t) & ((step.t % self.epoch == 0) | (self.window == "step"))
+        tau = strength(self.summed / self.epoch, self.tau)
+        self.tau_now.copy_(torch.where(due & ~tau.isnan(), tau, self.tau_now))
         self.summed.copy_(torch.where(due, torch.zeros_like(self.summed), self.summed))
 
     def refine(self, logits: Tensor, step: Step) -> Tensor:
@@ -126,11 +132,13 @@ class ACR(Scheme):
         if not self.estimates:
             return
         classes = len(self.estimate)
-        seen = torch.zeros(classes, device=sure.device).index_add_(0, label, sure) if self.counts else presence(label, sure, classes)
-        active = (step.t > self.first) & (seen.sum() > 0)
+        seen = sure.new_zeros(classes).index_add_(0, label, sure) if self.counts else presence(label, sure, classes)
+        active = self.begun(step.t) & (seen.sum() > 0)
         moved = self.momentum * self.estimate + (1 - self.momentum) * seen / seen.sum().clamp(min=1e-12)
         self.estimate.copy_(torch.where(active, moved, self.estimate))
-        self.summed.add_(torch.where(step.t > self.first, distances(self.estimate, self.anchors), 0.0))
+        # A class unseen for so long that its share is zero is infinitely far from every anchor: the official strength then stays as it was.
+        apart = torch.where(self.estimate.amin() > 0, distances(self.estimate, self.anchors), torch.nan)
+        self.summed.add_(torch.where(active, apart, 0.0))
 
     def losses(self, step: Step) -> dict[str, Tensor]:
         head = step.models.student.heads["acr"]

@@ -1,7 +1,10 @@
 """ACR and ABCLA against recorded steps of the SEVAL code and a recorded training loop of the ADELLO code."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from pldebias.methods import MethodError, build_method
@@ -51,7 +54,7 @@ def test_golden_training_loop_of_the_adello_code(golden):
     arrays, info = golden("debiaspl_adello/acr_loop_K10_s0")
     h = info["hyperparameters"]
     problem = make_problem(h["lb_counts"], total_steps=45, steps_per_epoch=5)
-    method = set_up(f"fixmatch+abcla(start={5 * (h['est_epoch'] + 1) - 1}, counts=False)", problem)
+    method = set_up(f"fixmatch+abcla(start={5 * h['est_epoch']}, counts=False)", problem)
     scheme = method.chain[0]
     scheme.estimates = True  # one strong view, as abcla, with the estimate of acr
     net = TwoHeads()
@@ -68,6 +71,99 @@ def test_golden_training_loop_of_the_adello_code(golden):
         gradient = net.features.grad
         assert_close(gradient[:, :10], arrays[f"s{i:02d}_grad_logits"], name=f"gradient {i}")
         assert_close(gradient[:, 10:], arrays[f"s{i:02d}_grad_logits_aux"], name=f"gradient of the second head {i}")
+
+
+class Linear(nn.Module):
+    """Two linear heads on the images, in double precision."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.main, self.heads = nn.Linear(6, 4).double(), nn.ModuleDict({"acr": nn.Linear(6, 4).double()})
+
+    def forward(self, x):
+        return Output(x, self.main(x))
+
+
+def official_loop(net, batches, prior, est_epoch, epoch_length, lr):
+    """The loop of the official train.py, in the order in which it does things; yields the strength of each step."""
+    uniform, reverse = torch.full_like(prior, 1 / len(prior)), prior.flip(0)
+    estimate, tau, adjusted, summed = uniform.clone(), 2.0, (prior**2 + 1e-12).log(), None
+
+    def kl(p, q):
+        return sum((torch.special.xlogy(a, a) - a * b.log()).sum() / 2 for a, b in ((p, q), (q, p)))
+
+    for t, batch in enumerate(batches):
+        if t % epoch_length == 0:
+            if t // epoch_length > est_epoch:
+                e = (summed / epoch_length).exp()
+                new = 2 * e[0] / e.sum()
+                if not new.isnan():
+                    tau, adjusted = new.item(), (prior**new + 1e-12).log()
+            summed = torch.zeros(3, dtype=prior.dtype)
+        weak = batch.unlabelled["weak"]
+        with torch.no_grad():
+            z = net.main(weak)
+            first, balanced = z - adjusted, z - (prior**2 + 1e-12).log()
+            sure = {k: v.softmax(1).amax(1) >= 0.95 for k, v in {"a": first, "raw": z, "b": balanced}.items()}
+            confidence, guess = net.heads["acr"](weak).softmax(1).max(1)
+            sure["head"] = confidence >= 0.95
+        if t // epoch_length > est_epoch:
+            seen = torch.zeros_like(prior)
+            for k, yes in zip(guess, sure["head"], strict=True):
+                seen[k] = float(yes)  # the last row with a label decides
+            if seen.sum() > 0:
+                estimate = 0.9 * estimate + 0.1 * seen / seen.sum()
+                summed += torch.stack([kl(estimate, anchor) for anchor in (prior, uniform, reverse)])
+        loss = F.cross_entropy(net.main(batch.labelled["weak"]), batch.y)
+        loss = loss + F.cross_entropy(net.heads["acr"](batch.labelled["weak"]) + (prior**2 + 1e-12).log(), batch.y)
+        for view in ("strong", "strong2"):
+            x = batch.unlabelled[view]
+            each = F.cross_entropy(net.main(x), first.argmax(1), reduction="none") * (sure["a"] | sure["raw"])
+            loss = loss + each.mean() / 2
+            each = F.cross_entropy(net.heads["acr"](x), balanced.argmax(1), reduction="none") * (sure["head"] | sure["b"])
+            loss = loss + each.mean() / 2
+        for p, g in zip(net.parameters(), torch.autograd.grad(loss, [*net.parameters()]), strict=True):
+            p.data -= lr * g
+        yield tau, estimate
+
+
+def test_lock_step_with_the_official_loop():
+    """Most steps hold no confident sample: those add nothing to the distances, whose sum is divided by the epoch's length all the same."""
+    torch.manual_seed(1)
+    problem = make_problem([8, 4, 2, 2], total_steps=120, steps_per_epoch=10, feature_dim=6)
+
+    def batch():
+        scale = 9 * torch.rand(1, dtype=torch.float64) ** 2
+        x = {view: scale * torch.randn(4, 6, dtype=torch.float64) for view in ("weak", "strong", "strong2")}
+        return make_batch(torch.randn(5, 6, dtype=torch.float64), torch.tensor([0, 0, 1, 2, 3]), x)
+
+    batches = [batch() for _ in range(120)]
+    net, ours = Linear(), Linear()
+    method = set_up("fixmatch+acr(counts=False)", problem).double()
+    scheme, taus, counted = method.chain[0], set(), []
+    for t, (tau, estimate) in enumerate(official_loop(net, batches, scheme.prior, problem.total_steps // 100 // 10, 10, 0.05)):
+        before = scheme.summed.clone()
+        run_step(method, ours, batches[t], t)
+        counted.append(bool((scheme.summed != before).any()))
+        for p in ours.parameters():
+            p.data -= 0.05 * p.grad
+        torch.testing.assert_close(scheme.tau_now, torch.tensor(tau, dtype=torch.float64), atol=1e-9, rtol=0, msg=f"strength {t}")
+        torch.testing.assert_close(scheme.estimate, estimate, atol=1e-9, rtol=0, msg=f"estimate {t}")
+        taus.add(round(tau, 6))
+    for p, q in zip(ours.parameters(), net.parameters(), strict=True):
+        torch.testing.assert_close(p, q, atol=1e-9, rtol=0)
+    assert not any(counted[:10]) and 10 < sum(counted[10:]) < 100  # from the second epoch on, in some steps
+    assert len(taus) > 8
+
+
+def test_a_class_unseen_for_long_leaves_the_strength_as_it_was():
+    scheme = set_up("fixmatch+acr", make_problem([90, 9, 1], total_steps=300, steps_per_epoch=10)).chain[0]
+    scheme.tau_now.fill_(0.7)
+    scheme.summed.copy_(torch.tensor([1.0, torch.nan, 2.0]))
+    scheme.prepare(SimpleNamespace(t=torch.tensor(20)))
+    assert_close(scheme.tau_now, 0.7)
+    assert torch.equal(scheme.summed, torch.zeros(3))
 
 
 @pytest.fixture
