@@ -10,6 +10,7 @@ import numpy as np
 from pldebias import metrics
 from pldebias.analysis.counterpart import options_of
 from pldebias.analysis.outputs import Outputs, as_run, outputs
+from pldebias.analysis.relabelled import checked
 from pldebias.analysis.whatif import what_if
 from pldebias.methods import MethodError, Part, build_method, parse
 from pldebias.runs import NotLogged, Run
@@ -88,6 +89,8 @@ def blending(run: Run | str | Path, epoch: int = -1) -> Blending:
     ------
     NotLogged
         The run does not blend, or kept too little at this epoch; the message says what to record.
+    MethodError
+        Relabelling does not give the labels that the run logged, or it is a thinned copy whose features do not allow it.
 
     Notes
     -----
@@ -120,7 +123,7 @@ def _of_daso(run: Run, parts: tuple[Part, ...], epoch: int) -> Blending:
     found = {
         "linear": what_if(run, held(0.0), epoch=epoch, step=begun),
         "semantic": what_if(run, held(1.0), epoch=epoch, step=begun),
-        "blended": what_if(run, epoch=epoch),
+        "blended": checked(what_if(run, epoch=epoch)),
     }
     label, accepted = ({kind: getattr(result, name) for kind, result in found.items()} for name in ("label", "accepted"))
     if seen.step < scheme.start:

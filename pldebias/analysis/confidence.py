@@ -9,7 +9,7 @@ import numpy as np
 
 from pldebias import metrics
 from pldebias.analysis.outputs import as_run, check_truth
-from pldebias.analysis.relabelled import GROUP_NAMES
+from pldebias.analysis.relabelled import GROUP_NAMES, checked
 from pldebias.analysis.whatif import WhatIf, what_if
 
 if TYPE_CHECKING:
@@ -67,10 +67,12 @@ def reliability(run: Run | str | Path, scheme: str | None = None, *, epoch: int 
     ------
     ValueError
         No true label of the unlabelled set is known.
+    MethodError
+        As for `pldebias.what_if`, or relabelling as trained does not give the logged labels.
     """
     run = as_run(run)
     check_truth(run, "reliability", "; threshold_sweep shows what would be accepted")
-    result = what_if(run, scheme, epoch=epoch, **options)
+    result = checked(what_if(run, scheme, epoch=epoch, **options))
     known = result.true >= 0
     right = result.label == result.true
     confidence = np.clip(result.confidence, 0, 1)
@@ -130,8 +132,13 @@ def threshold_sweep(run: Run | str | Path, scheme: str | None = None, *, epoch: 
         As in `pldebias.what_if`.
     thresholds : array_like, optional
         Ascending, in [0, 1]; 0 to 1 by hundredths when None.
+
+    Raises
+    ------
+    MethodError
+        As for `pldebias.what_if`, or relabelling as trained does not give the logged labels.
     """
-    result = what_if(run, scheme, epoch=epoch, **options)
+    result = checked(what_if(run, scheme, epoch=epoch, **options))
     grid = np.linspace(0, 1, 101) if thresholds is None else np.asarray(thresholds, float)
     if grid.ndim != 1 or not len(grid) or (np.diff(grid) < 0).any() or grid[0] < 0 or grid[-1] > 1:
         raise ValueError("thresholds must ascend within [0, 1]")

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from pldebias.learners.flexmatch import learning_status
 from pldebias.methods import MethodError
+from pldebias.runs.thin import is_cut
 from pldebias.schemes import EpochEnd
 from pldebias.schemes.acr import distances, strength
 from pldebias.schemes.debiaspl import update_prior
@@ -53,6 +54,11 @@ def prior_vector(prior: str | object, seen: Outputs) -> Tensor:
 def _features(part: nn.Module, seen: Outputs) -> Tensor:
     if seen.features is None:
         raise MethodError(f"{part.name} reads features, and {seen.run.name} kept none at epoch {seen.epoch}; record features= there")
+    if is_cut(seen.run, seen.epoch):
+        raise MethodError(
+            f"{part.name} compares features with class prototypes, and {seen.run.name} is a thinned copy that kept too few dimensions of "
+            "its features for that, so that labels would differ; take the whole run, or thin it anew with pldebias.runs.thin"
+        )
     return seen.features
 
 

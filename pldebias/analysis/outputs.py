@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from pldebias.runs import NotLogged, Run, open_run
+from pldebias.runs.thin import EXACT, exact_name
 from pldebias.schemes import Problem
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Outputs:
     logits : Tensor
         Shape ``[N, K]``, float32.
     features : Tensor or None
-        Shape ``[N, D]``, float32; None if the run kept none.
+        Shape ``[N, D]``, float32; None if the run kept none. Of a thinned copy, in the space of the class prototypes.
     label, accepted : ndarray or None
         What the sweep logged at this epoch, ``[N]`` int64 and bool; None if the run logged no sweep then.
     prototypes : Tensor or None
@@ -93,8 +94,8 @@ class Outputs:
             if not np.isnan(values).any():
                 found[name] = torch.as_tensor(values)
         for name in run.snapshot_states:
-            if self.epoch in run.logged(f"snapshot_state/{name}"):
-                found[name] = torch.as_tensor(run.snapshot_state(name, self.epoch))
+            if not name.startswith(f"{EXACT}/") and (values := _state(run, name, self.epoch)) is not None:
+                found[name] = values
         return found
 
 
@@ -135,17 +136,24 @@ def outputs(run: Run, epoch: int = -1) -> Outputs:
     return kept[epoch]
 
 
+def _state(run: Run, name: str, epoch: int) -> Tensor | None:
+    """Larger state at a snapshot epoch, of a thinned copy as relabelling needs it; None if it was not kept."""
+    kept = next((n for n in (exact_name(name), name) if epoch in run.logged(f"snapshot_state/{n}")), None)
+    return None if kept is None else torch.as_tensor(run.snapshot_state(kept, epoch)).float()
+
+
 def _read(run: Run, epoch: int) -> Outputs:
     swept = epoch in run.logged("history")
     label, accepted = run.history(epoch) if swept else (None, None)
-    prototypes = "labelled/prototypes"
-    found = prototypes in run.snapshot_states and epoch in run.logged(f"snapshot_state/{prototypes}")
+    features = _state(run, "features", epoch)
+    if features is None and epoch in run.logged("features"):
+        features = torch.as_tensor(run.features(epoch))
     return Outputs(
         run=run,
         epoch=epoch,
         logits=torch.as_tensor(run.logits(epoch)),
-        features=torch.as_tensor(run.features(epoch)) if epoch in run.logged("features") else None,
+        features=features,
         label=label.astype(np.int64) if swept else None,
         accepted=accepted.astype(bool) if swept else None,
-        prototypes=torch.as_tensor(run.snapshot_state(prototypes, epoch)) if found else None,
+        prototypes=_state(run, "labelled/prototypes", epoch),
     )

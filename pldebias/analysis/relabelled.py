@@ -10,6 +10,7 @@ import numpy as np
 
 from pldebias import metrics
 from pldebias.analysis.counterpart import trained_counterpart
+from pldebias.methods import MethodError
 from pldebias.runs import NotLogged, Run
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     import pandas
 
-__all__ = ["GROUP_NAMES", "SENTENCE", "WhatIf", "reproduction"]
+__all__ = ["GROUP_NAMES", "SENTENCE", "WhatIf", "checked", "reproduction"]
 
 SENTENCE = "weights unchanged: one-step counterfactual"
 GROUP_NAMES = ("head", "medium", "tail")
@@ -204,6 +205,23 @@ def rows(counts: np.ndarray) -> np.ndarray:
     """Counts ``[K, K]`` as shares of their rows; NaN in an empty one."""
     sums = counts.sum(1, keepdims=True)
     return np.divide(counts, sums, out=np.full(counts.shape, np.nan), where=sums > 0)
+
+
+def checked(result: WhatIf) -> WhatIf:
+    """The result, unless relabelling as trained gives other labels than were logged: then no figure may show it.
+
+    Raises
+    ------
+    MethodError
+        The check failed; the message says in how many samples.
+    """
+    if result.reproduces is False:
+        raise MethodError(
+            f"{result.run.name} cannot be relabelled at epoch {result.epoch}: its own method gives {result.differing:,} of "
+            f"{len(result.label):,} samples another label or acceptance than its training logged, so a figure would show what never was. "
+            "Take a run that kept all its outputs, recorded with this version"
+        )
+    return result
 
 
 def reproduction(result: WhatIf) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 
 from pldebias import metrics
 from pldebias.analysis.outputs import as_run, check_truth
+from pldebias.analysis.relabelled import checked
 from pldebias.analysis.whatif import what_if
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def samples(
     Raises
     ------
     ValueError
-        "hardest" and "confidently wrong" for a run whose truth is unknown.
+        "hardest" and "confidently wrong" for a run whose truth is unknown; "confidently wrong" where the run cannot be relabelled.
     """
     run = as_run(run)
     if choice not in CHOICES:
@@ -108,7 +109,7 @@ def samples(
     history = np.asarray(run.history(logged)[0]).astype(np.int64)
     confidence = None
     if choice == "confidently wrong":
-        result = what_if(run, epoch=epoch)
+        result = checked(what_if(run, epoch=epoch))
         epoch, label, confidence = result.epoch, result.label, result.confidence
     else:
         epoch = int(logged[-1]) if epoch == -1 else epoch

@@ -54,6 +54,8 @@ def blending(
     ------
     NotLogged
         A run does not blend, or kept no outputs at this epoch.
+    MethodError
+        Its labels cannot be made again from what it kept; nothing is drawn of it.
     Incomparable
         The true classes of its unlabelled samples are unknown.
 

@@ -9,6 +9,7 @@ import pytest
 
 import pldebias as pld
 from pldebias import plots
+from pldebias.methods import MethodError
 from pldebias.runs import Recorder
 
 K, N, D, EPOCHS = 40, 400, 6, 3
@@ -92,6 +93,17 @@ def test_samples(run, choice):
     assert len(figure.values["index"]) <= 5
     says_why = "no images" in figure.figure._suptitle.get_text()
     assert says_why == (run.num_classes == K)
+
+
+@pytest.mark.parametrize("draw", [plots.reliability, plots.threshold_sweep, plots.samples, plots.blending])
+def test_no_figure_shows_a_relabelling_whose_check_fails(tmp_path, draw):
+    """The sweep is not what the method gives on these outputs."""
+    with Recorder(tmp_path / "run", np.arange(12) % 3, [5, 3, 1], "abc", attrs={"method": "fixmatch+daso(start=0)"}) as recorder:
+        logits, prototypes = np.eye(3)[np.arange(12) % 3], {"daso/prototypes": np.eye(3)}
+        class_dist, wrong = {"daso/class_dist": np.ones(3)}, (np.arange(12) + 1) % 3
+        recorder.end_epoch(sweep=(wrong, wrong < 3), logits=logits, features=logits, series=class_dist, snapshot=prototypes)
+    with pytest.raises(MethodError, match="cannot be relabelled at epoch 0: its own method gives 12 of 12 samples another label"):
+        draw(tmp_path / "run")
 
 
 def test_samples_may_be_none(run):

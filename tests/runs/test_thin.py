@@ -8,8 +8,9 @@ import pytest
 import pldebias as pld
 from pldebias.analysis.counterpart import _root_of
 from pldebias.analysis.selection import select
-from pldebias.runs import RunError
-from pldebias.runs.thin import choose, thin
+from pldebias.methods import MethodError
+from pldebias.runs import Recorder, RunError
+from pldebias.runs.thin import choose, is_cut, thin
 
 
 @pytest.fixture(scope="module")
@@ -22,8 +23,9 @@ def test_what_stays_is_the_runs(run, tmp_path):
     path = thin(run, tmp_path / "gallery" / "run.zip", epochs=8, snapshots=2, dimensions=12)
     small = pld.open_run(f"zip://::{path}")
     assert small.finished and small.attrs["thinned"] == {"epochs": 30, "snapshots": 6, "features": 64}
-    kept = [int(np.flatnonzero(run.iterations == i)[0]) for i in small.iterations]
-    assert kept[0] == 0 and kept[-20:] == list(range(10, 30)) and len(kept) < 30
+    kept = small.epochs.tolist()
+    np.testing.assert_array_equal(small.iterations, run.iterations[kept])
+    assert small.total_epochs == 30 and kept[0] == 0 and kept[-20:] == list(range(10, 30)) and len(kept) < 30
     for kind in run.kinds:
         for split in ("all", "accepted", "rejected") if kind != "test" else ("all",):
             np.testing.assert_array_equal(small.confusion(kind, split), run.confusion(kind, split, epoch=kept), err_msg=f"{kind} {split}")
@@ -33,7 +35,7 @@ def test_what_stays_is_the_runs(run, tmp_path):
     for name in run.series:
         np.testing.assert_array_equal(small.state(name), run.state(name)[kept])
     last = int(small.snapshots[-1])
-    assert len(small.snapshots) == 2 and kept[last] == 29
+    assert len(small.snapshots) == 2 and last == 29
     np.testing.assert_array_equal(small.logits(last), run.logits(29))
     for key in ("method", "data", "seed", "config", "fingerprint"):
         assert small.attrs[key] == run.attrs[key]
@@ -49,6 +51,41 @@ def test_features_keep_their_angles(run, tmp_path):
 
     prototypes = cosines(features, small.snapshot_state("daso/prototypes")), cosines(wanted, run.snapshot_state("daso/prototypes"))
     assert np.abs(prototypes[0] - prototypes[1]).max() < 0.05
+
+
+@pytest.mark.parametrize("scheme", [None, "daso(start=0)", "usadtm(start=0)", "la(at=pseudo)"])
+def test_a_copy_is_relabelled_as_the_run_is(run, tmp_path, scheme):
+    """Also a copy of a copy, by schemes that compare features with prototypes."""
+    small = pld.open_run(thin(run, tmp_path / "a.zip", epochs=5, snapshots=4, dimensions=6))
+    again = pld.open_run(thin(small, tmp_path / "b.zip", epochs=5, snapshots=2, dimensions=3))
+    assert again.attrs["thinned"] == small.attrs["thinned"] and again.features().shape[1] == 3
+    for epoch in again.snapshots:
+        whole = pld.what_if(run, scheme, epoch=epoch)
+        for copy in (small, again):
+            found = pld.what_if(copy, scheme, epoch=epoch)
+            assert found.reproduces
+            np.testing.assert_array_equal(found.label, whole.label)
+            np.testing.assert_array_equal(found.accepted, whole.accepted)
+            np.testing.assert_allclose(found.confidence, whole.confidence, atol=1e-4)
+
+
+def test_what_a_copy_lacks_is_refused_by_name(run, tmp_path):
+    bare = pld.open_run(thin(run, tmp_path / "a.zip", epochs=5, snapshots=2, dimensions=6, relabel=False))
+    again = pld.open_run(thin(bare, tmp_path / "b.zip", epochs=5, snapshots=2, dimensions=3))
+    for copy in (bare, again):
+        for ask in (lambda: pld.what_if(copy), lambda: pld.what_if(copy, "usadtm"), lambda: pld.plots.blending(copy)):  # noqa: B023
+            with pytest.raises(MethodError, match=r"thinned copy that kept too few dimensions.*take the whole run"):
+                ask()
+        assert not is_cut(run, int(run.snapshots[-1])) and len(pld.what_if(copy, "fixmatch").label)
+
+
+def test_a_copy_of_an_unfinished_run_is_unfinished(tmp_path):
+    with Recorder(tmp_path / "run", np.arange(12) % 3, [5, 3, 1], "abc", num_epochs=40) as recorder:
+        for epoch in range(30):
+            recorder.end_epoch(iteration=7 * epoch + 7, scalars={"x": epoch}, sweep=(np.arange(12) % 3, np.ones(12, bool)))
+    small = pld.open_run(thin(pld.open_run(tmp_path / "run"), tmp_path / "run.zip", epochs=2))
+    assert list(small.epochs) == [0, *range(10, 30)] and small.total_epochs == 40 and not small.finished
+    assert list(small.iterations) == [7 * epoch + 7 for epoch in small.epochs] and list(small.scalars["x"]) == list(small.epochs)
 
 
 def test_the_same_run_gives_the_same_labels_and_is_read_by_the_tools(run, tmp_path):
