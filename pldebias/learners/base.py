@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from pldebias.nets import GradientRows
+from pldebias.schemes.part import Part
 
 if TYPE_CHECKING:
-    from pldebias.schemes import EpochEnd, Problem, Scheme, Step
+    from pldebias.schemes import Scheme, Step
 
 
-class Learner(nn.Module):
+class Learner(Part):
     """A base algorithm, to which schemes are added.
 
     A learner file holds what is particular to its algorithm: the views, the forward passes and the losses. The pseudo-label chain
@@ -27,35 +28,21 @@ class Learner(nn.Module):
         Confidence a pseudo-label needs, in (0, 1].
     """
 
-    name: ClassVar[str]
     labelled_views: tuple[str, ...] = ("weak",)
     unlabelled_views: tuple[str, ...] = ()
     """Views that a batch brings: ``identity``, ``weak``, ``strong``; a trailing digit asks for another independent draw."""
     offers: ClassVar[frozenset[str]] = frozenset({"labelled", "pseudo_label", "acceptance", "views", "prediction"})
     """The parts that schemes may change (`Scheme.acts_on`)."""
-    heads: ClassVar[dict[str, int | None]] = {}
-    """Extra linear heads, name -> width (None: K)."""
-    needs: ClassVar[dict[str, object]] = {}
-    """Settings that the learner cannot do without, by name."""
     requires_init: ClassVar[bool] = False
     """True for a second stage: it starts from the backbone of another run (``init``)."""
     trains_backbone: ClassVar[bool] = True
     """False for a learner that fits a new classifier on a backbone that stays as it is."""
-    uncapturable: str = ""
-    """Why a step cannot be captured as a CUDA graph, such as work of the host inside it; such steps run operation by operation."""
 
     def __init__(self, threshold: float = 0.95):
         super().__init__()
         if not 0 < threshold <= 1:
             raise ValueError(f"{self.name}(threshold={threshold}) must be in (0, 1]: the confidence a pseudo-label needs")
         self.confidence_threshold = threshold
-
-    def setup(self, problem: Problem) -> None:
-        """Allocate state for `problem`."""
-
-    def restart(self, problem: Problem, done: int) -> None:
-        """Fresh networks begin a new generation; see `Scheme.restart`."""
-        self.setup(problem)
 
     def serve(self, scheme: Scheme) -> None:
         """Bring the views that `scheme` asks for beside the learner's own."""
@@ -106,23 +93,10 @@ class Learner(nn.Module):
         step.mask = step.chain.accept((step.confidence >= threshold).to(step.confidence.dtype), step)
         step.weight = step.chain.weigh(torch.ones_like(step.confidence), step)
 
+    def target(self, step: Step) -> Tensor:
+        """What a pseudo-labelled sample is to predict: class ids ``[M]`` or probabilities ``[M, K]``."""
+        return step.chain.target(step.label, step)
+
     def threshold(self, step: Step) -> Tensor:
         """Confidence threshold of every row ``[M]`` before schemes change it."""
         return torch.full_like(step.confidence, self.confidence_threshold)
-
-    def prepare(self, step: Step) -> None:
-        """See the forward pass before pseudo-labels are made (training only)."""
-
-    def observe(self, step: Step) -> None:
-        """Update state once the pseudo-labels of this step are known (training only)."""
-
-    def end_epoch(self, end: EpochEnd) -> None:
-        """Re-estimate state between epochs."""
-
-    def series(self) -> dict[str, Tensor]:
-        """State to log every epoch, each of shape ``[K]``."""
-        return {}
-
-    def snapshot(self) -> dict[str, Tensor]:
-        """Larger state that relabelling cached outputs needs, first dimension K."""
-        return {}

@@ -39,6 +39,9 @@ class Consistency(Learner):
     def accept(self, step: Step) -> None:
         step.mask = step.weight = torch.ones_like(step.confidence)
 
+    def target(self, step: Step) -> Tensor:
+        return step.probs
+
     def ramp_up(self, step: Step) -> Tensor:
         """Present factor of the consistency losses, in [0, 1]."""
         return ramp_up(step.t, self.ramp * step.problem.total_steps)

@@ -72,7 +72,7 @@ class FixMatch(Learner):
         self.observe(step)
         chain.observe(step)
         strong = chain.margin(step.strong_logits, step)
-        terms = [masked_cross_entropy(strong, chain.target(s.label, s), s.mask * s.weight) for s in steps]
+        terms = [masked_cross_entropy(strong, self.target(s), s.mask * s.weight) for s in steps]
         unlabelled = sum(terms) / len(terms)
         return {"labelled": self.labelled_loss(step), "unlabelled": self.lambda_u * unlabelled, **chain.losses(step)}
 

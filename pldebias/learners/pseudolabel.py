@@ -49,7 +49,6 @@ class PseudoLabel(Learner):
         chain.prepare(step)
         self.pseudo_label(step)
         chain.observe(step)
-        target = chain.target(step.label, step)
-        loss = masked_cross_entropy(chain.margin(step.strong_logits, step), target, step.mask * step.weight)
+        loss = masked_cross_entropy(chain.margin(step.strong_logits, step), self.target(step), step.mask * step.weight)
         factor = self.lambda_u * ramp_up(step.t, self.ramp * step.problem.total_steps)
         return {"labelled": self.labelled_loss(step), "unlabelled": factor * loss, **chain.losses(step)}

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from pldebias.schemes.part import Part
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -122,7 +124,7 @@ class EpochEnd:
     network: nn.Module | None = None
 
 
-class Scheme(nn.Module):
+class Scheme(Part):
     """One paper's change to the pseudo-label chain. Override only what the paper changes.
 
     State (running priors, queues, thresholds) is registered as buffers in `setup`, so that it is checkpointed, resumed and
@@ -130,7 +132,6 @@ class Scheme(nn.Module):
     branch on a tensor's value.
     """
 
-    name: ClassVar[str]
     acts_on: ClassVar[frozenset[str]] = frozenset({"pseudo_label"})
     """Which parts of a learner the scheme changes, any of
 
@@ -146,27 +147,12 @@ class Scheme(nn.Module):
     labelled_views: ClassVar[tuple[str, ...]] = ()
     unlabelled_views: ClassVar[tuple[str, ...]] = ()
     """Views that the paper uses; the learner brings those that it does not bring by itself."""
-    heads: ClassVar[dict[str, int | None]] = {}
-    """Extra linear heads on the features, name -> width (None: K), reached as ``models.student.heads[name]``."""
     reads_heads: tuple[str, ...] = ()
     """Heads that another part of the method must bring."""
     whole_set: ClassVar[bool] = False
     """Whether a sample's pseudo-label depends on the others' outputs, so that relabelling must see all of them at once."""
     cosine: float | None = None
     """Scale of a cosine classifier that the network should have in place of its linear one; None leaves the linear one."""
-    uncapturable: str = ""
-    """Why a step cannot be captured as a CUDA graph, such as work of the host inside it; such steps run operation by operation."""
-
-    @property
-    def needs(self) -> dict[str, Any]:
-        """Data options (fields of the split) that the scheme cannot do without, such as a hold-out."""
-        return {}
-
-    def setup(self, problem: Problem) -> None:
-        """Allocate state for `problem`."""
-
-    def prepare(self, step: Step) -> None:
-        """See the forward pass before pseudo-labels are made (training only)."""
 
     def labelled(self, logits: Tensor, step: Step) -> Tensor:
         """Logits ``[B, K]`` that enter the labelled loss."""
@@ -208,9 +194,6 @@ class Scheme(nn.Module):
         """Loss weight ``[M]`` of accepted rows."""
         return weight
 
-    def observe(self, step: Step) -> None:
-        """Update state once the pseudo-labels of this step are known."""
-
     def target(self, target: Tensor, step: Step) -> Tensor:
         """What strong views are to predict: class ids ``[M]`` or probabilities ``[M, K]``."""
         return target
@@ -233,24 +216,6 @@ class Scheme(nn.Module):
         Returns whether there was any to do: a captured step is then looked at anew.
         """
         return False
-
-    def end_epoch(self, end: EpochEnd) -> None:
-        """Re-estimate state between epochs; the host may wait here."""
-
-    def restart(self, problem: Problem, done: int) -> None:
-        """Fresh networks begin a new generation after `done` optimiser steps, on the labelled set that `problem` counts.
-
-        What was learned of the old networks is forgotten, and what corrects for the labelled classes follows the new counts.
-        """
-        self.setup(problem)
-
-    def series(self) -> dict[str, Tensor]:
-        """State to log every epoch, each of shape ``[K]``."""
-        return {}
-
-    def snapshot(self) -> dict[str, Tensor]:
-        """Larger state that relabelling cached outputs needs, logged at snapshot epochs, first dimension K."""
-        return {}
 
 
 class Chain(nn.ModuleList):

@@ -1,0 +1,128 @@
+"""What learners and schemes share: the life cycle of a part of a method, and how it is set up from a recorded run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from pldebias.schemes.base import EpochEnd, Problem, Step
+
+
+class Seen(Protocol):
+    """Outputs of a recorded epoch, from which `Part.recover` sets up state that was not logged."""
+
+    problem: Problem
+    epoch: int
+    name: str
+    """Name of the run, for messages."""
+    missing: frozenset[str]
+    """Buffers of the part whose values are not known."""
+    oracle: bool
+    """Whether the true labels may be used."""
+    mu: float
+    """Unlabelled rows that training draws for each labelled one."""
+    logits: Tensor  # [N, K]
+    probs: Tensor  # [N, K], softmax of the logits
+    includes_labelled: bool
+    """Whether the labelled images come first in the unlabelled set."""
+
+    @property
+    def truth(self) -> Tensor:
+        """True labels ``[N]``. Raises ValueError if one is unknown."""
+
+    def prototypes(self) -> tuple[Tensor, str]:
+        """Mean feature of each class ``[K, D]``, and how it was found. Raises ValueError if the run kept no features."""
+
+    def step(self, before: Part | None = None) -> Step:
+        """All samples, labelled by the method as it is set up so far; the blending of `before` and of later schemes left out."""
+
+
+class Part(nn.Module):
+    """A learner or a scheme. State (running priors, queues, thresholds) is registered as buffers in `setup`."""
+
+    name: ClassVar[str]
+    heads: ClassVar[dict[str, int | None]] = {}
+    """Extra linear heads on the features, name -> width (None: K), reached as ``models.student.heads[name]``."""
+    uncapturable: str = ""
+    """Why a step cannot be captured as a CUDA graph, such as work of the host inside it; such steps run operation by operation."""
+    takes_prior: str = ""
+    """Buffer ``[K]`` that ``prior=`` of a what-if fills; empty for a part that reads no class distribution."""
+    learns_truth: ClassVar[bool] = False
+    """Whether ``prior="oracle"`` lets a what-if estimate the state from the true labels."""
+    reads_features: ClassVar[bool] = False
+    """Whether pseudo-labels depend on the features beside the logits."""
+    starts: str = ""
+    """Attribute that holds the first step at which the part changes pseudo-labels; empty for one that does so from the beginning."""
+    recovered: ClassVar[int] = 0
+    """Order of `recover` among the parts of a method. 0 reads the outputs alone. A part that reads what the method makes of them comes
+    with the step that it changes itself: 1 refinement, 2 alignment or blending, 3 threshold."""
+
+    @property
+    def needs(self) -> dict[str, Any]:
+        """Settings of the training and the split that the part cannot do without, such as a hold-out."""
+        return {}
+
+    def setup(self, problem: Problem) -> None:
+        """Allocate state for `problem`."""
+
+    def restart(self, problem: Problem, done: int) -> None:
+        """Fresh networks begin a new generation after `done` optimiser steps, on the labelled set that `problem` counts.
+
+        What was learned of the old networks is forgotten, and what corrects for the labelled classes follows the new counts.
+        """
+        self.setup(problem)
+
+    def prepare(self, step: Step) -> None:
+        """See the forward pass before pseudo-labels are made (training only)."""
+
+    def observe(self, step: Step) -> None:
+        """Update state once the pseudo-labels of this step are known (training only)."""
+
+    def end_epoch(self, end: EpochEnd) -> None:
+        """Re-estimate state between epochs; the host may wait here."""
+
+    def series(self) -> dict[str, Tensor]:
+        """State to log every epoch, each of shape ``[K]``."""
+        return {}
+
+    def snapshot(self) -> dict[str, Tensor]:
+        """Larger state that relabelling cached outputs needs, logged at snapshot epochs, first dimension K."""
+        return {}
+
+    # -- what-if: set up from a recorded run ----------------------------------------------------------------------------
+
+    def recover(self, seen: Seen) -> str | None:
+        """Set the buffers ``seen.missing`` to what the part's own formulas give on recorded outputs.
+
+        Called after `setup`, only where something is missing. A part with buffers has to define it; where they all follow from the
+        problem, it does nothing.
+
+        Returns
+        -------
+        str or None
+            How it was estimated, for the reader.
+
+        Raises
+        ------
+        ValueError
+            The run does not hold what the estimate needs; the message says what is missing and what to pass instead.
+        """
+        raise ValueError(
+            f"{self.name} keeps state ({', '.join(sorted(seen.missing))}) that {seen.name} did not log, and does not say how to estimate "
+            f"it from outputs (recover); pass state=run of a training with {self.name}"
+        )
+
+    def take_prior(self, prior: Tensor) -> set[str]:
+        """Take the class distribution ``[K]`` of a what-if; returns the names of the buffers that it set."""
+        self.get_buffer(self.takes_prior).copy_(prior)
+        return {self.takes_prior}
+
+    def begin(self, step: int) -> str | None:
+        """Act at `step` of the training or generation, even if it is earlier than the first one; returns what the reader must know."""
+        first = getattr(self, self.starts) if self.starts else 0
+        if step >= first:
+            return None
+        setattr(self, self.starts, step)
+        return f"acts from step {first:,} of a training on; shown as if it had begun at step {step:,}"
