@@ -11,7 +11,6 @@ of 12,000 x 128 (minutes); PCA is in `benchmarks.analysis`.
 from __future__ import annotations
 
 import argparse
-import shutil
 import tempfile
 import time
 from pathlib import Path
@@ -19,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.analysis import embedding, record
+from benchmarks.browser import chromium
 from benchmarks.timing import load, machine, print_machine, table
 
 DRAG = """async ([seconds, still]) => {
@@ -39,32 +39,28 @@ DRAG = """async ([seconds, still]) => {
 }"""
 
 
-def dragged(path: Path, seconds: float) -> dict[str, float]:
+def dragged(browser, path: Path, seconds: float) -> dict[str, float]:
     """Frames a second with and without movement, milliseconds of a drawing (fastest, median, 95th percentile) and until the first one."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        page = browser.new_context(offline=True, viewport={"width": 1280, "height": 900}).new_page()
-        began = time.perf_counter()
-        page.goto(path.resolve().as_uri())
-        page.locator(".pld-embedding[data-epoch]").wait_for()
-        opened = 1000 * (time.perf_counter() - began)
-        page.evaluate(DRAG, [1, False])  # what is compiled on first use
-        moving, still = page.evaluate(DRAG, [seconds, False]), page.evaluate(DRAG, [seconds, True])
-        browser.close()
+    page = browser.new_context(offline=True, viewport={"width": 1280, "height": 900}).new_page()
+    began = time.perf_counter()
+    page.goto(path.resolve().as_uri())
+    page.locator(".pld-embedding[data-epoch]").wait_for()
+    opened = 1000 * (time.perf_counter() - began)
+    page.evaluate(DRAG, [1, False])  # what is compiled on first use
+    moving, still = page.evaluate(DRAG, [seconds, False]), page.evaluate(DRAG, [seconds, True])
+    page.close()
     fast, middle, slow = np.percentile(moving["draws"], [0, 50, 95])
     return {"rate": moving["rate"], "floor": still["rate"], "fast": fast, "median": middle, "slow": slow, "opened": opened}
 
 
-def view(folder: Path, points: int, snapshots: int, seconds: float, quality: bool) -> list[tuple[str, str, str]]:
+def view(browser, folder: Path, points: int, snapshots: int, seconds: float, quality: bool) -> list[tuple[str, str, str]]:
     """Rows of what, measured, goal."""
     import pldebias as pld
 
     embedded = pld.embed(record(folder / "run", points, 10, 128, snapshots), per_class=None)
     made = pld.embedding_view(embedded, quality=False)
     path = made.to_html(folder / "view.html")
-    result = dragged(path, seconds)
+    result = dragged(browser, path, seconds)
     rows = [
         ("slider drag, frames a second", f"{result['rate']:.1f}", "> 30"),
         ("the same page where nothing moves, frames a second", f"{result['floor']:.1f}", ""),
@@ -91,8 +87,8 @@ def main(arguments: list[str] | None = None) -> list[tuple[str, str, str]]:
     parser.add_argument("--umap", action="store_true", help="also a chain of UMAP frames (minutes)")
     options = parser.parse_args(arguments)
     print_machine(machine())
-    with tempfile.TemporaryDirectory() as folder:
-        rows = view(Path(folder), options.points, options.snapshots, options.seconds, options.quality)
+    with tempfile.TemporaryDirectory() as folder, chromium() as browser:
+        rows = view(browser, Path(folder), options.points, options.snapshots, options.seconds, options.quality)
         if options.umap:
             name, _, wall, processor, goal = embedding(Path(folder), True)[-1]
             rows.append((f"{name}, s: wall (processor)", f"{wall / 1000:.0f} ({processor / 1000:.0f})", f"< {goal / 1000:.0f}"))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import gzip
-import shutil
 import statistics
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks.browser import chromium
 from benchmarks.timing import load, machine, print_machine, table
 
 SIZES = {10: (7_443, 3_000), 100: (10_899, 500)}  # classes -> unlabelled samples, those of the first class (CIFAR-LT, ratio 100)
@@ -98,20 +98,6 @@ def training():
         process.kill()
         process.wait()
         process.stdout.close()
-
-
-@contextlib.contextmanager
-def chromium():
-    """A browser without a network."""
-    from playwright.sync_api import Error, sync_playwright
-
-    with sync_playwright() as play:
-        try:
-            browser = play.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-dev-shm-usage"])
-        except Error as error:
-            sys.exit(f"no Chromium here ({str(error).splitlines()[0]}); on Debian and Ubuntu: apt-get install chromium")
-        yield browser
-        browser.close()
 
 
 def walk(browser, path: Path, focus: str, steps: int) -> Steps:

@@ -1,21 +1,14 @@
 """Pages opened from disk in headless Chromium, without a network."""
 
 import contextlib
-import shutil
 
-from needs import missing
+from benchmarks.browser import chromium
 
 
 @contextlib.contextmanager
 def opened(path, drawn, width=1280, height=1000, **context):
     """The page once `drawn(page)` returns; whatever went wrong in it, or was asked for elsewhere, fails the test."""
-    from playwright.sync_api import Error, sync_playwright
-
-    with sync_playwright() as play:
-        try:
-            browser = play.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        except Error as error:
-            missing(f"Chromium ({str(error).splitlines()[0]})", "PATH")
+    with chromium() as browser:
         page = browser.new_context(offline=True, viewport={"width": width, "height": height}, **context).new_page()
         wrong, asked = [], []
         page.on("pageerror", lambda error: wrong.append(str(error)))
@@ -27,4 +20,3 @@ def opened(path, drawn, width=1280, height=1000, **context):
         yield page
         assert not wrong
         assert not [url for url in asked if not url.startswith(("file:", "data:", "blob:", "about:"))]
-        browser.close()

@@ -1,5 +1,6 @@
-"""Fixtures shared by all tests: golden vectors, real data, one thread."""
+"""What all tests share: threads, golden vectors, real data, and what is said where something is missing."""
 
+import collections
 import json
 import os
 from pathlib import Path
@@ -9,6 +10,8 @@ import pytest
 from needs import missing
 
 HERE = Path(__file__).parent
+THREADS = int(os.environ.get("PLDEBIAS_TEST_THREADS", 1))
+"""Threads of torch; small tensors are fastest on one."""
 
 
 def pytest_collection_modifyitems(config, items):
@@ -21,12 +24,24 @@ def pytest_collection_modifyitems(config, items):
         items[:] = [item for item in items if item not in gpu]
 
 
-@pytest.fixture(scope="session", autouse=True)
-def one_thread():
-    """Small tensors run faster, and reproducibly, on one thread."""
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Set the number of threads anew, since some tests change it; skip a test marked as ``browser`` where there is no browser."""
     import torch
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(THREADS)
+    if item.get_closest_marker("browser"):
+        from benchmarks.browser import absence
+
+        if why := absence():
+            missing(why)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """One line a reason, however many tests were skipped for it."""
+    reasons = collections.Counter(report.longrepr[2].removeprefix("Skipped: ") for report in terminalreporter.stats.get("skipped", []))
+    for reason, number in reasons.most_common():
+        terminalreporter.write_line(f"{number} skipped: {reason}")
 
 
 @pytest.fixture(scope="session")
@@ -40,7 +55,7 @@ def golden():
             if path.exists():
                 with np.load(path, allow_pickle=False) as arrays:
                     return dict(arrays), json.loads(path.with_suffix(".json").read_text())
-        missing(f"golden vector {name}", "PLDEBIAS_GOLDEN")
+        missing("no golden vectors beyond those in tests/golden; set PLDEBIAS_GOLDEN to the folder that holds them")
 
     return load
 
@@ -50,5 +65,5 @@ def cifar10_parquet() -> Path:
     """Folder with CIFAR-10 as `train.parquet` and `test.parquet` (Hugging Face layout)."""
     root = os.environ.get("PLDEBIAS_CIFAR10")
     if not root or not (Path(root) / "train.parquet").exists():
-        missing("CIFAR-10 as Parquet", "PLDEBIAS_CIFAR10")
+        missing("no CIFAR-10 as Parquet files; set PLDEBIAS_CIFAR10 to the folder that holds them")
     return Path(root)

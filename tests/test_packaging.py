@@ -148,6 +148,13 @@ def test_every_import_is_a_declared_dependency(folder, extras):
         assert known, f"{where} imports {name}, which pyproject.toml does not declare"
 
 
+def test_one_place_starts_a_browser():
+    """Only it knows where to look, and what to say where there is none."""
+    files = [path for folder in ("tests", "benchmarks") for path in (ROOT / folder).rglob("*.py") if path != Path(__file__)]
+    users = {path.name for path in files if "sync_playwright" in path.read_text()}
+    assert users == {"browser.py"}
+
+
 def test_no_dependency_is_declared_in_vain():
     used = set(imports("pldebias")) | set(imports("notebooks"))
     assert {IMPORT_NAMES.get(name, name) for name in requirements()} - used <= NEVER_IMPORTED

@@ -69,7 +69,7 @@ def bank(characters: tuple[str, ...] = CHARACTERS) -> Tensor:
     for j, name in enumerate(FONTS):
         path = folder / f"{name}.ttf"
         if not path.exists():
-            raise DataError(f"glyphs needs the font {path.name}, which matplotlib installs in {folder}: reinstall matplotlib")
+            raise DataError(f"glyphs needs the font {path.name}, which matplotlib >= 3.11 installs in {folder}: update or reinstall it")
         trial = 44
         box = ImageFont.truetype(str(path), trial).getbbox("H")
         font = ImageFont.truetype(str(path), round(trial * CAP_HEIGHT / (box[3] - box[1])))

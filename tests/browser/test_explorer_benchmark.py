@@ -5,8 +5,6 @@ import pytest
 import pldebias as pld
 from benchmarks import explorer as benchmark
 
-pytestmark = pytest.mark.browser
-
 
 def test_its_runs_are_learned_head_first(tmp_path):
     run = pld.open_run(benchmark.record(tmp_path / "run", 10, 20, 800))
@@ -17,6 +15,7 @@ def test_its_runs_are_learned_head_first(tmp_path):
     assert late.trace() > early.trace()
 
 
+@pytest.mark.browser
 def test_it_opens_pages_and_measures_steps_beside_a_training(capsys):
     found = benchmark.main(["--epochs", "12", "--steps", "3", "--classes", "10", "--samples", "500"])
     printed = capsys.readouterr().out

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -14,13 +13,14 @@ import jupytext
 import nbformat
 import pytest
 from made_runs import make_run
-from needs import missing
 from test_explorer_page import epoch, painted
 
+from benchmarks.browser import chromium
 from pldebias import metrics
 
 pytestmark = pytest.mark.browser
 TOKEN = "a-token-for-tests"
+OFFLINE = "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1"  # the browser finds no machine but this one
 CODE = """# %%
 import pldebias as pld
 
@@ -69,23 +69,6 @@ def server(folder):
 
 
 @contextlib.contextmanager
-def chromium():
-    """Headless Chromium that finds no machine but this one."""
-    from playwright.sync_api import Error, sync_playwright
-
-    with sync_playwright() as play:
-        offline = "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1"
-        try:
-            browser = play.chromium.launch(
-                executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-dev-shm-usage", offline]
-            )
-        except Error as error:
-            missing(f"Chromium ({str(error).splitlines()[0]})", "PATH")
-        yield browser
-        browser.close()
-
-
-@contextlib.contextmanager
 def notebook_open(browser, address, notebook, workspace="default"):
     """`notebook` opened in JupyterLab with its kernel ready; a request to anywhere else fails the test."""
     page = browser.new_page(viewport={"width": 1500, "height": 1200})
@@ -105,7 +88,7 @@ def notebook_open(browser, address, notebook, workspace="default"):
 @contextlib.contextmanager
 def lab(folder, notebook):
     """`notebook` opened in a JupyterLab of its own."""
-    with server(folder) as address, chromium() as browser, notebook_open(browser, address, notebook) as page:
+    with server(folder) as address, chromium(OFFLINE) as browser, notebook_open(browser, address, notebook) as page:
         yield page
 
 

@@ -11,11 +11,12 @@ import pytest
 from test_embedding_page import lasso, settled
 from test_embedding_page import told as told_of_points
 from test_explorer_page import painted
-from test_lab import TOKEN, chromium, notebook_open, run_all, server
+from test_lab import OFFLINE, TOKEN, notebook_open, run_all, server
 from test_lab_whatif import assert_shows
 from test_notebooks import NOTEBOOKS, course_folder
 
 import pldebias as pld
+from benchmarks.browser import chromium
 from pldebias import metrics
 
 pytestmark = pytest.mark.browser
@@ -60,7 +61,7 @@ def course(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch, contextlib.ExitStack() as stack:
         patch.setenv("PLDEBIAS_FAST", "1")
         patch.delenv("PLDEBIAS_CIFAR10", raising=False)  # as on a machine that has no images of the gallery's runs
-        address, browser = stack.enter_context(server(root)), stack.enter_context(chromium())
+        address, browser = stack.enter_context(server(root)), stack.enter_context(chromium(OFFLINE))
 
         def run(path):
             """The run that lies there."""
