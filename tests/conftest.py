@@ -1,15 +1,13 @@
 """What all tests share: threads, golden vectors, real data, and what is said where something is missing."""
 
 import collections
-import json
 import os
 from pathlib import Path
 
-import numpy as np
+import golden_files
 import pytest
 from needs import missing
 
-HERE = Path(__file__).parent
 THREADS = int(os.environ.get("PLDEBIAS_TEST_THREADS", 1))
 """Threads of torch; small tensors are fastest on one."""
 
@@ -47,17 +45,7 @@ def pytest_terminal_summary(terminalreporter):
 @pytest.fixture(scope="session")
 def golden():
     """`golden("daso_seval/fixmatch_K10_s0")` -> (arrays, description) recorded from a paper's official code."""
-
-    def load(name: str):
-        roots = [HERE / "golden", *([Path(os.environ["PLDEBIAS_GOLDEN"])] if os.environ.get("PLDEBIAS_GOLDEN") else [])]
-        for root in roots:
-            path = root / f"{name}.npz"
-            if path.exists():
-                with np.load(path, allow_pickle=False) as arrays:
-                    return dict(arrays), json.loads(path.with_suffix(".json").read_text())
-        missing("no golden vectors beyond those in tests/golden; set PLDEBIAS_GOLDEN to the folder that holds them")
-
-    return load
+    return golden_files.load
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from pillow_reference import crop_flip, cutout, operate, smooth, to_image, to_te
 from pldebias.data import DataError, SplitSpec, augment, build, make_augment
 from pldebias.data.augment import Augment
 from pldebias.data.randaugment import OPERATIONS
+from tests.golden_files import vectors
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2471, 0.2435, 0.2616)
 POLICIES = ("daso", "usb", "imagenet", "glyphs", "digits")
@@ -52,10 +53,10 @@ def test_policies_equal_the_conventional_pipeline(policy, channels, size, view, 
     assert torch.equal(made(images, view, generator(7)), reference(images, policy, view == "strong", 7))
 
 
-@pytest.mark.parametrize("name", ["cifar10", "cifar100", "stl10"])
-def test_golden_evaluation_transforms(golden, name):
-    arrays, _ = golden(f"daso_seval/eval_transform_{name}")
-    constants = ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)) if name == "cifar100" else (MEAN, STD)
+@vectors("daso_seval/eval_transform_*")
+def test_golden_evaluation_transforms(vector, golden):
+    arrays, _ = golden(vector)
+    constants = ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)) if vector.endswith("cifar100") else (MEAN, STD)
     image = torch.from_numpy(arrays["in_img"]).permute(2, 0, 1)[None]
     out = make_augment("daso", *constants, 32)(image, "identity")
     assert np.array_equal(out[0].numpy(), arrays["out_tensor"])

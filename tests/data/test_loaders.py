@@ -12,6 +12,7 @@ from on_cuda import capture, no_waiting
 from pldebias.data import DataError, ResidentLoader, SplitSpec, StreamLoader, build, make_augment
 from pldebias.data.loaders import IndexStream, balanced_weights
 from pldebias.training.graph import register
+from tests.golden_files import vectors
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +47,11 @@ def test_index_stream_is_permutations_end_to_end(n, counts, seed):
     assert torch.equal(stream.take(2 * n + 3), ahead) and torch.equal(twin.take(2 * n + 3), ahead)
 
 
-def test_index_stream_equals_the_papers_sampler(golden):
-    arrays, _ = golden("daso_seval/samplers_K10_s0")
-    assert torch.equal(IndexStream(50, 0).take(130), torch.from_numpy(arrays["out_random_sampler"]))
+@vectors("daso_seval/samplers_K*")
+def test_index_stream_equals_the_papers_sampler(vector, golden):
+    arrays, _ = golden(vector)
+    drawn = torch.from_numpy(arrays["out_random_sampler"])
+    assert torch.equal(IndexStream(int(drawn.max()) + 1, int(vector.rpartition("_s")[2])).take(len(drawn)), drawn)
 
 
 def test_empty_set_cannot_be_sampled():

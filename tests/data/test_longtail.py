@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pldebias.data import DataError, class_counts
 from pldebias.data.longtail import cut_holdout, imbalance, split_daso, split_usb, split_validation
 from pldebias.data.plan import plan_counts, resolve_order
+from tests.golden_files import vectors
 
 NAMES10 = tuple("abcdefghij")
 
@@ -68,21 +69,21 @@ def test_no_class_is_refused():
         class_counts(0, 10, 10)
 
 
-@pytest.mark.parametrize("name", ["split_K10_seed0_rev0_gu1", "split_K10_seed1_rev1_gu5", "split_K10_seed79_rev0_gu20"])
-def test_daso_split(golden, name):
-    arrays, meta = golden(f"daso_seval/{name}")
+@vectors("daso_seval/split_K*")
+def test_daso_split(vector, golden):
+    arrays, meta = golden(vector)
     h, labels = meta["hyperparameters"], arrays["in_labels"]
-    rest, validation = split_validation(labels, h["num_valid"], 10, h["seed"])
+    sizes = np.bincount(labels[arrays["out_train_idx"]]).tolist()
+    k = len(sizes)
+    rest, validation = split_validation(labels, h["num_valid"], k, h["seed"])
     assert np.array_equal(rest, arrays["out_train_idx"]) and np.array_equal(validation, arrays["out_valid_idx"])
-    n, m = plan_counts(
-        [50] * 10, NAMES10, range(10), n1=h["N1"], m1=h["M1"], gamma_l=h["gamma_l"], gamma_u=h["gamma_u"], reverse=h["reverse"]
-    )
-    kwargs = {"order": list(range(10)), "reverse": h["reverse"], "validation": h["num_valid"], "seed": h["seed"]}
+    n, m = plan_counts(sizes, range(k), range(k), n1=h["N1"], m1=h["M1"], gamma_l=h["gamma_l"], gamma_u=h["gamma_u"], reverse=h["reverse"])
+    kwargs = {"order": list(range(k)), "reverse": h["reverse"], "validation": h["num_valid"], "seed": h["seed"]}
     labelled, unlabelled, held = split_daso(labels, n, m, **kwargs)
     assert np.array_equal(labelled, arrays["out_labelled_idx"])
     assert np.array_equal(unlabelled, arrays["out_unlabelled_idx"])
     assert np.array_equal(held, arrays["out_valid_idx"])
-    train, darp = cut_holdout(labels[labelled], 2, 10)
+    train, darp = cut_holdout(labels[labelled], 2, k)
     assert np.array_equal(labelled[train], arrays["out_holdout_train"])
     assert np.array_equal(labelled[darp], arrays["out_holdout_val"])
 
@@ -95,13 +96,13 @@ def test_seval_holdout(golden, name, seed):
     assert np.array_equal(train, arrays["out_train"]) and np.array_equal(held, arrays["out_val"])
 
 
-@pytest.mark.parametrize("dataset", ["cifar10", "cifar100"])
-def test_usb_split(golden, dataset):
-    arrays, _ = golden(f"debiaspl_adello/usb_split_{dataset}")
+@vectors("debiaspl_adello/usb_split_cifar*")
+def test_usb_split(vector, golden):
+    arrays, _ = golden(vector)
     labels = arrays["targets"].astype(np.int64)
     k = int(labels.max()) + 1
     keys = [key.removesuffix("_ulb_idx") for key in arrays if key.endswith("_ulb_idx")]
-    assert len(keys) >= 6
+    assert keys
     for key in keys:
         n1, m1, gamma_l, gamma_u, include = map(int, re.fullmatch(r"N(\d+)_M(\d+)_g(\d+)_(-?\d+)_inc(\d)", key).groups())
         m1 = m1 // k if gamma_u == 1 else m1  # USB counts a uniform set in total

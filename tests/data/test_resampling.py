@@ -5,11 +5,13 @@ import torch
 
 from pldebias.data.errors import DataError
 from pldebias.data.loaders import balanced_weights
+from tests.golden_files import vectors
 from tests.golden_net import assert_close
 
 
-def test_weights_are_the_official_ones(golden):
-    arrays, _ = golden("debiaspl_adello/ibss_resample_K10")
+@vectors("debiaspl_adello/ibss_resample_K*")
+def test_weights_are_the_official_ones(vector, golden):
+    arrays, _ = golden(vector)
     assert_close(balanced_weights(torch.tensor(arrays["targets"]), 0.9999), arrays["weights"], atol=1e-9)
     assert len(arrays["targets"]) == arrays["num_samples"]
 

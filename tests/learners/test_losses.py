@@ -6,12 +6,13 @@ import torch.nn.functional as F
 
 from pldebias.learners.losses import masked_cross_entropy, ramp_up
 from pldebias.schemes.saw import effective_weights
+from tests.golden_files import names
 from tests.golden_net import assert_close
 
 
-@pytest.fixture
-def arrays(golden):
-    return {key: torch.tensor(value) for key, value in golden("daso_seval/losses_K10_s0")[0].items()}
+@pytest.fixture(params=names("daso_seval/losses_K*"))
+def arrays(request, golden):
+    return {key: torch.tensor(value) for key, value in golden(request.param)[0].items()}
 
 
 def test_masked_cross_entropy(arrays):

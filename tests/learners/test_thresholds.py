@@ -6,6 +6,7 @@ import torch
 from pldebias.learners.flexmatch import flexible_threshold, learning_status
 from pldebias.learners.freematch import adaptive_threshold, fairness
 from pldebias.methods import MethodError, build_method
+from tests.golden_files import vectors
 from tests.golden_net import GoldenNet, assert_close, assert_gradients, make_batch, make_problem, run_step, set_up
 
 
@@ -15,12 +16,13 @@ def batches(arrays):
         yield i, make_batch(arrays["in_xl"][i], arrays["in_labels"][i], views, arrays["in_idx"][i])
 
 
-@pytest.mark.parametrize("kind", ["dataset", "shipped"])
-def test_flexmatch_golden_sequence(kind, golden):
-    arrays, info = golden(f"daso_seval/flexmatch_{kind}_K10_s0")
-    h = info["hyperparameters"]
-    slots = h["ulb_dest_len"]
-    method = set_up(f"flexmatch(slots={slots})" if kind == "shipped" else "flexmatch", make_problem([10] * 10, h["N_unlabelled"]))
+@vectors("daso_seval/flexmatch_dataset_K*", "daso_seval/flexmatch_shipped_K*")
+def test_flexmatch_golden_sequence(vector, golden):
+    arrays, info = golden(vector)
+    h, shipped = info["hyperparameters"], "_shipped_" in vector
+    classes = arrays["out_classwise_acc"].shape[1]
+    options = {"threshold": h["p_cutoff"], "warmup": h["thresh_warmup"], "slots": h["ulb_dest_len"] if shipped else None}
+    method = set_up("flexmatch", make_problem([10] * classes, h["N_unlabelled"]), {"flexmatch": options})
     net = GoldenNet(arrays)
     for i, batch in batches(arrays):
         losses, step = run_step(method, net, batch, i)
@@ -29,17 +31,17 @@ def test_flexmatch_golden_sequence(kind, golden):
         assert_close(losses["unlabelled"], arrays["out_loss_cons"][i], name=f"unlabelled {i}")
         assert_close(method.learner.beta, arrays["out_classwise_acc"][i], name=f"beta {i}")
     assert_gradients(net, arrays, "out_grad_last_")
-    if kind == "dataset":
+    if not shipped:
         last = method.learner.last[:-1]
-        assert torch.equal(torch.where(last == 10, -1, last), torch.tensor(arrays["out_selected_last"]))
+        assert torch.equal(torch.where(last == classes, -1, last), torch.tensor(arrays["out_selected_last"]))
 
 
-@pytest.mark.parametrize("name", ["freematch_K10_s0", "freematch_m05_quantile_K10_s5"])
-def test_freematch_golden_sequence(name, golden):
-    arrays, info = golden(f"daso_seval/{name}")
+@vectors("daso_seval/freematch*_K*")
+def test_freematch_golden_sequence(vector, golden):
+    arrays, info = golden(vector)
     h = info["hyperparameters"]
     options = {"momentum": h["m"], "quantile": 0.8 if h["use_quantile"] else None, "ceiling": 0.95 if h["clip_thresh"] else 1.0}
-    method = set_up("freematch", make_problem([10] * 10), {"freematch": options})
+    method = set_up("freematch", make_problem([10] * arrays["out_p_model"].shape[1]), {"freematch": options})
     net = GoldenNet(arrays)
     for i, batch in batches(arrays):
         losses, step = run_step(method, net, batch, i)

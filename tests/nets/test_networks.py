@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from pldebias.nets import NETWORKS, WideResNet, build_network
+from tests.golden_files import vectors
 
 
 def load_recorded(network, seed, names):
@@ -16,12 +17,13 @@ def load_recorded(network, seed, names):
             parameter.copy_(draw + (1 if parameter.ndim == 1 and name.endswith("weight") else 0))
 
 
-def test_wrn_equals_the_recorded_network(golden):
-    arrays, meta = golden("daso_seval/wrn28_2_K10_s0")
+@vectors("daso_seval/wrn28_2_K*")
+def test_wrn_equals_the_recorded_network(vector, golden):
+    arrays, meta = golden(vector)
     network = WideResNet()
     assert [list(p.shape) for p in network.parameters()] == meta["hyperparameters"]["shapes"]
     assert sum(p.numel() for p in network.parameters()) == arrays["in_num_params"] == 1_466_320
-    load_recorded(network, 0, meta["hyperparameters"]["param_names"])
+    load_recorded(network, int(vector.rpartition("_s")[2]), meta["hyperparameters"]["param_names"])
     x = torch.tensor(arrays["in_x"])
     torch.testing.assert_close(network.train()(x).detach(), torch.tensor(arrays["out_feat_train"]), atol=2e-5, rtol=2e-4)
     torch.testing.assert_close(network.eval()(x).detach(), torch.tensor(arrays["out_feat_eval"]), atol=2e-5, rtol=2e-4)
@@ -30,8 +32,9 @@ def test_wrn_equals_the_recorded_network(golden):
     torch.testing.assert_close(last.running_var, torch.tensor(arrays["out_rv_last"]), atol=2e-5, rtol=2e-4)
 
 
-def test_wrn_is_initialised_like_the_recorded_network(golden):
-    _, meta = golden("daso_seval/wrn28_2_K10_s0")
+@vectors("daso_seval/wrn28_2_K*")
+def test_wrn_is_initialised_like_the_recorded_network(vector, golden):
+    _, meta = golden(vector)
     names = meta["hyperparameters"]["param_names"]
     torch.manual_seed(0)
     network = WideResNet()

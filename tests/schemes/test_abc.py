@@ -8,6 +8,7 @@ from pldebias.learners import mixup, remixmatch
 from pldebias.methods import MethodError, build_method
 from pldebias.schemes import abc, daso
 from pldebias.schemes.abc import bernoulli, gradual_rates, keep_rates
+from tests.golden_files import vectors
 from tests.golden_net import GoldenNet, assert_close, assert_gradients, make_batch, make_problem, run_step, set_up
 
 OFFICIAL = {"encoder": "enc", "classifier": "fc", "abc": "fc2", "rotation": "rot"}
@@ -19,10 +20,10 @@ def inject(monkeypatch, *masks):
     monkeypatch.setattr(abc, "bernoulli", lambda rates, generator: masks.pop(0))
 
 
-@pytest.mark.parametrize("name", ["it0_K10_s0", "it249999_K10_s0"])
-def test_golden_step_of_the_daso_code(name, golden, monkeypatch):
-    arrays, info = golden(f"daso_seval/abc_fixmatch_{name}")
-    method = set_up("fixmatch+abc(views=1)", make_problem(arrays["in_label_counts"]))
+@vectors("daso_seval/abc_fixmatch_it*_K*")
+def test_golden_step_of_the_daso_code(vector, golden, monkeypatch):
+    arrays, info = golden(vector)
+    method = set_up("fixmatch+abc(views=1)", make_problem(arrays["in_label_counts"], total_steps=info["hyperparameters"]["max_iter"]))
     inject(monkeypatch, arrays["out_l_mask"], arrays["out_ul_mask"])
     net = GoldenNet(arrays, heads=("abc",))
     batch = make_batch(arrays["in_xl"], arrays["in_labels"], {"weak": arrays["in_xu0"], "strong": arrays["in_xu1"]})
@@ -37,9 +38,9 @@ def test_golden_step_of_the_daso_code(name, golden, monkeypatch):
     assert_gradients(net, arrays)
 
 
-@pytest.mark.parametrize("name", ["s0_ep0", "s1_ep250", "s2_ep499"])
-def test_golden_step_of_the_official_code(name, golden, monkeypatch):
-    arrays, info = golden(f"daso_seval/abc_official_fix_K10_{name}")
+@vectors("daso_seval/abc_official_fix_K*")
+def test_golden_step_of_the_official_code(vector, golden, monkeypatch):
+    arrays, info = golden(vector)
     method = set_up("fixmatch+abc", make_problem(arrays["in_counts"]))
     inject(monkeypatch, arrays["out_mask_l"], arrays["out_mask_u"])
     net = GoldenNet(arrays, heads=("abc",), names=OFFICIAL)
@@ -55,9 +56,9 @@ def test_golden_step_of_the_official_code(name, golden, monkeypatch):
     assert_gradients(net, arrays)
 
 
-@pytest.mark.parametrize("name", ["s0_ep0", "s1_ep250", "s2_ep499"])
-def test_golden_remixmatch_step_of_the_official_code(name, golden, monkeypatch):
-    arrays, info = golden(f"daso_seval/abc_official_remix_K10_{name}")
+@vectors("daso_seval/abc_official_remix_K*")
+def test_golden_remixmatch_step_of_the_official_code(vector, golden, monkeypatch):
+    arrays, info = golden(vector)
     h = info["hyperparameters"]
     method = set_up("remixmatch+abc", make_problem(arrays["in_counts"]))
     alignment, counts = method.learner.alignment, torch.tensor(arrays["in_target"])
@@ -104,9 +105,10 @@ def daso_abc(arrays, info, monkeypatch, options=""):
     return method, nets[0], losses, step
 
 
-def test_golden_step_with_daso(golden, monkeypatch):
-    arrays, info = golden("daso_seval/daso_step_abc_linpl_K10_s7")
-    _, net, losses, step = daso_abc(arrays, info, monkeypatch, ", blend=False")
+@vectors("daso_seval/daso_step_abc*")
+def test_golden_step_with_daso(vector, golden, monkeypatch):
+    arrays, info = golden(vector)
+    _, net, losses, step = daso_abc(arrays, info, monkeypatch, f", blend={info['hyperparameters']['abc_daso_pl']}")
     assert_close(step.probs, arrays["out_pseudo_prob"])
     assert_close(step.memo["abc/probs"], arrays["out_abc_p"])
     assert_close(losses["abc/labelled"], arrays["out_abc_cls"])
@@ -150,9 +152,10 @@ def test_la_acts_on_the_main_head_alone(golden, monkeypatch):
     assert torch.equal(outcome["fixmatch+abc(views=1)"]["unlabelled"], outcome["fixmatch"]["unlabelled"])
 
 
-def test_usb_rates_and_labelled_loss(golden):
+@vectors("debiaspl_adello/abc_loss_K*")
+def test_usb_rates_and_labelled_loss(vector, golden):
     """The code of USB has the same rates and draws, but hard targets where ABC has soft ones."""
-    arrays, _ = golden("debiaspl_adello/abc_loss_K10")
+    arrays, _ = golden(vector)
     t = {key: torch.tensor(value) for key, value in arrays.items()}
     assert_close(keep_rates(t["counts"]), t["ratio"])
     confidence, label = t["logits_w"].softmax(1).max(1)

@@ -10,13 +10,17 @@ from torch import nn
 from pldebias.methods import MethodError, build_method
 from pldebias.nets import Output
 from pldebias.schemes.acr import anchors, distances, presence, strength
+from tests.golden_files import vectors
 from tests.golden_net import GoldenNet, assert_close, assert_gradients, make_batch, make_problem, run_step, set_up
 
 
-@pytest.mark.parametrize("name", ["acr", "abcla"])
-def test_golden_sequence_of_the_seval_code(name, golden):
-    arrays, _ = golden(f"daso_seval/{name}_K10_s0")
-    method = set_up(f"fixmatch+{name}(window=step, counts=False)", make_problem(arrays["in_label_counts"], total_steps=300))
+@vectors("daso_seval/acr_K*", "daso_seval/abcla_K*")
+def test_golden_sequence_of_the_seval_code(vector, golden):
+    arrays, info = golden(vector)
+    h, name = info["hyperparameters"], "abcla" if "abcla" in vector else "acr"
+    options = {"tau": float(h["tau1"]), "threshold": h["conf_thres"], "momentum": h["ema_u"], "window": "step", "counts": False}
+    problem = make_problem(arrays["in_label_counts"], total_steps=300, steps_per_epoch=h["eval_period"])
+    method = set_up(f"fixmatch+{name}", problem, {name: options})
     net = GoldenNet(arrays, heads=("acr",))
     scheme = method.chain[0]
     views = method.learner.unlabelled_views
@@ -28,7 +32,7 @@ def test_golden_sequence_of_the_seval_code(name, golden):
         assert torch.equal(step.mask, torch.tensor(arrays["out_mask_or_t"][i]))
         assert torch.equal(step.memo["acr/mask"], torch.tensor(arrays["out_mask_or_b_h2"][i]))
         assert torch.equal(step.memo["acr/label"], torch.tensor(arrays["out_pl_h2"][i]).argmax(1))
-        assert_close(scheme.tau_now, 2.0 if arrays["out_tau"][i] < 0 else arrays["out_tau"][i], name=f"tau {i}")
+        assert_close(scheme.tau_now, h["tau1"] if arrays["out_tau"][i] < 0 else arrays["out_tau"][i], name=f"tau {i}")
         assert_close(method.series()[f"{name}/offset"], arrays["out_adj_l1"][i])
         assert_close(scheme.estimate, arrays["out_u_py"][i], name=f"estimate {i}")
         for ours, theirs in {"labelled": "Lx", f"{name}/labelled": "Lx_b", "unlabelled": "Lu", f"{name}/unlabelled": "Lu_b"}.items():
@@ -41,27 +45,32 @@ def test_golden_sequence_of_the_seval_code(name, golden):
 class TwoHeads(nn.Module):
     """Recorded logits of both heads are the features, so that the gradient of the features is that of the logits."""
 
-    def __init__(self):
+    def __init__(self, classes):
         super().__init__()
-        self.heads = {"acr": lambda features: features[:, 10:]}
+        self.classes, self.heads = classes, {"acr": lambda features: features[:, classes:]}
 
     def forward(self, x):
         self.features = x.clone().requires_grad_()
-        return Output(self.features, self.features[:, :10])
+        return Output(self.features, self.features[:, : self.classes])
 
 
-def test_golden_training_loop_of_the_adello_code(golden):
-    arrays, info = golden("debiaspl_adello/acr_loop_K10_s0")
+@vectors("debiaspl_adello/acr_loop_K*")
+def test_golden_training_loop_of_the_adello_code(vector, golden):
+    arrays, info = golden(vector)
     h = info["hyperparameters"]
-    problem = make_problem(h["lb_counts"], total_steps=45, steps_per_epoch=5)
-    method = set_up(f"fixmatch+abcla(start={5 * h['est_epoch']}, counts=False)", problem)
+    epoch, steps = sum(k.startswith("y_lb_iter") for k in arrays), sum(k.endswith("_epoch") for k in arrays)
+    problem = make_problem(h["lb_counts"], total_steps=steps, steps_per_epoch=epoch)
+    options = {"tau": float(h["tau1"]), "threshold": h["p_cutoff"], "momentum": h["ema_u"], "counts": False}
+    method = set_up(f"fixmatch+abcla(start={epoch * h['est_epoch']})", problem, {"abcla": options})
     scheme = method.chain[0]
     scheme.estimates = True  # one strong view, as abcla, with the estimate of acr
-    net = TwoHeads()
-    for i in range(45):
+    net = TwoHeads(h["K"])
+    for i in range(steps):
         a = {key: torch.tensor(arrays[f"s{i:02d}_{key}"]) for key in ("logits", "logits_aux", "tau", "u_py_after", "count_KL")}
-        labelled, weak, strong = torch.cat([a["logits"], a["logits_aux"]], 1).split((8, 24, 24))
-        batch = make_batch(labelled, arrays[f"y_lb_iter{i % 5}"], {"weak": weak, "strong": strong})
+        y = arrays[f"y_lb_iter{i % epoch}"]
+        labelled, unlabelled = torch.cat([a["logits"], a["logits_aux"]], 1).tensor_split([len(y)])
+        weak, strong = unlabelled.chunk(2)
+        batch = make_batch(labelled, y, {"weak": weak, "strong": strong})
         losses, _ = run_step(method, net, batch, i)
         assert_close(scheme.tau_now, a["tau"], name=f"tau {i}")
         assert_close(scheme.estimate, a["u_py_after"], name=f"estimate {i}")
@@ -69,8 +78,8 @@ def test_golden_training_loop_of_the_adello_code(golden):
         for ours, theirs in {"labelled": "Lx", "abcla/labelled": "Lx_b", "unlabelled": "Lu", "abcla/unlabelled": "Lu_b"}.items():
             assert_close(losses[ours], arrays[f"s{i:02d}_{theirs}"], name=f"{theirs} {i}")
         gradient = net.features.grad
-        assert_close(gradient[:, :10], arrays[f"s{i:02d}_grad_logits"], name=f"gradient {i}")
-        assert_close(gradient[:, 10:], arrays[f"s{i:02d}_grad_logits_aux"], name=f"gradient of the second head {i}")
+        assert_close(gradient[:, : h["K"]], arrays[f"s{i:02d}_grad_logits"], name=f"gradient {i}")
+        assert_close(gradient[:, h["K"] :], arrays[f"s{i:02d}_grad_logits_aux"], name=f"gradient of the second head {i}")
 
 
 class Linear(nn.Module):
@@ -174,20 +183,11 @@ def problem():
 def simulate(method, classes, steps):
     """Train on confident predictions of `classes` only, with a network that never learns."""
 
-    class Fixed(TwoHeads):
-        def __init__(self):
-            super().__init__()
-            self.heads = {"acr": lambda features: features[:, 3:]}
-
-        def forward(self, x):
-            self.features = x.clone().requires_grad_()
-            return Output(self.features, self.features[:, :3])
-
     logits = 20 * torch.eye(3)[classes]
     images = torch.cat([logits, logits], 1)
     batch = make_batch(images[:3], torch.tensor([0, 1, 2]), {"weak": images, "strong": images, "strong2": images})
     for t in steps:
-        run_step(method, Fixed(), batch, t)
+        run_step(method, TwoHeads(3), batch, t)
     return method
 
 

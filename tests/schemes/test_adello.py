@@ -6,6 +6,7 @@ import torch
 
 from pldebias.methods import MethodError, build_method
 from pldebias.schemes.adello import alpha, imbalance_temperature, log_ratio, smooth
+from tests.golden_files import vectors
 from tests.golden_net import Passthrough, assert_close, make_batch, make_problem, run_step, set_up
 
 COUNTS = [1500, 899, 539, 323, 193, 116, 69, 41, 25, 15]
@@ -34,44 +35,54 @@ def compare_steps(arrays, method, scheme):
             assert_close(losses[f"{scheme.name}/ccr"], a["distill_loss"], name="ccr")
 
 
-@pytest.mark.parametrize(
-    ("name", "options"),
-    [
-        ("released_cfg_K10_s0", {}),
-        ("ema999_K10_s2", {}),
-        ("fixed_T_K10_s5", {"temperature": 2.0}),
-        ("distill_all_K10_s6", {"ccr": "all"}),
-        ("epoch_alpha_K10_s7", {"alpha_by": "epoch"}),
-        ("lbmask_K10_s8", {"exclude_labelled": True}),
-        ("gt_prior_K10_s9", {"target": "oracle"}),
-    ],
-)
-def test_steps_are_the_official_ones(golden, name, options):
-    arrays, meta = golden(f"debiaspl_adello/adello_{name}")
-    truth = torch.tensor(arrays["ulb_counts"])
-    problem = make_problem(arrays["lb_counts"], total_steps=262_144, steps_per_epoch=1024, unlabelled_counts=truth)
-    defaults = {"momentum": meta["hyperparameters"]["ema_p"], "compat": "official", **options}
-    method = set_up("fixmatch+adello", problem, {"adello": defaults})
+KINDS = ("released_cfg", "paper_T", "ema999", "fixed_T", "distill_all", "epoch_alpha", "lbmask", "gt_prior")  # not soft_labels
+
+
+@vectors(*(f"debiaspl_adello/adello_{kind}_K*" for kind in KINDS))
+def test_steps_are_the_official_ones(vector, golden):
+    arrays, meta = golden(vector)
+    h, truth = meta["hyperparameters"], torch.tensor(arrays["ulb_counts"])
+    epoch = h["num_train_iter"] // h["epoch"]
+    problem = make_problem(arrays["lb_counts"], total_steps=h["num_train_iter"], steps_per_epoch=epoch, unlabelled_counts=truth)
+    # The code measures its temperature only where some value was given for it, which it then replaces.
+    options = {
+        "momentum": h["ema_p"],
+        "alpha_min": h["adello_alpha_min"],
+        "d": h["adello_k"],
+        "alpha_by": "epoch" if h["adello_alpha_from_epoch"] else "step",
+        "target": "oracle" if h["mode"] == "adello_gt" else "running",
+        "exclude_labelled": h["use_lb_in_ulb_mask"],
+        "ccr": "complement" if h["distill_complement"] else "all",
+        "ccr_weight": h["lambda_distill"],
+        "start": h["distill_start_iter"],
+        "temperature": 1.0 if h["distill_T"] is None else "imbalance" if h["imbalance_distill_with_warmup"] else h["distill_T"],
+    }
+    method = set_up(f"fixmatch(threshold={h['p_cutoff']})+adello", problem, {"adello": options})
     compare_steps(arrays, method, method.chain[0])
 
 
-@pytest.mark.parametrize(("name", "target"), [("udal", "labelled"), ("udal_gt", "oracle"), ("udal_dynamic", "running")])
-def test_udal_steps_are_the_official_ones(golden, name, target):
-    arrays, _ = golden(f"debiaspl_adello/udal_{name}_K10")
-    truth = torch.tensor(arrays["gt_u_prior"])
-    problem = make_problem(COUNTS, total_steps=262_144, steps_per_epoch=1024, unlabelled_counts=truth)
+@vectors("debiaspl_adello/udal_udal*_K*")
+def test_udal_steps_are_the_official_ones(vector, golden):
+    arrays, _ = golden(vector)
+    target = "oracle" if "udal_gt" in vector else "running" if "udal_dynamic" in vector else "labelled"
+    counts, truth = (torch.tensor(1e9 * arrays[key]).round().long() for key in ("p_data", "gt_u_prior"))
+    problem = make_problem(counts, total_steps=262_144, steps_per_epoch=1024, unlabelled_counts=truth)
     # Recorded with a fast running prior, so that it moves within five steps.
     method = set_up(f"fixmatch+udal(target={target}, momentum=0.9)", problem)
     compare_steps(arrays, method, method.chain[0])
 
 
-def test_schedule_and_adjustments(golden):
+def test_schedule(golden):
     arrays, _ = golden("debiaspl_adello/adello_alpha_schedule")
     for key in arrays:
         if key != "it":
             d, low = (float(part) for part in key.removeprefix("alpha_k").split("_min"))
             np.testing.assert_allclose(alpha(arrays["it"].astype(float), 262_144, low, d), arrays[key], rtol=1e-12, atol=1e-15)
-    arrays, _ = golden("debiaspl_adello/adello_adjustment_fn_K10_s0")
+
+
+@vectors("debiaspl_adello/adello_adjustment_fn_K*")
+def test_adjustments(vector, golden):
+    arrays, _ = golden(vector)
     current, target = torch.tensor(arrays["current"]), torch.tensor(arrays["target"])
     for it, expected in zip(arrays["it"], arrays["log_ratio"], strict=True):
         np.testing.assert_allclose(log_ratio(current, smooth(target, alpha(int(it), 262_144))), expected, atol=1e-9)

@@ -7,6 +7,7 @@ import torch
 
 from pldebias.methods import MethodError, build_method
 from pldebias.schemes.adsh import adaptive_thresholds
+from tests.golden_files import vectors
 from tests.golden_net import GoldenNet, assert_close, assert_gradients, make_batch, make_problem, run_step, set_up
 
 
@@ -14,9 +15,10 @@ def scores(logits):
     return SimpleNamespace(score=lambda split: (logits, None, None) if split == "unlabelled" else None)
 
 
-def test_golden_estimates_and_steps(golden):
-    arrays, _ = golden("daso_seval/adsh_K10_s0")
-    net, problem = GoldenNet(arrays), make_problem([100 - 9 * k for k in range(10)])
+@vectors("daso_seval/adsh_K*")
+def test_golden_estimates_and_steps(vector, golden):
+    arrays, _ = golden(vector)
+    net, problem = GoldenNet(arrays), make_problem(torch.arange(len(arrays["out_thr_after"]), 0, -1))
     method = set_up("fixmatch+adsh(compat=official)", problem)
 
     def step(suffix, i):
@@ -29,7 +31,7 @@ def test_golden_estimates_and_steps(golden):
     assert_close(low.series()["adsh/threshold"], arrays["out_thr_after_low"])
     method.end_epoch(scores(torch.tensor(arrays["in_ul_logits"])))
     assert_close(method.series()["adsh/threshold"], arrays["out_thr_after"])
-    for i in range(2):
+    for i in range(len(arrays["in_xl"])):
         losses, record = step("", i)
         assert torch.equal(record.mask, torch.tensor(arrays["out_mask"][i]))
         assert_close(losses["labelled"], arrays["out_loss_cls"][i])

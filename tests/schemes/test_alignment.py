@@ -5,11 +5,13 @@ import torch
 
 from pldebias.schemes.alignment import DistributionAlignment, align, temper
 from pldebias.schemes.debiaspl import update_prior
+from tests.golden_files import vectors
 from tests.golden_net import assert_close
 
 
-def test_golden_sequence_beyond_one_window(golden):
-    arrays, info = golden("daso_seval/dist_align_K10_s0")
+@vectors("daso_seval/dist_align_K*")
+def test_golden_sequence_beyond_one_window(vector, golden):
+    arrays, info = golden(vector)
     alignment = DistributionAlignment(torch.tensor(arrays["in_target"]), info["hyperparameters"]["window"])
     kept = arrays["out_steps"].tolist()
     for i, probs in enumerate(torch.tensor(arrays["in_probs"])):
@@ -19,9 +21,10 @@ def test_golden_sequence_beyond_one_window(golden):
             assert_close(aligned, arrays["out_aligned"][kept.index(i)], name=f"step {i}")
 
 
-def test_usb_running_means(golden):
+@vectors("debiaspl_adello/distalign_usb_K*")
+def test_usb_running_means(vector, golden):
     """USB keeps a running mean of momentum 0.999 from the first batch on; targets are uniform, given, or a running mean themselves."""
-    t = {key: torch.tensor(value) for key, value in golden("debiaspl_adello/distalign_usb_K10_s0")[0].items()}
+    t = {key: torch.tensor(value) for key, value in golden(vector)[0].items()}
     for kind in ("uniform", "gt", "model"):
         running = None
         for i, probs in enumerate(t["probs_ulb"]):

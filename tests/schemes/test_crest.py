@@ -7,41 +7,44 @@ import torch
 from pldebias.methods import MethodError, build_method
 from pldebias.schemes import EpochEnd
 from pldebias.schemes.crest import align, sampling_rates, select, temperature
+from tests.golden_files import vectors
 from tests.golden_net import GoldenNet, assert_close, assert_gradients, make_batch, make_problem, run_step, set_up
 
 COUNTS = torch.tensor([1500, 899, 539, 323, 193, 116, 69, 41, 25, 15])
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_selection(golden, seed):
-    arrays, _ = golden(f"daso_seval/crest_select_K10_s{seed}")
+@vectors("daso_seval/crest_select_K*")
+def test_selection(vector, golden):
+    arrays, _ = golden(vector)
     counts = torch.tensor(arrays["in_label_counts"])
     rates = sampling_rates(counts)
     assert_close(rates, arrays["out_rate"], rtol=1e-6, atol=1e-7)
     index, labels = select(torch.tensor(arrays["in_probs"]), rates)
-    for k in range(10):
+    for k in range(len(counts)):
         ours, theirs = index[labels == k], arrays["out_sel_idx"][arrays["out_sel_label"] == k]
         np.testing.assert_array_equal(np.sort(ours), np.sort(theirs))
-    np.testing.assert_array_equal(counts + labels.bincount(minlength=10), arrays["out_new_label_counts"])
+    np.testing.assert_array_equal(counts + labels.bincount(minlength=len(counts)), arrays["out_new_label_counts"])
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_selection_of_the_tensorflow_code(golden, seed):
-    arrays, _ = golden(f"daso_seval/crest_tf_select_K10_s{seed}")
+@vectors("daso_seval/crest_tf_select_K*")
+def test_selection_of_the_tensorflow_code(vector, golden):
+    arrays, _ = golden(vector)
     rates = torch.tensor(arrays["out_rate"])
     theoretical = 1e6 * rates.flip(0) ** 3  # it mirrors the exact exponential in place of the counts
     assert_close(sampling_rates(theoretical), rates, rtol=1e-5, atol=1e-6)
     _, labels = select(torch.tensor(arrays["in_scores"]), rates)
-    np.testing.assert_array_equal(labels.bincount(minlength=10), arrays["out_num_picked"])
+    np.testing.assert_array_equal(labels.bincount(minlength=len(rates)), arrays["out_num_picked"])
 
 
-def test_selection_of_usb(golden):
-    arrays, _ = golden("debiaspl_adello/crest_picks_K10")
+@vectors("debiaspl_adello/crest_picks_K*")
+def test_selection_of_usb(vector, golden):
+    arrays, _ = golden(vector)
     counts = arrays["lb_counts"]
-    exponential = torch.tensor(counts[0] * (counts[-1] / counts[0]) ** (np.arange(10) / 9))
-    labels = torch.tensor(np.repeat(np.arange(10), arrays["pl_sizes"]))
-    _, picked = select(torch.nn.functional.one_hot(labels, 10).float(), sampling_rates(exponential))
-    np.testing.assert_array_equal(picked.bincount(minlength=10), arrays["picked_count"])
+    classes = len(counts)
+    exponential = torch.tensor(counts[0] * (counts[-1] / counts[0]) ** (np.arange(classes) / (classes - 1)))
+    labels = torch.tensor(np.repeat(np.arange(classes), arrays["pl_sizes"]))
+    _, picked = select(torch.nn.functional.one_hot(labels, classes).float(), sampling_rates(exponential))
+    np.testing.assert_array_equal(picked.bincount(minlength=classes), arrays["picked_count"])
 
 
 def test_temperatures(golden):
@@ -51,9 +54,9 @@ def test_temperatures(golden):
         assert temperature(int(generation) - 1, int(generations)) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_alignment_of_the_tensorflow_code(golden, seed):
-    arrays, _ = golden(f"daso_seval/crest_tf_distalign_K10_s{seed}")
+@vectors("daso_seval/crest_tf_distalign_K*")
+def test_alignment_of_the_tensorflow_code(vector, golden):
+    arrays, _ = golden(vector)
     probs = torch.tensor(arrays["in_logits"]).softmax(1)
     running, target = torch.tensor(arrays["out_p_model"]), torch.tensor(arrays["in_gt_p_data"])
     for key, t in (("constant_0p5_T0p0", 0.5), ("adaptive_0p8_T0p0", 0.8)):
@@ -64,9 +67,10 @@ def test_alignment_of_the_tensorflow_code(golden, seed):
     assert_close(soft / soft.sum(1, keepdim=True), arrays["out_adaptive_1p0_T0p5_target"])
 
 
-@pytest.mark.parametrize("t", [0, 60_000, 249_999])
-def test_step_is_the_official_one(golden, t):
-    arrays, _ = golden(f"daso_seval/crest_step_it{t}_K10_s0")
+@vectors("daso_seval/crest_step_it*_K*")
+def test_step_is_the_official_one(vector, golden):
+    arrays, info = golden(vector)
+    t = info["hyperparameters"]["iter"]
     net = GoldenNet(arrays)
     method = set_up("fixmatch+crestplus", make_problem(arrays["in_label_counts"]))
     method.chain[0].generation.fill_(int(arrays["out_gen"]) - 1)
@@ -80,16 +84,19 @@ def test_step_is_the_official_one(golden, t):
     assert_gradients(net, arrays)
 
 
-def test_step_with_seval_is_the_official_one(golden):
-    arrays, _ = golden("daso_seval/seval_crest_K10_s0")
+@vectors("daso_seval/seval_crest_K*")
+def test_step_with_seval_is_the_official_one(vector, golden):
+    arrays, info = golden(vector)
+    h = info["hyperparameters"]
     net = GoldenNet(arrays)
-    method = set_up("fixmatch+seval+crestplus(generations=2)", make_problem(arrays["in_label_counts"], total_steps=500_000))
+    crest = "crestplus(generations=2)" if h["da"] else "crest(generations=2)"
+    method = set_up(f"fixmatch+seval+{crest}", make_problem(arrays["in_label_counts"], total_steps=h["max_iter"]))
     seval, crest = method.chain
     seval.learned.offsets.copy_(torch.tensor(arrays["in_pi"]))
     seval.learned.thresholds.copy_(torch.tensor(arrays["in_thres"]))
     crest.generation.fill_(1)
     x, y, weak, strong = (arrays[f"in_{k}"][0] for k in ("xl", "labels", "xu0", "xu1"))
-    losses, step = run_step(method, net, make_batch(x, y, {"weak": weak, "strong": strong}), 300_000)
+    losses, step = run_step(method, net, make_batch(x, y, {"weak": weak, "strong": strong}), h["iter"])
     assert_close(step.probs, arrays["out_p"])
     assert_close(step.mask, arrays["out_mask"])
     assert_close(losses["labelled"], arrays["out_loss_cls"])

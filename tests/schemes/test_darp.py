@@ -8,15 +8,16 @@ from pldebias.methods import MethodError, build_method
 from pldebias.schemes import Chain, EpochEnd, Step, refinery, refinery_cpu
 from pldebias.schemes.darp import estimate_counts, refine, select
 from pldebias.schemes.refinery import scaled
+from tests.golden_files import vectors
 from tests.golden_net import Passthrough, assert_close, make_batch, make_problem, run_step, set_up
 
 COUNTS = torch.tensor([500, 299, 179, 107, 64, 38, 23, 13, 8, 5])
 
 
 @pytest.mark.parametrize("solver", ["newton", "secant"])
-@pytest.mark.parametrize("name", ["darp_official_K10_s1", "darp_official_K10_s2"])
-def test_refinement(golden, name, solver):
-    arrays, _ = golden(f"daso_seval/{name}")
+@vectors("daso_seval/darp_official_K*")
+def test_refinement(vector, golden, solver):
+    arrays, _ = golden(vector)
     probs, target = torch.tensor(arrays["in_probs"]), torch.tensor(arrays["in_target"])
     assert_close(select(probs.double(), target.double()), arrays["out_normalised"])
     ours = refine(probs, target, solver=solver)
@@ -25,32 +26,36 @@ def test_refinement(golden, name, solver):
 
 
 @pytest.mark.parametrize("solver", ["newton", "secant"])
-def test_refinement_of_usb(golden, solver):
-    arrays, _ = golden("debiaspl_adello/darp_refine_K10")
+@vectors("debiaspl_adello/darp_refine_K*")
+def test_refinement_of_usb(vector, golden, solver):
+    arrays, _ = golden(vector)
     ours = refine(torch.tensor(arrays["probs"]), torch.tensor(arrays["target_counts"]), solver=solver)
     assert_close(ours, arrays["refined_all"], atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["darp_daso_K10_s0", "darp_daso_K10_s1"])
-def test_life_cycle(golden, name):
-    arrays, _ = golden(f"daso_seval/{name}")
+@vectors("daso_seval/darp_daso_K*")
+def test_life_cycle(vector, golden):
+    arrays, info = golden(vector)
+    h, fills = info["hyperparameters"], len(arrays["in_warm_fill"])
     memory, target = torch.tensor(arrays["in_probs_memory"]), torch.tensor(arrays["in_target"])
-    problem = make_problem(COUNTS, len(memory), 100, 10, unlabelled_counts=target)
-    darp = set_up("fixmatch+darp(target=oracle, period=5, compat=official)", problem).chain[0]
+    problem = make_problem([1] * len(target), len(memory), h["max_iter"], 10, unlabelled_counts=target)
+    options = {"target": "oracle", "start": h["warmup_ratio"], "period": h["per_iters"], "compat": "official"}
+    darp = set_up("fixmatch+darp", problem, {"darp": options}).chain[0]
 
     def call(number, index, probs):
         return darp.blend(probs, Step(torch.tensor(number - 1), problem, Chain(), index=torch.as_tensor(index), batch=object()))
 
-    for number, rows in enumerate(np.array_split(np.arange(len(memory)), 30), 1):
+    for number, rows in enumerate(np.array_split(np.arange(len(memory)), fills), 1):
         assert torch.equal(call(number, rows, memory[rows]), memory[rows])
     for i, (rows, probs) in enumerate(zip(arrays["in_step_idx"], arrays["in_step_probs"], strict=True)):
-        assert_close(call(31 + i, rows, torch.tensor(probs)), arrays["out_step_out"][i], atol=1e-4, name=f"call {31 + i}")
+        assert_close(call(fills + 1 + i, rows, torch.tensor(probs)), arrays["out_step_out"][i], atol=1e-4, name=f"call {i}")
     assert_close(darp.table, arrays["out_memory_end"])
     assert_close(refine(darp.table, target), arrays["out_refined"], atol=1e-4)
 
 
-def test_targets_of_the_official_training_step(golden):
-    arrays, _ = golden("daso_seval/darp_train_fix_K10_s0")
+@vectors("daso_seval/darp_train_fix_K*")
+def test_targets_of_the_official_training_step(vector, golden):
+    arrays, _ = golden(vector)
     logits = torch.tensor(arrays["in_u0"] @ arrays["in_W"].T + arrays["in_b"])
     table = torch.tensor(arrays["in_memory"]).float()
     table[torch.tensor(arrays["in_idx_u"])] = logits.softmax(1)
@@ -59,9 +64,9 @@ def test_targets_of_the_official_training_step(golden):
     np.testing.assert_array_equal((refined.amax(1) >= 0.95).repeat(2), arrays["out_mask"] > 0)
 
 
-@pytest.mark.parametrize("name", ["darp_estim_K10_s0", "darp_official_estim_K10_s0", "darp_official_estim_K10_s1"])
-def test_estimate(golden, name):
-    arrays, _ = golden(f"daso_seval/{name}")
+@vectors("daso_seval/darp_estim_K*", "daso_seval/darp_official_estim_K*")
+def test_estimate(vector, golden):
+    arrays, _ = golden(vector)
     found = estimate_counts(*(torch.tensor(arrays[f"in_{k}"]) for k in ("val_logits", "val_labels", "ul_logits")))
     assert_close(found, arrays["out_est"], atol=1e-3)
 

@@ -1,11 +1,11 @@
 """DARP with MixMatch and ReMixMatch against recorded steps of its official code."""
 
-import pytest
 import torch
 from torch import nn
 
 from pldebias.learners import mixup, remixmatch
 from pldebias.nets import Output
+from tests.golden_files import vectors
 from tests.golden_net import assert_close, make_batch, make_problem, run_step, set_up
 
 
@@ -14,7 +14,8 @@ class Linear(nn.Module):
 
     def __init__(self, arrays):
         super().__init__()
-        self.classifier, rotation = nn.Linear(48, 10), nn.Linear(48, 4)
+        classes, pixels = arrays["in_W"].shape
+        self.classifier, rotation = nn.Linear(pixels, classes), nn.Linear(pixels, 4)
         for layer, name in ((self.classifier, ""), (rotation, "rot")):
             layer.weight.data, layer.bias.data = torch.tensor(arrays[f"in_{name}W"]), torch.tensor(arrays[f"in_{name}b"])
         self.heads = nn.ModuleDict({"rotation": rotation})
@@ -24,12 +25,14 @@ class Linear(nn.Module):
         return Output(features, self.classifier(features))
 
 
-@pytest.mark.parametrize("learner", ["mixmatch", "remixmatch"])
-def test_step_is_the_official_one(golden, monkeypatch, learner):
-    arrays, info = golden(f"daso_seval/darp_train_{'mix' if learner == 'mixmatch' else 'remix'}_K10_s0")
+@vectors("daso_seval/darp_train_mix_K*", "daso_seval/darp_train_remix_K*")
+def test_step_is_the_official_one(vector, golden, monkeypatch):
+    arrays, info = golden(vector)
+    learner = "remixmatch" if "_remix_" in vector else "mixmatch"
     monkeypatch.setattr(mixup, "mixing_factor", lambda *_: torch.tensor(arrays["out_l"]).float())
     monkeypatch.setattr(mixup, "permutation", lambda *_: torch.tensor(arrays["out_perm"]))
-    problem = make_problem([10] * 10, num_unlabelled=40, total_steps=500, steps_per_epoch=1)
+    rows, (images, classes) = len(arrays["in_u0"]), arrays["in_memory"].shape
+    problem = make_problem([10] * classes, num_unlabelled=images, total_steps=500, steps_per_epoch=1)
     target = tuple((torch.tensor(arrays["in_target"]) / arrays["in_target"].sum()).tolist())  # ReMixMatch aligns to it too
     learning = {"lambda_u": info["hyperparameters"]["lambda_u"], "ramp": 1.0}
     refining = {"target": target, "start": 0, "period": 1, "compat": "official"}
@@ -38,8 +41,8 @@ def test_step_is_the_official_one(golden, monkeypatch, learner):
     if learner == "remixmatch":
         monkeypatch.setattr(remixmatch, "quarter_turns", lambda *_: torch.tensor(arrays["out_targets_r"]))
         alignment, seen = method.learner.alignment, torch.tensor(arrays["in_emp"])  # mean predictions of earlier batches
-        alignment.sums[: len(seen)] = 8 * seen
-        alignment.rows[: len(seen)] = 8
+        alignment.sums[: len(seen)] = rows * seen
+        alignment.rows[: len(seen)] = rows
         alignment.pushed.fill_(len(seen))
     net = Linear(arrays)
     batch = make_batch(

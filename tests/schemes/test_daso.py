@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from golden_files import vectors
 from golden_net import GoldenNet, assert_close, assert_gradients, make_batch, make_problem, run_step, set_up
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,21 +11,14 @@ from pldebias.methods import MethodError, build_method
 from pldebias.schemes import daso
 from pldebias.schemes.queue import FeatureQueue, cosine
 
-STEPS = [
-    "daso_step_T1.5_K10_s0",
-    "daso_step_T0.5_K10_s2",
-    "daso_step_fixedalpha_K10_s5",
-    "daso_step_la_K10_s4",
-    "daso_step_pretrain_K10_s3",
-]
 
-
-@pytest.mark.parametrize("file", STEPS)
-def test_recorded_steps(golden, file):
-    arrays, meta = golden(f"daso_seval/{file}")
+@vectors("daso_seval/daso_step_[!a]*")  # those with ABC are in test_abc
+def test_recorded_steps(vector, golden):
+    arrays, meta = golden(vector)
     given = meta["hyperparameters"]
     options = {
         "fixmatch": {"threshold": given["conf_thres"]},
+        "la": {"tau": given["tau"]},
         "daso": {"T": given["T_dist"], "queue": given["queue_max"], "weight": None if given["with_dist_aware"] else given["interp_alpha"]},
     }
     net, teacher = GoldenNet(arrays), GoldenNet(arrays, "in_ema_")
@@ -44,17 +38,20 @@ def test_recorded_steps(golden, file):
     assert_gradients(net, arrays)
 
 
-def test_recorded_blending(golden):
-    arrays, meta = golden("daso_seval/daso_step_T1.5_K10_s0")
+@vectors("daso_seval/daso_step_T*")
+def test_recorded_blending(vector, golden):
+    arrays, meta = golden(vector)
     counts = torch.tensor(arrays["in_pl_counts"]).float()
     assert_close(daso.blend_weights(counts, meta["hyperparameters"]["T_dist"]), arrays["out_blend_v"])
     linear, semantic = torch.tensor(arrays["out_p_linear"]), torch.tensor(arrays["out_semantic_prob"])
     assert_close(daso.blend(linear, semantic, counts, meta["hyperparameters"]["T_dist"]), arrays["out_pseudo_prob"])
 
 
-def test_recorded_queue(golden):
-    arrays, meta = golden("daso_seval/daso_queue_K10_s0")
-    queue = FeatureQueue(torch.full((10,), meta["hyperparameters"]["max_size"]), meta["hyperparameters"]["feat_dim"])
+@vectors("daso_seval/daso_queue_K*")
+def test_recorded_queue(vector, golden):
+    arrays, meta = golden(vector)
+    h = meta["hyperparameters"]
+    queue = FeatureQueue(torch.full(arrays["out_sizes"].shape[1:], h["max_size"]), h["feat_dim"])
     recorded = iter(arrays["out_prototypes"])
     for i, (features, labels) in enumerate(zip(arrays["in_feats"], arrays["in_labels"], strict=True)):
         queue.push(torch.tensor(features), torch.tensor(labels))

@@ -9,12 +9,13 @@ from pldebias.methods import MethodError, build_method
 from pldebias.nets import Output
 from pldebias.schemes.debiaspl import debias, group_discrimination, margin, update_prior
 from pldebias.training.ema import EMA
+from tests.golden_files import vectors
 from tests.golden_net import Passthrough, assert_close, make_batch, make_problem, run_step, set_up
 
 COUNTS = [500, 299, 179, 107, 64, 38, 23, 13, 8, 5]
 
 
-def compare_steps(arrays, method):
+def compare_steps(arrays, method, h):
     debiaspl = method.chain[0]
     debiaspl.prior.copy_(torch.tensor(arrays["qhat_init"][0]))
     for name in [key[:3] for key in arrays if key.endswith("_qhat_before")]:
@@ -27,9 +28,9 @@ def compare_steps(arrays, method):
         assert_close(step.mask, a["mask"])
         assert_close(debiaspl.prior, a["qhat_after"], atol=1e-6)
         assert_close(losses["labelled"], a["loss_x"])
-        assert_close(losses["unlabelled"], 10 * a["loss_u"])
+        assert_close(losses["unlabelled"], h["lambda_u"] * a["loss_u"])
         if "loss_cld" in a:
-            assert_close(losses["debiaspl/cld"], 0.3 * a["loss_cld"])
+            assert_close(losses["debiaspl/cld"], h["lambda_cld"] * a["loss_cld"])
         assert_close(sum(losses.values()), a["loss"])
         assert_close(x.grad, a["grad_logits_x"])
         assert_close(strong.grad, a["grad_logits_u_s"])
@@ -42,26 +43,29 @@ def views(weak, strong, rows):
 
 
 @pytest.mark.parametrize("teacher", ["student", "ema"])
-@pytest.mark.parametrize("name", ["single_K10_s0", "single_cld_K10_s0", "multiview_cld_K10_s0"])
-def test_steps_are_the_official_ones(golden, name, teacher):
-    arrays, meta = golden(f"debiaspl_adello/debiaspl_{name}")
+@vectors(*(f"debiaspl_adello/debiaspl_{kind}_K*" for kind in ("single", "single_cld", "multiview", "multiview_cld")))
+def test_steps_are_the_official_ones(vector, golden, teacher):
+    arrays, meta = golden(vector)
     h = meta["hyperparameters"]
     learner = {"threshold": h["threshold"], "lambda_u": h["lambda_u"], "views": 1 + h["multiviews"], "teacher": teacher}
-    scheme = {"tau": h["tau"], "momentum": h["qhat_m"], "cld": 0.3 * h["CLDLoss"], "compat": "official"}
-    compare_steps(arrays, set_up("fixmatch+debiaspl", make_problem(COUNTS), {"fixmatch": learner, "debiaspl": scheme}))
+    scheme = {"tau": h["tau"], "momentum": h["qhat_m"], "cld": h["lambda_cld"] if h["CLDLoss"] else 0.0, "compat": "official"}
+    compare_steps(arrays, set_up("fixmatch+debiaspl", make_problem([1] * h["K"]), {"fixmatch": learner, "debiaspl": scheme}), h)
 
 
-def test_running_prior(golden):
-    arrays, _ = golden("debiaspl_adello/debiaspl_qhat_traj_K10_s0")
+@vectors("debiaspl_adello/debiaspl_qhat_traj_K*")
+def test_running_prior(vector, golden):
+    arrays, meta = golden(vector)
+    h = meta["hyperparameters"]
     prior = torch.tensor(arrays["qhat"][0])
     for t, logits in enumerate(torch.tensor(arrays["logits"])):
-        assert_close(debias(logits[:4], prior, 0.4).softmax(1), arrays["debiased_prob_first4"][t])
-        prior = update_prior(prior, logits.softmax(1), 0.99)
+        assert_close(debias(logits[:4], prior, h["tau"]).softmax(1), arrays["debiased_prob_first4"][t])
+        prior = update_prior(prior, logits.softmax(1), h["momentum"])
         assert_close(prior, arrays["qhat"][t + 1], atol=1e-6)
 
 
-def test_discrimination_loss(golden):
-    arrays, _ = golden("debiaspl_adello/debiaspl_cld_K10_s0")
+@vectors("debiaspl_adello/debiaspl_cld_K*")
+def test_discrimination_loss(vector, golden):
+    arrays, _ = golden(vector)
     strong, weak = torch.tensor(arrays["prob_s"], requires_grad=True), torch.tensor(arrays["prob_w"])
     np.testing.assert_array_equal(weak.argmin(1), arrays["group"])
     loss = group_discrimination(strong, weak, weak.argmin(1))

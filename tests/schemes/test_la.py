@@ -2,19 +2,21 @@
 
 import pytest
 import torch
+from golden_files import vectors
 from golden_net import GoldenNet, assert_close, assert_gradients, make_batch, make_problem, run_step, set_up
 
 from pldebias.methods import MethodError, build_method
 from pldebias.schemes import la
 
 
-@pytest.mark.parametrize(
-    ("file", "method"), [("fixmatch", "fixmatch"), ("fixmatch_trainla", "fixmatch+la"), ("fixmatch_posthocla", "fixmatch+la(at=pseudo)")]
-)
-def test_recorded_steps(golden, file, method):
-    arrays, _ = golden(f"daso_seval/{file}_K10_s0")
+@vectors("daso_seval/fixmatch_K*", "daso_seval/fixmatch_trainla_K*", "daso_seval/fixmatch_posthocla_K*")
+def test_recorded_steps(vector, golden):
+    arrays, meta = golden(vector)
+    h = meta["hyperparameters"]
+    at = "train" if "trainla" in vector else "pseudo" if "posthocla" in vector else None
+    method = f"fixmatch(threshold={h['conf_thres']})" + (f"+la(tau={h['tau']}, at={at})" if at else "")
     net = GoldenNet(arrays)
-    for s in range(3):
+    for s in range(len(arrays["in_xl"])):
         batch = make_batch(arrays["in_xl"][s], arrays["in_labels"][s], {"weak": arrays["in_xu0"][s], "strong": arrays["in_xu1"][s]})
         losses, step = run_step(set_up(method, make_problem(arrays["in_label_counts"])), net, batch, s)
         assert_close(losses["labelled"], arrays["out_loss_cls"][s], name="labelled")
@@ -25,8 +27,9 @@ def test_recorded_steps(golden, file, method):
     assert_gradients(net, arrays, "out_grad_last_")
 
 
-def test_recorded_supervised_step(golden):
-    arrays, _ = golden("daso_seval/supervised_la_K10_s0")
+@vectors("daso_seval/supervised_la_K*")
+def test_recorded_supervised_step(vector, golden):
+    arrays, _ = golden(vector)
     net = GoldenNet(arrays)
     batch = make_batch(arrays["in_xl"], arrays["in_labels"], {"none": arrays["in_xl"]})
     losses, step = run_step(set_up("supervised+la", make_problem(arrays["in_label_counts"])), net, batch, 0)
@@ -35,8 +38,9 @@ def test_recorded_supervised_step(golden):
     assert step.label is None
 
 
-def test_recorded_evaluation(golden):
-    arrays, _ = golden("daso_seval/eval_la_K10_s0")
+@vectors("daso_seval/eval_la_K*")
+def test_recorded_evaluation(vector, golden):
+    arrays, _ = golden(vector)
     counts = torch.tensor(arrays["in_counts"]).float()
     logits, labels = torch.tensor(arrays["in_logits"]), torch.tensor(arrays["in_labels"])
     adjusted = la.posthoc(logits, counts / counts.sum())

@@ -10,6 +10,7 @@ from pldebias.nets import Cosine, build_network
 from pldebias.schemes.ldam import enforce, margins
 from pldebias.schemes.reweight import focal
 from pldebias.schemes.saw import effective_weights
+from tests.golden_files import vectors
 from tests.golden_net import Passthrough, assert_close, make_batch, make_problem, run_step, set_up
 
 COUNTS = [1500, 899, 539, 323, 193, 116, 69, 41, 25, 15]
@@ -25,8 +26,9 @@ def labelled(spelling, logits, y, counts, t=0, defaults=None, total=200):
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("loss", ["ce", "focal0", "focal1", "focal2", "ldam"])
-def test_losses_of_imbalanced_semi_self(golden, loss, weighted):
-    arrays, _ = golden("debiaspl_adello/ibss_losses_K10_s0")
+@vectors("debiaspl_adello/ibss_losses_K*")
+def test_losses_of_imbalanced_semi_self(vector, golden, loss, weighted):
+    arrays, _ = golden(vector)
     x, parts = arrays["x"], ["supervised"]
     if loss == "ldam":
         x = 30 * arrays["x_cos"]  # what a cosine classifier of scale 30 puts out
@@ -41,20 +43,26 @@ def test_losses_of_imbalanced_semi_self(golden, loss, weighted):
     assert_close(gradient * (30 if loss == "ldam" else 1), arrays[f"grad_{case}"])
 
 
-def test_weights_and_margins(golden):
-    arrays, _ = golden("debiaspl_adello/ibss_losses_K10_s0")
+@vectors("debiaspl_adello/ibss_losses_K*")
+def test_weights_and_margins(vector, golden):
+    arrays, _ = golden(vector)
     counts = torch.tensor(arrays["cls_num"])
     assert_close(effective_weights(counts, 0.9999), arrays["w_Reweight_ep0"])
     assert_close(margins(counts), arrays["ldam_margins"])
-    arrays, _ = golden("daso_seval/losses_K10_s0")
+
+
+@vectors("daso_seval/losses_K*")
+def test_weights_and_margins_of_daso(vector, golden):
+    arrays, _ = golden(vector)
     counts = torch.tensor(arrays["in_counts"])
     assert_close(effective_weights(counts, 0.999), arrays["out_cb_weights"])
     assert_close(effective_weights(counts, 1.0), arrays["out_inv_weights"])
     assert_close(margins(counts), arrays["out_ldam_margins"])
 
 
-def test_losses_of_daso(golden):
-    arrays, _ = golden("daso_seval/losses_K10_s0")
+@vectors("daso_seval/losses_K*")
+def test_losses_of_daso(vector, golden):
+    arrays, _ = golden(vector)
     args = arrays["in_logits"], arrays["in_labels"], arrays["in_counts"]
     assert_close(labelled("supervised", *args)[0], arrays["out_ce"])
     assert_close(labelled("supervised+cb(beta=0.999, normalise=False)", *args)[0], arrays["out_cb_ce"])
@@ -65,17 +73,20 @@ def test_losses_of_daso(golden):
 
 
 @pytest.mark.parametrize(("epoch", "key"), [(0, "w_DRW_ep0"), (159, "w_DRW_ep159"), (160, "w_DRW_ep160"), (199, "w_DRW_ep199")])
-def test_deferred_weights(golden, epoch, key):
-    arrays, _ = golden("debiaspl_adello/ibss_losses_K10_s0")
+@vectors("debiaspl_adello/ibss_losses_K*")
+def test_deferred_weights(vector, golden, epoch, key):
+    arrays, _ = golden(vector)
     y, weight = torch.tensor(arrays["y"]), torch.tensor(arrays[key], dtype=torch.float32)
     expected = F.cross_entropy(torch.tensor(arrays["x"]), y, weight=weight)
     assert_close(labelled("supervised+drw", arrays["x"], y, arrays["cls_num"], t=epoch)[0], expected)
 
 
-def test_cosine_classifier(golden):
-    arrays, _ = golden("debiaspl_adello/ibss_normedlinear_K10")
-    classifier = Cosine(64, 10, scale=1.0)
-    assert_close(classifier.weight.norm(dim=1), torch.ones(10))
+@vectors("debiaspl_adello/ibss_normedlinear_K*")
+def test_cosine_classifier(vector, golden):
+    arrays, _ = golden(vector)
+    features, classes = arrays["weight"].shape
+    classifier = Cosine(features, classes, scale=1.0)
+    assert_close(classifier.weight.norm(dim=1), torch.ones(classes))
     classifier.weight.data = torch.tensor(arrays["weight"]).T
     assert_close(classifier(torch.tensor(arrays["feat"])), arrays["out"])
 

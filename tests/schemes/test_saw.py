@@ -9,12 +9,13 @@ import torch.nn.functional as F
 from pldebias.learners.losses import masked_cross_entropy
 from pldebias.methods import MethodError, build_method
 from pldebias.schemes.saw import effective_weights
+from tests.golden_files import vectors
 from tests.golden_net import GoldenNet, assert_close, assert_gradients, make_batch, make_problem, run_step, set_up
 
 
-@pytest.mark.parametrize("name", ["saw_K10_s0", "saw_m05_K10_s0"])
-def test_golden_sequence_of_the_seval_code(name, golden):
-    arrays, info = golden(f"daso_seval/{name}")
+@vectors("daso_seval/saw*_K*")
+def test_golden_sequence_of_the_seval_code(vector, golden):
+    arrays, info = golden(vector)
     h = info["hyperparameters"]
     options = {"estimate": "running", "momentum": h["m"], "beta": 0.999}
     method = set_up("fixmatch+saw", make_problem(arrays["in_label_counts"], h["n_batches"]), {"saw": options})
@@ -33,8 +34,9 @@ def test_golden_sequence_of_the_seval_code(name, golden):
     assert_gradients(net, arrays, "out_grad_last_")
 
 
-def test_usb_weights_and_losses(golden):
-    t = {key: torch.tensor(value) for key, value in golden("debiaspl_adello/saw_K10_s0")[0].items()}
+@vectors("debiaspl_adello/saw_K*")
+def test_usb_weights_and_losses(vector, golden):
+    t = {key: torch.tensor(value) for key, value in golden(vector)[0].items()}
     assert_close(effective_weights(t["counts"]), t["weights"])
     assert_close(effective_weights(t["pl_counts"]), t["pl_weights"])
     losses = F.cross_entropy(t["logits"], t["y"], reduction="none")

@@ -10,6 +10,7 @@ from pldebias.schemes import EpochEnd, abc
 from pldebias.schemes.offsets import balanced_nll, rank_groups
 from pldebias.schemes.seval import learn_offsets, learn_thresholds, load_curve, refine, save_curve
 from pldebias.schemes.thresholds import rare_classes
+from tests.golden_files import vectors
 from tests.golden_net import GoldenNet, assert_close, assert_gradients, make_batch, make_problem, run_step, set_up
 
 COUNTS = torch.tensor([500, 299, 179, 107, 64, 38, 23, 13, 8, 5])
@@ -29,26 +30,28 @@ def batch_from(arrays):
     return make_batch(x, y, {"weak": weak, "strong": strong})
 
 
-@pytest.mark.parametrize("name", ["plain", "daso"])
-def test_step_is_the_official_one(golden, name):
-    arrays, _ = golden(f"daso_seval/seval_step_{name}_K10_s0")
-    spelling = "fixmatch+seval+daso(weight=0, queue=8)" if name == "daso" else "fixmatch+seval"  # the official combination does not blend
+@vectors("daso_seval/seval_step_plain_K*", "daso_seval/seval_step_daso_K*")
+def test_step_is_the_official_one(vector, golden):
+    arrays, info = golden(vector)
+    with_daso = "_daso_" in vector
+    spelling = "fixmatch+seval+daso(weight=0, queue=8)" if with_daso else "fixmatch+seval"  # the official combination does not blend
     net, method = step_from(arrays, spelling)
-    if name == "daso":
+    if with_daso:
         method.chain[1].queue.push(torch.tensor(arrays["in_queue_feats"]), torch.tensor(arrays["in_queue_labels"]))
-    losses, step = run_step(method, net, batch_from(arrays), 123_456)
+    losses, step = run_step(method, net, batch_from(arrays), info["hyperparameters"]["iter"])
     assert_close(losses["labelled"], arrays["out_loss_cls"])
     assert_close(losses["unlabelled"], arrays["out_loss_cons"])
     np.testing.assert_array_equal(step.label, arrays["out_pred"])
     np.testing.assert_array_equal(step.mask, arrays["out_mask"])
     assert_close(step.probs, arrays["out_p"])
-    if name == "daso":
+    if with_daso:
         assert_close(losses["daso/align"], arrays["out_loss_assign"], rtol=1e-4)
     assert_gradients(net, arrays, "out_grad_last_")
 
 
-def test_step_with_abc_is_the_official_one(golden, monkeypatch):
-    arrays, _ = golden("daso_seval/seval_step_abc_K10_s0")
+@vectors("daso_seval/seval_step_abc_K*")
+def test_step_with_abc_is_the_official_one(vector, golden, monkeypatch):
+    arrays, info = golden(vector)
     method = set_up("fixmatch+abc(views=1)+seval(head=abc)", make_problem(arrays["in_label_counts"]))
     seval = method.chain[1]
     for learned, suffix in ((seval.learned, ""), (seval.learned_head, "_abc")):
@@ -57,7 +60,7 @@ def test_step_with_abc_is_the_official_one(golden, monkeypatch):
     draws = [torch.tensor(arrays["out_abc_l_mask"]), torch.tensor(arrays["out_abc_ul_mask"])]
     monkeypatch.setattr(abc, "bernoulli", lambda rates, generator: draws.pop(0))
     net = GoldenNet(arrays, heads=("abc",))
-    losses, step = run_step(method, net, batch_from(arrays), 123_456)
+    losses, step = run_step(method, net, batch_from(arrays), info["hyperparameters"]["iter"])
     assert_close(step.probs, arrays["out_p"])
     assert_close(step.mask, arrays["out_mask"])
     assert_close(step.memo["abc/probs"], arrays["out_p_abc"])
@@ -67,9 +70,10 @@ def test_step_with_abc_is_the_official_one(golden, monkeypatch):
     assert_gradients(net, arrays, "out_grad_last_")
 
 
-@pytest.mark.parametrize("learner", ["meanteacher", "mixmatch"])
-def test_steps_of_other_learners_are_the_official_ones(golden, monkeypatch, learner):
-    arrays, meta = golden(f"daso_seval/seval_{'mt' if learner == 'meanteacher' else 'mm'}_K10_s0")
+@vectors("daso_seval/seval_mt_K*", "daso_seval/seval_mm_K*")
+def test_steps_of_other_learners_are_the_official_ones(vector, golden, monkeypatch):
+    arrays, meta = golden(vector)
+    learner = "meanteacher" if "_mt_" in vector else "mixmatch"
     problem = make_problem(arrays["in_label_counts"], total_steps=meta["hyperparameters"]["max_iter"])
     method = set_up(f"{learner}+seval", problem)
     method.chain[0].learned.offsets.copy_(torch.tensor(arrays["in_pi"]))
@@ -109,36 +113,38 @@ def test_a_second_classifier_learns_its_own_curriculum():
         build_method("fixmatch+seval(head=abc)")
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_offsets(golden, seed):
-    arrays, _ = golden(f"daso_seval/seval_pi_K10_s{seed}")
+@vectors("daso_seval/seval_pi_K*")
+def test_offsets(vector, golden):
+    arrays, meta = golden(vector)
+    groups = meta["hyperparameters"]["groups"]
     logits, labels = torch.tensor(arrays["in_logits"]), torch.tensor(arrays["in_labels"])
     for offsets, (expected, _) in zip(arrays["in_grid_pi"], arrays["out_grid_nll_acc"], strict=True):
         assert balanced_nll(logits, labels, torch.tensor(offsets)) == pytest.approx(expected, abs=1e-12)
-    official = learn_offsets(logits, labels, solver="nelder-mead")
+    official = learn_offsets(logits, labels, groups, solver="nelder-mead")
     np.testing.assert_allclose(official, arrays["out_pi_nm"], rtol=1e-4)  # the very search, step by step
-    exact = learn_offsets(logits, labels)
+    exact = learn_offsets(logits, labels, groups)
     assert balanced_nll(logits, labels, exact) <= arrays["out_nll_nm"] + 1e-9
     assert balanced_nll(logits, labels, exact) <= arrays["out_ref_lbfgs_nll"] + 1e-9
     assert exact.log().mean().item() == pytest.approx(0, abs=1e-6)  # the gauge
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_thresholds(golden, seed):
-    arrays, meta = golden(f"daso_seval/seval_threshold_K10_s{seed}")
+@vectors("daso_seval/seval_threshold_K*")
+def test_thresholds(vector, golden):
+    arrays, meta = golden(vector)
     logits, labels, prior = (torch.tensor(arrays[f"in_{k}"]) for k in ("logits", "labels", "p_data"))
     target, number = meta["hyperparameters"]["target"], meta["hyperparameters"]["th_groups"]
     weight = (prior.max() / prior)[labels].double()
     confidence, predicted = logits.softmax(1).max(1)
-    group = predicted // (10 // number)
+    classes = logits.shape[1]
+    group = predicted // (classes // number)
 
     def gaps(thresholds):
-        kept = [(group == g) & (confidence.double() > float(thresholds[g * 10 // number])) for g in range(number)]
+        kept = [(group == g) & (confidence.double() > float(thresholds[g * classes // number])) for g in range(number)]
         right = [(weight * (predicted == labels))[k].sum() / (weight[k].sum() + 1e-6) for k in kept]
         return (torch.stack(right) - target).abs()
 
     for j, tau in enumerate(arrays["in_grid"]):
-        np.testing.assert_allclose(gaps([tau] * 10), arrays["out_abs_gap_grid"][:, j], atol=2e-6)  # we mean the same gap
+        np.testing.assert_allclose(gaps([tau] * classes), arrays["out_abs_gap_grid"][:, j], atol=2e-6)  # we mean the same gap
     exact = learn_thresholds(logits, labels, target, number, prior)
     official = torch.tensor(arrays["out_thresholds"])
     np.testing.assert_array_equal(exact == 0, official == 0)
@@ -148,15 +154,16 @@ def test_thresholds(golden, seed):
     np.testing.assert_array_equal(rare_classes(logits, labels, number, prior).nonzero().flatten(), arrays["out_rare_class"])
 
 
-@pytest.mark.parametrize("name", ["seval_K10_s2", "seval_estim_K10_s0"])
-def test_two_updates(golden, name):
-    arrays, meta = golden(f"daso_seval/seval_update_fixmatch_{name}")
+@vectors("daso_seval/seval_update_fixmatch_seval*_K*")
+def test_two_updates(vector, golden):
+    arrays, meta = golden(vector)
     h = meta["hyperparameters"]
     options = dict(decay=h["pi_decay"], threshold_decay=h["th_decay"], target=h["th_target"], groups=h["th_groups"], compat="official")
+    options["offset_groups"] = h["pi_groups"]
     counts = (torch.tensor(arrays["in_p_data"]) * 1e6).long()
     method = set_up("fixmatch+seval", make_problem(counts), {"seval": {**options, "mode": "estimate" if h["estim"] else "direct"}})
     seval = method.chain[0].learned
-    for i in range(2):
+    for i in range(len(arrays["in_logits"])):
         seval.learn(torch.tensor(arrays["in_logits"][i]), torch.tensor(arrays["in_labels"][i]))
         np.testing.assert_allclose(seval.newest, arrays["out_pi_cur"][i], rtol=1e-3)
         np.testing.assert_allclose(seval.offsets, arrays["out_pi"][i], rtol=1e-3)

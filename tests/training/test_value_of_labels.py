@@ -9,6 +9,7 @@ from pldebias.data.longtail import imbalance
 from pldebias.learners.pretraining import turn
 from pldebias.training.ema import EMA
 from pldebias.training.schedules import lr_factor
+from tests.golden_files import vectors
 
 HEADS = {"cifar10": (5000, 10), "cifar100": (500, 100), "svhn": (1000, 10)}
 
@@ -36,9 +37,10 @@ def test_class_counts_of_the_abc_code(golden):
             assert class_counts(head, gamma, classes) == wanted[:classes].tolist()
 
 
-def test_selection(golden):
-    arrays, _ = golden("debiaspl_adello/ibss_select_K10")
-    picked = imbalance(arrays["labels"], arrays["counts"], range(10), seed=0)
+@vectors("debiaspl_adello/ibss_select_K*")
+def test_selection(vector, golden):
+    arrays, _ = golden(vector)
+    picked = imbalance(arrays["labels"], arrays["counts"], range(len(arrays["counts"])), seed=0)
     np.testing.assert_array_equal(picked, arrays["picked_idx"])
 
 
