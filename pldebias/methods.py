@@ -180,6 +180,7 @@ class Method(nn.Module):
     def losses(self, models: Models, batch: Any, t: Tensor, generator: torch.Generator | None = None) -> tuple[dict[str, Tensor], Step]:
         """Loss terms of one training step, and the record of what was pseudo-labelled."""
         step = Step(self._local(t), self.stage, self.chain, index=batch.index, batch=batch, models=models, generator=generator)
+        self.chain.before(step)
         return self.learner.losses(step), step
 
     def relabel(self, logits: Tensor, features: Tensor, t: Tensor, index: Tensor | None = None) -> Step:

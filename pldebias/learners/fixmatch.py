@@ -17,6 +17,8 @@ from pldebias.learners.base import Learner
 from pldebias.learners.losses import masked_cross_entropy
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pldebias.schemes import Step
 
 
@@ -40,13 +42,22 @@ class FixMatch(Learner):
     weak_stats : {"shared", "detached"}, default "shared"
         Whether a gradient flows into weak views by way of the batch statistics that they share with the others, as it does in public code.
         ``detached`` leaves it out, and with it a quarter of the work: another training, for looking around quickly.
+    passes : {"joint", "views"}, default "joint"
+        Whether all views go through the student in one pass and share batch statistics, or each view by itself, as in the public codes of
+        ABC and CDMAD: weak views without gradient, then labelled ones, then strong ones. Running statistics then move once a view.
     """
 
     name = "fixmatch"
     unlabelled_views = ("weak", "strong")
 
     def __init__(
-        self, threshold: float = 0.95, lambda_u: float = 1.0, teacher: str = "student", views: int = 1, weak_stats: str = "shared"
+        self,
+        threshold: float = 0.95,
+        lambda_u: float = 1.0,
+        teacher: str = "student",
+        views: int = 1,
+        weak_stats: str = "shared",
+        passes: str = "joint",
     ):
         super().__init__(threshold)
         if weak_stats not in ("shared", "detached"):
@@ -55,9 +66,13 @@ class FixMatch(Learner):
             raise ValueError("fixmatch(weak_stats=detached) goes with teacher=student: what the EMA teacher labels shares no statistics")
         if teacher not in ("student", "ema"):
             raise ValueError(f"fixmatch(teacher={teacher!r}) is not known; choose 'student' or 'ema'")
+        if passes not in ("joint", "views"):
+            raise ValueError(f"fixmatch(passes={passes!r}) is not known; choose 'joint' or 'views'")
+        if passes == "views" and weak_stats == "detached":
+            raise ValueError("fixmatch(weak_stats=detached) goes with passes=joint: views that pass by themselves share no statistics")
         if views not in (1, 2):
             raise ValueError(f"fixmatch(views={views}) must be 1 or 2: weak and strong views of each unlabelled image")
-        self.lambda_u, self.teacher, self.views, self.weak_stats = lambda_u, teacher, views, weak_stats
+        self.lambda_u, self.teacher, self.views, self.weak_stats, self.passes = lambda_u, teacher, views, weak_stats, passes
         if views == 2:
             self.unlabelled_views = ("weak", "weak2", "strong", "strong2")
 
@@ -81,7 +96,9 @@ class FixMatch(Learner):
         weak = ("weak", "weak2")[: self.views]
         strong = tuple(view for view in self.unlabelled_views if view.startswith("strong"))
         rows = len(step.index)
-        if self.teacher == "ema":
+        if self.passes == "views":
+            features, logits = self._pass_by_view(step, weak, strong)
+        elif self.teacher == "ema":
             self.forward_views(step, strong=strong)
             features, logits = self._teach(step, torch.cat([step.batch.unlabelled[view] for view in weak]))
         elif self.weak_stats == "detached":
@@ -101,6 +118,18 @@ class FixMatch(Learner):
         step.weak_features, step.weak_logits = features.mean(0), logits.mean(0)
         return list(zip(features, logits, strict=True))
 
+    def _pass_by_view(self, step: Step, weak: tuple[str, ...], strong: tuple[str, ...]) -> tuple[Tensor, ...]:
+        """One pass a view: leave labelled and strong outputs in `step`, and return features and logits of the weak views."""
+        student, images = step.models.student, step.batch.unlabelled
+        if self.teacher == "ema":
+            labelling = self._teach(step, torch.cat([images[view] for view in weak]))
+        else:
+            with torch.no_grad():
+                labelling = _joined(student(images[view]) for view in weak)
+        step.x_features, step.x_logits = _joined(student(x) for x in step.batch.labelled.values())
+        step.strong_features, step.strong_logits = _joined(student(images[view]) for view in strong)
+        return labelling
+
     @torch.no_grad()
     def _teach(self, step: Step, images: Tensor) -> tuple[Tensor, Tensor]:
         teacher = step.models.teacher
@@ -109,3 +138,8 @@ class FixMatch(Learner):
         outputs = teacher(images)
         teacher.train(mode)
         return outputs
+
+
+def _joined(outputs: Iterable[tuple[Tensor, Tensor]]) -> tuple[Tensor, ...]:
+    """Features and logits of several passes, one after the other."""
+    return tuple(torch.cat(parts) for parts in zip(*outputs, strict=True))

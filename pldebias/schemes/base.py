@@ -265,6 +265,10 @@ class Chain(nn.ModuleList):
     def predict(self, logits: Tensor, features: Tensor, network: nn.Module) -> Tensor:
         return self._fold("predict", logits, features, network)
 
+    def before(self, step: Step) -> None:
+        for scheme in self:
+            scheme.before(step)
+
     def prepare(self, step: Step) -> None:
         for scheme in self:
             scheme.prepare(step)

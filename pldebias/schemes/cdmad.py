@@ -3,7 +3,8 @@
 References
 ----------
 Lee & Kim, CDMAD: Class-Distribution-Mismatch-Aware Debiasing for Class-Imbalanced Semi-Supervised Learning, CVPR 2024; what the paper
-leaves open (soft targets without a threshold, two strong views, white image, start) as in its public code (fixmatchcdmad.py).
+leaves open (soft targets, threshold 0, two strong views, white image, start) as in its public code (fixmatchcdmad.py). Its loss
+``-log(softmax + 1e-8)`` ends at 18.4, where it no longer has a gradient; here it is the cross-entropy.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ def debias(logits: Tensor, bias: Tensor) -> Tensor:
     return logits - bias
 
 
-def bias_logits(network: nn.Module, image_shape: tuple[int, ...], like: Tensor, fill: float = 1.0) -> Tensor:
+def bias_logits(network: nn.Module, image_shape: tuple[int, ...], like: Tensor, fill: float = 1.0, moves: bool = False) -> Tensor:
     """Logits ``[K]`` of an image of one value `fill` in normalised space, without gradient, on the device and in the dtype of `like`.
 
-    The network runs in its present mode, but its running batch statistics, with which it will be tested, do not see the image.
+    The network runs in its present mode, but its running batch statistics, with which it will be tested, do not see the image unless it
+    `moves` them.
     """
-    tracking = [module for module in network.modules() if getattr(module, "track_running_stats", False)]
+    tracking = [module for module in network.modules() if not moves and getattr(module, "track_running_stats", False)]
     for module in tracking:
         module.track_running_stats = False
     try:
@@ -41,36 +43,51 @@ class CDMAD(Scheme):
     Parameters
     ----------
     start : int, optional
-        First step with debiased pseudo-labels; a fifth of the training when None. Predictions are always debiased.
+        First step with debiased pseudo-labels. None: that of the epoch after the one that holds a fifth of the training (official: after
+        epoch 100 of 500). Predictions are always debiased.
     soft : bool, default True
-        Whether targets are the probabilities of every unlabelled image, without a threshold; otherwise the learner's own rule holds.
+        Whether targets are the probabilities of every unlabelled image; otherwise the learner's own rule holds.
+    threshold : float, default 0.0
+        Confidence that a soft target needs, in [0, 1].
     fill : float, default 1.0
         Value of the image in normalised space.
+    image_stats : {"apart", "moving"}, default "apart"
+        Whether the image leaves the running batch statistics of training as they are or moves them, as in the public code. That code also
+        runs every view by itself: ``fixmatch(passes=views)``.
     """
 
     name = "cdmad"
     acts_on = frozenset({"pseudo_label", "prediction"})
 
-    def __init__(self, start: int | None = None, soft: bool = True, fill: float = 1.0):
+    def __init__(
+        self, start: int | None = None, soft: bool = True, threshold: float = 0.0, fill: float = 1.0, image_stats: str = "apart"
+    ):
         super().__init__()
         if start is not None and start < 0:
             raise ValueError(f"cdmad(start={start}) must be a step >= 0, or None for a fifth of the training")
-        self.start, self.soft, self.fill = start, soft, fill
+        if not 0 <= threshold <= 1:
+            raise ValueError(f"cdmad(threshold={threshold}) must be in [0, 1]: the confidence that a soft target needs")
+        if threshold and not soft:
+            raise ValueError(f"cdmad(threshold={threshold}) is for soft targets; with soft=False the learner has the threshold")
+        if image_stats not in ("apart", "moving"):
+            raise ValueError(f"cdmad(image_stats={image_stats!r}) is not known; choose 'apart' or 'moving'")
+        self.start, self.soft, self.confidence_threshold, self.fill, self.image_stats = start, soft, threshold, fill, image_stats
         if soft:
             self.unlabelled_views = ("strong", "strong2")
 
     def setup(self, problem: Problem) -> None:
-        self.first = problem.total_steps // 5 if self.start is None else self.start
+        epoch = problem.steps_per_epoch
+        self.first = (problem.total_steps // 5 // epoch + 1) * epoch if self.start is None else self.start
         self.register_buffer("bias", torch.zeros(problem.num_classes))  # of the student, at the latest step
         self.register_buffer("image_shape", torch.zeros(3, dtype=torch.int64))  # of the images trained on; zeros before the first step
         self.shape = None
 
-    def prepare(self, step: Step) -> None:
+    def before(self, step: Step) -> None:
         images = next(iter(step.batch.labelled.values()))
         if self.shape is None:  # once: the copy would hold up every step
             self.shape = tuple(images.shape[1:])
             self.image_shape.copy_(torch.tensor(self.shape))
-        self.bias.copy_(bias_logits(step.models.student, self.shape, images, self.fill))
+        self.bias.copy_(bias_logits(step.models.student, self.shape, images, self.fill, self.image_stats == "moving"))
 
     def refine(self, logits: Tensor, step: Step) -> Tensor:
         return debias(logits, torch.where(step.t >= self.first, self.bias, 0.0))
@@ -79,7 +96,7 @@ class CDMAD(Scheme):
         return step.probs if self.soft else target
 
     def accept(self, mask: Tensor, step: Step) -> Tensor:
-        return torch.ones_like(mask) if self.soft else mask
+        return (step.confidence >= self.confidence_threshold).to(mask.dtype) if self.soft else mask
 
     def predict(self, logits: Tensor, features: Tensor, network: nn.Module) -> Tensor:
         shape = tuple(self.image_shape.tolist())

@@ -74,6 +74,9 @@ class Part(nn.Module):
         """
         self.setup(problem)
 
+    def before(self, step: Step) -> None:
+        """See the batch and the networks before the forward pass (training only)."""
+
     def prepare(self, step: Step) -> None:
         """See the forward pass before pseudo-labels are made (training only)."""
 

@@ -1,4 +1,4 @@
-"""CDMAD: no recorded steps exist, so it is compared with a step written out from its equations."""
+"""CDMAD against recorded steps of its official code and DyTrim's black image, a step written out, and the official loop with batch norm."""
 
 import pytest
 import torch
@@ -8,7 +8,48 @@ from torch import nn
 from pldebias.methods import MethodError, build_method
 from pldebias.nets import Output
 from pldebias.schemes import Models
-from tests.golden_net import assert_close, make_batch, make_problem, run_step, set_up
+from tests.golden_files import vectors
+from tests.golden_net import GoldenNet, assert_close, assert_gradients, make_batch, make_problem, run_step, set_up
+
+
+class Flat(GoldenNet):
+    """The network of the recorded steps, whose images are 24 values."""
+
+    def forward(self, x):
+        return super().forward(x.flatten(1))
+
+
+@vectors("recent/cdmad*_K*", "recent/dytrim_step*_K*")
+def test_golden_steps(vector, golden):
+    """In double precision. All that differs is the loss: to every probability the official one adds 1e-8."""
+    arrays, info = golden(vector)
+    h = info["hyperparameters"]
+    options = {"threshold": h["tau"], "fill": h["solid_image"]}
+    method = set_up("fixmatch+cdmad", make_problem(arrays["in_label_counts"]), {"cdmad": options}).double()
+    assert method.chain[0].first == 500 * (h["debiasstart"] + 1)
+    net = Flat(arrays, names={"classifier": "classifier"}).double()
+
+    def images(key, i):
+        return torch.tensor(arrays[key][i]).double().unflatten(1, (1, 4, 6))
+
+    for i in range(len(arrays["in_xl"])):
+        views = {view: images(f"in_xu{j}", i) for j, view in enumerate(method.learner.unlabelled_views)}
+        batch = make_batch(images("in_xl", i), arrays["in_labels"][i], views)
+        losses, step = method.losses(Models(net, net), batch, torch.tensor(500 * h["epoch"]))
+        assert_close(method.chain[0].bias, arrays["out_biaseddegree"][i], atol=1e-12)
+        assert_close(step.probs, arrays["out_targets_u2"][i], atol=1e-12)
+        assert_close(step.mask.repeat(2), arrays["out_select_mask"][i])
+        if "dytrim" in vector:  # weighs its losses, which is not CDMAD
+            continue
+        labelled = -(step.x_logits.softmax(1) + 1e-8).log()[torch.arange(len(batch.y)), batch.y].mean()
+        each = -(step.probs.repeat(2, 1) * (step.strong_logits.softmax(1) + 1e-8).log()).sum(1)
+        unlabelled = (each * step.mask.repeat(2)).mean()
+        for key, official, recorded in (("labelled", labelled, "Lx"), ("unlabelled", unlabelled, "Lu")):
+            assert_close(official, arrays[f"out_{recorded}"][i], atol=1e-9, rtol=1e-9)
+            assert losses[key] > official - 1e-6
+    if "dytrim" not in vector:
+        (labelled + unlabelled).backward()
+        assert_gradients(net, arrays, "out_grad_last_")
 
 
 class Net(nn.Module):
@@ -26,7 +67,7 @@ class Net(nn.Module):
 
 @pytest.fixture
 def problem():
-    return make_problem([90, 9, 1], total_steps=500, feature_dim=4)
+    return make_problem([90, 9, 1], total_steps=500, steps_per_epoch=10, feature_dim=4)  # a fifth ends with epoch 9, epoch 10 holds it
 
 
 @pytest.fixture
@@ -36,7 +77,7 @@ def batch():
     return make_batch(torch.randn(5, 3, 2, 2), torch.tensor([0, 0, 1, 0, 2]), views)
 
 
-@pytest.mark.parametrize("t", [99, 100])
+@pytest.mark.parametrize("t", [109, 110])
 def test_one_step_written_out(t, problem, batch):
     net, method = Net(), set_up("fixmatch+cdmad", problem)
     losses, step = run_step(method, net, batch, t)
@@ -46,7 +87,7 @@ def test_one_step_written_out(t, problem, batch):
 
     with torch.no_grad():
         bias = logits(torch.ones(1, 3, 2, 2))[0]
-        target = (logits(batch.unlabelled["weak"]) - (bias if t >= 100 else 0)).softmax(1)
+        target = (logits(batch.unlabelled["weak"]) - (bias if t >= 110 else 0)).softmax(1)
     unlabelled = sum(F.cross_entropy(logits(batch.unlabelled[view]), target) for view in ("strong", "strong2")) / 2
     expected = F.cross_entropy(logits(batch.labelled["weak"]), batch.y) + unlabelled
     assert_close(step.probs, target)
@@ -70,7 +111,7 @@ def test_predictions_are_debiased_by_the_network_that_made_them(problem, batch):
     restored.load_state_dict(method.state_dict())
     assert_close(restored.predict(output.features, output.logits, teacher), expected)
     features, logits = torch.zeros(6, 4), torch.randn(6, 3)
-    assert_close(restored.relabel(logits, features, torch.tensor(100)).probs, (logits - method.chain[0].bias).softmax(1))
+    assert_close(restored.relabel(logits, features, torch.tensor(110)).probs, (logits - method.chain[0].bias).softmax(1))
 
 
 def test_a_biased_network_labels_the_rare_classes_more_often(problem, batch):
@@ -125,6 +166,55 @@ def test_running_batch_statistics_do_not_see_the_solid_image(problem, batch):
     assert_close(method.chain[0].bias, alone(torch.ones(1, 3, 2, 2)).mean((0, 2, 3)))
 
 
-def test_impossible_options():
-    with pytest.raises(MethodError, match=r"start=-1.* must be a step >= 0"):
-        build_method("fixmatch+cdmad(start=-1)")
+class Normed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.norm, self.head = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 3)
+
+    def forward(self, x):
+        features = self.norm(self.conv(x)).relu().mean((2, 3))
+        return Output(features, self.head(features))
+
+
+def test_lock_step_with_the_official_loop():
+    """White image, then every view by itself, all of them moving the running statistics; targets under a threshold."""
+    torch.manual_seed(3)
+    net, ours = Normed().double(), Normed().double()
+    spelling = "fixmatch(passes=views)+cdmad(start=3, threshold=0.37, image_stats=moving)"
+    method = set_up(spelling, make_problem([90, 9, 1], feature_dim=4)).double()
+    shares = []
+    for t in range(6):
+        x, weak, strong, strong2 = (torch.randn(n, 3, 6, 6, dtype=torch.float64) for n in (5, 8, 8, 8))
+        y = torch.tensor([0, 0, 1, 0, 2])
+        with torch.no_grad():
+            bias = net(torch.ones(1, 3, 6, 6, dtype=torch.float64)).logits
+            target = (net(weak).logits - (bias if t >= 3 else 0)).softmax(1)
+        mask = (target.amax(1) >= 0.37).double()
+        loss = -(net(x).logits.softmax(1) + 1e-8).log()[torch.arange(5), y].mean()
+        for view in (strong, strong2):
+            loss = loss - (mask * (target * (net(view).logits.softmax(1) + 1e-8).log()).sum(1)).mean() / 2
+        _, step = run_step(method, ours, make_batch(x, y, {"weak": weak, "strong": strong, "strong2": strong2}), t)
+        assert torch.equal(step.mask, mask)
+        shares.append(mask.mean())
+        for p, q, g in zip(net.parameters(), ours.parameters(), torch.autograd.grad(loss, [*net.parameters()]), strict=True):
+            p.data -= 0.1 * g
+            q.data -= 0.1 * q.grad
+    for key, value in net.state_dict().items():
+        torch.testing.assert_close(ours.state_dict()[key], value, atol=1e-6, rtol=0)
+    assert ours.norm.num_batches_tracked == 6 * 5
+    assert 0 < sum(shares) < len(shares)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("start=-1", "must be a step >= 0"),
+        ("threshold=2", r"must be in \[0, 1\]"),
+        ("soft=False, threshold=0.9", "soft=False the learner has the threshold"),
+        ("image_stats=both", "'apart' or 'moving'"),
+    ],
+)
+def test_impossible_options(options, message):
+    with pytest.raises(MethodError, match=message):
+        build_method(f"fixmatch+cdmad({options})")

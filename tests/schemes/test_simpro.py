@@ -1,4 +1,4 @@
-"""SimPro: no recorded steps exist, so it is compared with an epoch written out from its equations."""
+"""SimPro against recorded epochs of its official code, and against an epoch written out from its equations."""
 
 from types import SimpleNamespace
 
@@ -10,7 +10,47 @@ from torch import nn
 from pldebias.methods import MethodError, build_method
 from pldebias.nets import Output
 from pldebias.schemes.simpro import maximise
-from tests.golden_net import assert_close, make_batch, make_problem, run_step, set_up
+from tests.golden_files import vectors
+from tests.golden_net import GoldenNet, assert_close, assert_gradients, make_batch, make_problem, run_step, set_up
+
+
+@vectors("recent/simpro_K*")
+def test_golden_epochs(vector, golden):
+    """In double precision. The official estimate divides by the sum plus one, where ours is the distribution itself."""
+    arrays, info = golden(vector)
+    h = info["hyperparameters"]
+    options = {"tau": h["tau"], "momentum": h["ema_u"], "alpha": 1 / h["scale_ratio"]}
+    method = set_up(f"fixmatch(threshold={h['threshold']})+simpro", make_problem(arrays["in_label_counts"]), {"simpro": options}).double()
+    scheme, net = method.chain[0], GoldenNet(arrays, names={"classifier": "classifier"}).double()
+    recorded = {ours: [*arrays[f"out_{key}"], arrays[f"out_{key}_end"]] for ours, key in NAMES.items()}
+    assert_close(scheme.joint_dist, recorded["joint_dist"][0], atol=1e-7)
+
+    def images(key, i):
+        return torch.tensor(arrays[key][i]).double()
+
+    for i in range(len(arrays["in_labels"])):
+        for ours, values in recorded.items():
+            getattr(scheme, ours).copy_(torch.tensor(values[i]))
+        views = {view: images(f"in_xu{j}", i) for j, view in enumerate(method.learner.unlabelled_views)}
+        batch = make_batch(images("in_xl_weak", i), arrays["in_labels"][i], views, strong=images("in_xl_strong", i))
+        losses, step = run_step(method, net, batch, i)
+        assert_close(step.probs, arrays["out_pseudo_label"][i], atol=1e-9)
+        assert_close(step.mask, arrays["out_mask"][i])
+        assert_close(losses["labelled"], arrays["out_Lx"][i], atol=1e-9)
+        assert_close(losses["unlabelled"], arrays["out_Lu"][i], atol=1e-9)
+        assert_close(scheme.labelled_sum, arrays["out_count_labeled_dataset"][i], atol=1e-9)
+        assert_close(scheme.unlabelled_sum, arrays["out_dis_unlabeled"][i], atol=1e-9)
+        before, after = (torch.tensor(recorded["unlabelled_dist"][j]) for j in (i, i + 1))
+        if not torch.equal(before, after):  # the epoch is over
+            summed, joint = scheme.unlabelled_sum.clone(), recorded["joint_dist"][i + 1]
+            assert_close(h["ema_u"] * before + (1 - h["ema_u"]) * summed / (summed.sum() + 1), after, atol=1e-12)
+            method.end_epoch(None)
+            assert_close(scheme.joint_dist, joint, atol=1e-12)
+            assert_close(scheme.unlabelled_dist, h["ema_u"] * before + (1 - h["ema_u"]) * summed / summed.sum(), atol=1e-12)
+    assert_gradients(net, arrays, "out_grad_last_")
+
+
+NAMES = {"unlabelled_dist": "estimated_dis", "joint_dist": "adapt_dis"}
 
 
 class Net(nn.Module):
