@@ -166,6 +166,8 @@ def test_ema_teacher_sees_the_weak_view_alone_in_evaluation_mode():
     [
         ("fixmatch(teacher=momentum)", "student"),
         ("fixmatch(views=3)", "1 or 2"),
+        ("fixmatch(passes=each)", "'joint' or 'views'"),
+        ("fixmatch(passes=views, weak_stats=detached)", "passes=joint"),
         ("fixmatch+debiaspl(compat=loose)", "official"),
         ("fixmatch+debiaspl(momentum=1)", r"\[0, 1\)"),
     ],
