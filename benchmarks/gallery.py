@@ -21,13 +21,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from benchmarks.accuracy import _setting as setting
 from benchmarks.accuracy import cell
 from benchmarks.timing import machine, table
 from pldebias import metrics
 from pldebias.analysis.published import SOURCES, lookup
+from pldebias.analysis.tables import Published
 from pldebias.methods import slug
 from pldebias.runs import Run, RunError
 from pldebias.runs.thin import thin
@@ -72,13 +71,11 @@ def accuracy(run: Run) -> float:
 
 
 def rows(name: str, runs: dict[str, list[Run]]) -> list[list[str]]:
-    """One row a method: ours and what was published for the very setting, the first source that has it first."""
+    """One row a method: ours and what was published for these class counts, the first source that has it first."""
     lines = []
     for method, found in runs.items():
-        config = {**found[0].config, "source": "cifar10"}  # a copy in another format holds the same images
-        sources = []
-        for row in lookup(method, config).itertuples():
-            sources.append(f"{row.value:g}" + (f" ± {row.sd:g}" if np.isfinite(row.sd) else "") + f" ({row.source})")
+        there = lookup(method, {**found[0].config, "source": "cifar10"})  # a copy in another format holds the same images
+        sources = [str(Published(*row)) for row in there[["value", "sd", "source", "differs"]].itertuples(index=False)]
         recall = [100 * metrics.group(r.confusion("sweep", epoch=-1), metrics.groups(r.labelled_counts)).recall for r in found]
         tail, head = cell([float(r[2]) for r in recall], 1), cell([float(r[0]) for r in recall], 1)
         lines.append([f"{name}, {method}", str(len(found)), cell([accuracy(r) for r in found], 1), "; ".join(sources) or "–", head, tail])
@@ -109,7 +106,7 @@ HEADER = ("CIFAR-10-LT, gamma_l = 100", "n", "median of 20, %", "published, %", 
 
 def page(options: argparse.Namespace, lines: list[list[str]], shipped: dict[str, int], about: dict[str, Any], example: Run) -> str:
     """The text of ``README.md``."""
-    config, used = example.config, {source for line in lines for source in SOURCES if f"({source})" in line[3]}
+    config, used = example.config, {source for line in lines for source in SOURCES if f"({source})" in line[3] or f"({source}," in line[3]}
     seeds = ", ".join(map(str, options.seeds))
     settings = f"{config['network']}, {config['steps']:,} steps, {example.attrs['machine'].get('name')}, seeds {seeds}"
     warning = (

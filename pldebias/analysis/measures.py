@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from pldebias.runs import Run
 
-__all__ = ["GROUPS", "Measure", "expand", "measure", "names", "statistic"]
+__all__ = ["GROUPS", "Measure", "expand", "measure", "names", "statistic", "window"]
 
 GROUPS = ("head", "medium", "tail")
 
@@ -154,11 +154,16 @@ def statistic(found: Measure, run: Run, groups: metrics.Groups, which: str = "la
     float
         NaN where undefined at every epoch asked for, or where the run never recorded what the measure is made of.
     """
+    if not len(epochs := window(found, run, which)):
+        return float("nan")
+    last, median = metrics.last_and_median(found.at(run, epochs, groups))
+    return float(found.scale * (median if which == "median20" else last))
+
+
+def window(found: Measure, run: Run, which: str = "last") -> np.ndarray:
+    """Epochs that `statistic` is made of: the last one, or the last 20, fewer in a shorter run; empty if nothing was recorded."""
     if which not in ("last", "median20"):
         raise ValueError(f"statistic must be 'last' or 'median20'; got {which!r}")
     recorded = found.kind in run.kinds if found.kind else found.name in run.scalars
-    if not recorded:
-        return float("nan")
-    epochs = (run.logged(found.kind) if found.kind else run.epochs)[-20 if which == "median20" else -1 :]
-    last, median = metrics.last_and_median(found.at(run, epochs, groups))
-    return float(found.scale * (median if which == "median20" else last))
+    epochs = run.logged(found.kind) if found.kind else run.epochs
+    return epochs[-20 if which == "median20" else -1 :] if recorded else epochs[:0]

@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pldebias.data.sources import KNOWN
+
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["SOURCES", "lookup", "published"]
+    from pldebias.runs import Run
+
+__all__ = ["PROTOCOLS", "SOURCES", "lookup", "published", "settings_of"]
 
 SOURCES = {
     "DASO T1": "Oh, Kim and Kweon, CVPR 2022, Table 1 (mean and deviation of 3 runs, median of the last 20 evaluations)",
@@ -27,6 +31,18 @@ SOURCES = {
     "CReST": "CReST repository, README (10 % labels, 5 folds)",
 }
 """What the short names of sources stand for."""
+
+_DASO = {"network": "wrn28_2", "steps": 250_000, "protocol": "daso"}
+_FORK = {"network": "wrn28_2", "steps": 262_144, "protocol": "usb"}
+PROTOCOLS: dict[str, dict[str, object]] = {
+    **dict.fromkeys(("DASO T1", "DASO T2", "DASO T3", "DASO T11", "SEVAL T2", "SEVAL T4"), _DASO),
+    **dict.fromkeys(("USB", "ADELLO figure"), _FORK),
+    "ADELLO": {"network": "resnet50"},
+    "CReST": {"network": "wrn28_2", "steps": 393_216},  # six generations of 64 x 1,024 steps
+}
+"""Network, optimiser steps and index protocol of the split that the numbers of a source were trained with, as far as it says."""
+PLAIN = {"relevance": 1.0, "distractors": None, "class_order": None}
+"""What no source departs from."""
 
 # Columns: data n1 m1 gamma_l gamma_u, u for an unlabelled set whose distribution is unknown; a minus sign reverses the unlabelled set.
 _C10 = "cifar10 500 4000 {0} {0}; cifar10 1500 3000 {0} {0}"
@@ -137,8 +153,7 @@ fixmatch+adello: 47.5 58.0""",
     ),
     (
         "ADELLO figure",
-        "cifar100 - - 50 50; cifar100 - - 50 20; cifar100 - - 50 10; cifar100 - - 50 1; cifar100 - - 50 -10; cifar100 - - 50 -20; "
-        "cifar100 - - 50 -50",
+        "; ".join(f"cifar100 150 300 50 {gamma}" for gamma in (50, 20, 10, 1, -10, -20, -50)),  # N1, M1 of the released configurations
         """
 fixmatch+adello: 49.2 50.9 52.8 57.5 55.6 54.6 53.0
 fixmatch+acr: 48.2 50.4 51.8 55.0 51.5 51.2 48.5
@@ -146,7 +161,7 @@ fixmatch+udal: 48.6 49.7 51.1 52.6 51.1 49.7 48.7""",
     ),
     (
         "CReST",
-        "cifar10 - - 50 50; cifar10 - - 100 100; cifar10 - - 200 200",
+        "cifar10 500 4500 50 50; cifar10 500 4500 100 100; cifar10 500 4500 200 200",
         """
 fixmatch: 79.4±.98 66.2±.83 59.9±.44
 fixmatch+crest: 83.7±.40 75.4±1.62 63.9±.67
@@ -191,23 +206,45 @@ def published() -> pandas.DataFrame:
     return pandas.DataFrame(rows, columns=list(_COLUMNS))
 
 
+def settings_of(run: Run) -> dict[str, object]:
+    """Settings of a run as `lookup` takes them; a data set that was read from files has its own name as ``source`` where it is known.
+
+    CIFAR-10, CIFAR-100 and STL-10 are known by their classes and the size of their test set, and ImageNet-127 by its number of classes.
+    """
+    config, names = dict(run.config), run.class_names
+    source = str(config.get("source") or "")
+    if source in KNOWN:
+        return config
+    tests = int(run.confusion("test", epoch=-1).sum()) if "test" in run.kinds else 0
+    fine = (names[0], names[-1], len(names)) == ("apple", "worm", 100)
+    found = {
+        "cifar10": names == KNOWN["cifar10"].class_names and tests == 10_000,  # CINIC-10 has these classes too
+        "stl10": names == KNOWN["stl10"].class_names and tests == 8_000,
+        "cifar100": fine and tests == 10_000,
+        f"imagenet127-{config.get('image_size')}": len(names) == 127,
+    }
+    return config | {"source": next((name for name, fits in found.items() if fits), source)}
+
+
 def lookup(method: str | None, config: dict, sources=None) -> pandas.DataFrame:
-    """Published rows of a method in the setting of a run.
+    """Published rows of a method on the data of a run.
 
     Parameters
     ----------
     method : str or None
         Spelling of pldebias without options, such as ``fixmatch+daso``.
     config : dict
-        Settings of the run: ``source``, ``n1``, ``m1``, ``gamma_l``, ``gamma_u``, ``reverse_unlabelled``.
+        Settings of the run, as from `settings_of`: ``source``, ``n1``, ``m1``, ``gamma_l``, ``gamma_u``, ``reverse_unlabelled``, and
+        what `PROTOCOLS` tells of: ``network``, ``steps``, ``protocol``.
     sources : sequence of str, optional
         Keys of `SOURCES`; all by default.
 
     Returns
     -------
     DataFrame
-        Rows of `published`; empty if nothing fits. A number that the source does not state (M1 of STL-10) is not compared, but N1 and
-        the imbalance ratio of the labelled set must agree.
+        Rows of `published` whose images, class counts and imbalance ratios are those of `config`; empty if nothing fits. A number that
+        the source does not state (M1 of STL-10) is not compared. The column ``differs`` says in what else the run's protocol is another
+        (``"network tiny_resnet, not wrn28_2; steps 4000, not 250000"``); it is empty where the whole protocol is the source's.
     """
     if unknown := set(sources or ()) - set(SOURCES):
         raise ValueError(f"no source {', '.join(sorted(unknown))}; there are {', '.join(SOURCES)}")
@@ -215,12 +252,20 @@ def lookup(method: str | None, config: dict, sources=None) -> pandas.DataFrame:
     fits = (frame["method"] == method) & (frame["data"] == config.get("source"))
     if sources:
         fits &= frame["source"].isin(list(sources))
-    for name in ("n1", "gamma_l"):
-        fits &= frame[name] == _value(config.get(name))
-    for name in ("m1", "gamma_u"):
+    for name in ("n1", "m1", "gamma_l", "gamma_u"):
         fits &= frame[name].isna() | (frame[name] == _value(config.get(name)))
     fits &= frame["reverse_unlabelled"] == bool(config.get("reverse_unlabelled", False))
-    return frame[fits]
+    found = frame[fits]
+    return found.assign(differs=[_differs(source, config) for source in found["source"]])
+
+
+def _differs(source: str, config: dict) -> str:
+    """In what a run's protocol is another than that of a source; empty if in nothing."""
+    told = []
+    for name, wanted in (PLAIN | PROTOCOLS[source]).items():
+        if (own := config.get(name, PLAIN.get(name, "not told"))) != wanted:
+            told.append(f"{name} {own}, not {wanted}")
+    return "; ".join(told)
 
 
 def _value(number) -> float:

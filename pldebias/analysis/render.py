@@ -85,7 +85,7 @@ def _entries(table) -> tuple[list[tuple[str, str, str]], list[list[_Text]]]:
             heads.append((condition, found.family + unit, "published"))
             for r, row in enumerate(rows):
                 known = cells[r, c].published if cells[r, c] is not None else ()
-                row.append(_Text("; ".join(f"{value:g} ({source})" for value, source in known) or MISSING))
+                row.append(_Text("; ".join(map(str, known)) or MISSING))
     return heads, rows
 
 

@@ -25,7 +25,10 @@ __all__ = [
         "check_truth",
         "common_epochs",
         "epoch_row",
+        "epoch_at",
         "flat_config",
+        "lengths_in_words",
+        "one_clock",
         "select",
         "value_of",
     ),
@@ -93,6 +96,40 @@ def epoch_row(run: Run, epoch: int) -> int:
             f"{run.name} has no epoch {epoch}; it has {run.epochs[0]}..{run.epochs[-1]} ({len(run.epochs)} epochs), and -1 is the last"
         )
     return int(rows[0])
+
+
+def one_clock(runs: Iterable[Run]) -> bool:
+    """Whether an epoch of one number ends at the same optimiser step in all runs, as far as their recorders were told steps."""
+    seen: dict[int, int] = {}
+    told = (pair for run in runs for pair in zip(run.epochs.tolist(), run.iterations.tolist(), strict=True))
+    return all(iteration < 0 or seen.setdefault(epoch, iteration) == iteration for epoch, iteration in told)
+
+
+def epoch_at(run: Run, epoch: int, reference: Run) -> int:
+    """Recorded epoch of `run` that is nearest to `epoch` of `reference`, by optimiser steps where both were told them.
+
+    -1 is the last of `run` itself.
+    """
+    if epoch == -1:
+        return int(run.epochs[-1])
+    steps = reference.iterations[epoch_row(reference, epoch)]
+    if steps < 0 or (run.iterations < 0).any():
+        return int(run.epochs[epoch_row(run, epoch)])
+    return int(run.epochs[np.abs(run.iterations - steps).argmin()])
+
+
+def lengths_in_words(chosen: Mapping[str, list[Run]]) -> str:
+    """One sentence where entries end at different steps (at different epochs, if their recorders were not told steps), else nothing."""
+    timed = all(run.iterations[-1] >= 0 for found in chosen.values() for run in found)
+    ends: dict[int, dict[str, None]] = {}
+    for label, found in chosen.items():
+        for run in found:
+            ends.setdefault(int(run.iterations[-1] if timed else run.epochs[-1]), {})[label] = None
+    if len(ends) < 2:
+        return ""
+    unit = "iteration" if timed else "epoch"
+    told = [f"{', '.join([*labels][:3])}{' ...' if len(labels) > 3 else ''} at {unit} {end:,}" for end, labels in sorted(ends.items())]
+    return f"The runs differ in length and end at different points: {'; '.join(told)}."
 
 
 def varying(runs: Iterable[Run]) -> dict[str, list[object]]:

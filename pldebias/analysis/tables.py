@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from pldebias.analysis import measures, render
-from pldebias.analysis.published import SOURCES, lookup
+from pldebias.analysis.published import SOURCES, lookup, settings_of
 from pldebias.analysis.selection import (
     DATA_SETTINGS,
     USE_SETTINGS,
@@ -17,7 +17,7 @@ from pldebias.analysis.selection import (
     check_classes,
     check_data,
     check_seeds,
-    flat_config,
+    lengths_in_words,
     select,
     value_of,
     varying,
@@ -30,7 +30,30 @@ if TYPE_CHECKING:
     from pldebias.metrics import Groups
     from pldebias.runs import Run
 
-__all__ = ["Cell", "Table", "table"]
+__all__ = ["Cell", "Published", "Table", "table"]
+
+
+class Published(NamedTuple):
+    """A published number.
+
+    Attributes
+    ----------
+    value, sd : float
+        Percent; the deviation is NaN where none was published.
+    source : str
+        Short name, a key of `pldebias.analysis.published.SOURCES`.
+    differs : str
+        In what the run's protocol is another than the source's; empty if in nothing.
+    """
+
+    value: float
+    sd: float
+    source: str
+    differs: str = ""
+
+    def __str__(self) -> str:
+        spread = "" if np.isnan(self.sd) else f" ± {self.sd:g}"
+        return f"{self.value:g}{spread} ({self.source}{', other protocol' if self.differs else ''})"
 
 
 @dataclass(frozen=True)
@@ -47,8 +70,7 @@ class Cell:
         Seeds where it is defined.
     difference : tuple of float, or None
         Mean paired difference to the baseline, its interval (NaN for one pair) and the number of pairs.
-    published : tuple of (float, str)
-        Published values and the short names of their sources.
+    published : tuple of Published
     best : bool
     """
 
@@ -59,7 +81,7 @@ class Cell:
     high: float
     n: int
     difference: tuple[float, float, float, int] | None = None
-    published: tuple[tuple[float, str], ...] = ()
+    published: tuple[Published, ...] = ()
     best: bool = False
 
 
@@ -109,7 +131,7 @@ class Table:
                 record |= dict(zip(("difference", "difference_low", "difference_high", "pairs"), told, strict=True))
             if any(cell is not None and cell.published for cell in self.cells.values()):
                 known = cell.published if cell is not None else ()
-                record["published"] = "; ".join(f"{value:g} ({source})" for value, source in known)
+                record["published"] = "; ".join(map(str, known))
             records.append(record)
         return pandas.DataFrame(records)
 
@@ -218,7 +240,8 @@ def table(
         Measures whose difference is added; the first of `values` by default.
     published : bool or list of str
         Set published accuracies beside accuracy and balanced accuracy, from all sources or those of
-        `pldebias.analysis.published.SOURCES` that are named.
+        `pldebias.analysis.published.SOURCES` that are named, where images, class counts and imbalance ratios are the same. "Other
+        protocol" stands beside a number whose network, steps or split are not the run's; the notes say which differ.
     statistic : {"last", "median20"}
         The last epoch, or the median of the last 20 (which most papers report for accuracy).
     groups : "tertiles" or (int, int)
@@ -292,8 +315,8 @@ def table(
             difference = _difference(seeds, members[baseline, condition], mine, theirs, label, baseline, level)
         known: tuple = ()
         if published and one.name in ("accuracy", "balanced_accuracy"):
-            rows_there = lookup(_bare(seeds[0].method), flat_config(seeds[0]), None if published is True else published)
-            known = tuple(zip(rows_there["value"].tolist(), rows_there["source"].tolist(), strict=True))
+            there = lookup(_bare(seeds[0].method), settings_of(seeds[0]), None if published is True else published)
+            known = tuple(Published(*row) for row in there[["value", "sd", "source", "differs"]].itertuples(index=False))
         shown = (float(part) for part in (spread.mean, spread.sd, spread.low, spread.high))
         cells[r, c] = Cell(tuple(mine), *shown, int(spread.n), difference, known)
     _mark_best(cells, len(labels), columns, digits)
@@ -339,7 +362,11 @@ def _mark_best(cells: dict, count: int, columns: tuple, digits: int) -> None:
 def _notes(cells, members, parts, found, baseline, published: bool, which: str, level: float) -> list[str]:
     every = [run for cell in members.values() for run in cell]
     counts = sorted({len(cell) for cell in members.values()})
-    notes = [{"last": "Last epoch", "median20": "Median of the last 20 epochs"}[which] + ("; " + _seeds(counts) + ".")]
+    used = sorted({len(epochs) for run in every for one in found if len(epochs := measures.window(one, run, which))})
+    told = f"{used[0]}" if len(used) == 1 else f"{used[0]} to {used[-1]}" if used else "0"
+    notes = [{"last": "Last epoch", "median20": f"Median of the last {told} epochs"}[which] + ("; " + _seeds(counts) + ".")]
+    if lengths := lengths_in_words({", ".join(filter(None, entry)): cell for entry, cell in members.items()}):
+        notes.append(lengths)
     if any(one.family.split()[-1] in ("recall", "precision") or "given" in one.family for one in found):
         rules = list(dict.fromkeys(part.rule for part in parts.values()))
         notes.append("Groups: " + "; ".join(rules) + ".")
@@ -358,7 +385,10 @@ def _notes(cells, members, parts, found, baseline, published: bool, which: str, 
     if recipe:
         notes.append("Settings that differ between runs: " + ", ".join(sorted(recipe)) + ".")
     if published:
-        sources = dict.fromkeys(source for cell in cells.values() if cell is not None for _, source in cell.published)
+        known = [one for cell in cells.values() if cell is not None for one in cell.published]
+        sources = dict.fromkeys(one.source for one in known)
+        if others := dict.fromkeys(part for one in known if one.differs for part in one.differs.split("; ")):
+            notes.append(f"Other protocol: {'; '.join(others)}. Such numbers are not to be compared.")
         notes.append(
             "Published: " + "; ".join(f"{source}: {SOURCES[source]}" for source in sources) + "."
             if sources

@@ -10,15 +10,16 @@ import subprocess
 
 import numpy as np
 import pytest
-from made_runs import HOSTILE, make_run
+from made_runs import DATA, HOSTILE, make_run
 from pylatexenc.latexwalker import LatexWalker
 
 import pldebias as pld
 from pldebias.analysis.measures import expand, names
-from pldebias.analysis.published import SOURCES, lookup, published
+from pldebias.analysis.published import SOURCES, lookup, published, settings_of
 from pldebias.analysis.selection import Incomparable, select
 from pldebias.analysis.spread import over_seeds
-from pldebias.runs import catalogue
+from pldebias.data.sources import KNOWN
+from pldebias.runs import Recorder, catalogue
 
 GOOD, BETTER = (18, 16, 12, 9, 5, 2), (18, 16, 13, 10, 8, 5)
 
@@ -66,6 +67,11 @@ def test_median_of_the_last_20(tmp_path):
     run = make_run(tmp_path / "r", epochs=30)
     value = pld.table(run, values="accuracy", statistic="median20").cells[0, 0].mean
     assert value == pytest.approx(100 * np.median([np.trace(run.confusion("test", epoch=e)) / 120 for e in range(10, 30)]))
+    assert pld.table(run, statistic="median20").notes[0].startswith("Median of the last 20 epochs;")
+    both = {"long": run, "short": make_run(tmp_path / "short", epochs=2)}
+    notes = pld.table(both, statistic="median20").notes
+    assert notes[0].startswith("Median of the last 2 to 20 epochs;")
+    assert notes[1] == "The runs differ in length and end at different points: short at iteration 20; long at iteration 300."
     with pytest.raises(ValueError, match="'last' or 'median20'"):
         pld.table(run, statistic="best")
 
@@ -230,12 +236,55 @@ def test_published_numbers():
         lookup("fixmatch", setting, ["LAMDA"])
 
 
+@pytest.mark.parametrize(
+    ("changed", "values", "differing"),
+    [
+        ({}, [67.8, 72.41], {"", "steps 250000, not 262144; protocol daso, not usb"}),
+        ({"network": "tiny_resnet", "steps": 10}, [67.8, 72.41], None),
+        ({"relevance": 0.5}, [67.8, 72.41], None),
+        ({"m1": 4500, "steps": 393_216}, [66.2], {""}),  # CReST
+        ({"m1": 4500}, [66.2], {"steps 250000, not 393216"}),
+        ({"gamma_u": 1.0}, [73.0], {""}),
+        ({"reverse_unlabelled": True}, [62.5, 62.1], {"", "steps 250000, not 262144; protocol daso, not usb"}),
+        ({"n1": 400}, [], set()),
+        ({"source": "svhn"}, [], set()),
+    ],
+)
+def test_the_whole_protocol_is_compared(changed, values, differing):
+    config = DATA | {"network": "wrn28_2", "steps": 250_000, "protocol": "daso"} | changed
+    found = lookup("fixmatch", config)
+    assert found["value"].tolist() == values
+    assert set(found["differs"]) == differing if differing is not None else found["differs"].astype(bool).all()
+
+
+def test_adello_rows_are_found():
+    long = {"network": "wrn28_2", "steps": 262_144, "protocol": "usb"}
+    figure = {"source": "cifar100", "n1": 150, "m1": 300, "gamma_l": 50.0, "gamma_u": 50.0} | long
+    assert lookup("fixmatch+adello", figure)[["value", "differs"]].to_numpy().tolist() == [[49.2, ""]]
+    whole = {"source": "imagenet127-64", "gamma_l": 286.0, "gamma_u": 286.0, "network": "resnet50"}
+    assert lookup("fixmatch+adello", whole)[["value", "differs"]].to_numpy().tolist() == [[58.0, ""]]
+
+
+def test_a_copy_in_files_is_known_by_its_classes_and_test_set(tmp_path):
+    names, source = KNOWN["cifar10"].class_names, "parquet:$PLDEBIAS_CIFAR10"
+    for tests, wanted in ((10_000, "cifar10"), (90_000, source)):  # CINIC-10 has the same classes
+        with Recorder(tmp_path / str(tests), np.arange(10), range(10), names, attrs={"config": DATA | {"source": source}}) as recorder:
+            recorder.end_epoch(test=np.eye(10, dtype=int) * (tests // 10))
+        assert settings_of(pld.open_run(tmp_path / str(tests)))["source"] == wanted
+
+
 def test_published_numbers_stand_beside(root, tmp_path):
     made = pld.table(root, values=("balanced_accuracy", "recall"), published=["DASO T1"])
-    assert made.cells[1, 0].published == ((67.8, "DASO T1"),) and made.cells[1, 1].published == ()
-    assert "67.8 (DASO T1)" in made.to_latex() and "Oh, Kim and Kweon, CVPR 2022, Table 1" in made.notes[-1]
+    assert made.cells[1, 0].published[0][:3] == (67.8, 1.13, "DASO T1") and made.cells[1, 1].published == ()
+    assert r"67.8 $\pm$ 1.13 (DASO T1, other protocol)" in made.to_latex() and "Oh, Kim and Kweon, CVPR 2022, Table 1" in made.notes[-1]
+    assert "Other protocol: network not told, not wrn28_2; steps 40, not 250000; protocol not told, not daso" in made.notes[-2]
+    whole = {"network": "wrn28_2", "steps": 250_000, "protocol": "daso"}
+    make_run(tmp_path / "whole", **whole)
+    made = pld.table(tmp_path / "whole", values="balanced_accuracy", published=True)
+    assert [str(one) for one in made.cells[0, 0].published] == ["67.8 ± 1.13 (DASO T1)", "72.41 (USB, other protocol)"]
+    assert "67.8 ± 1.13 (DASO T1); 72.41 (USB, other protocol)" in made.to_csv() and "protocol daso, not usb" in made.notes[-2]
     make_run(tmp_path / "r", n1=77)
-    assert "No published numbers" in pld.table(tmp_path, published=True).notes[-1]
+    assert "No published numbers" in pld.table(tmp_path / "r", published=True).notes[-1]
     make_run(tmp_path / "daso", "fixmatch+daso(T=1.5)")
     assert pld.table(tmp_path / "daso", published=["DASO T1"]).cells[0, 0].published  # options do not hide the method
 
