@@ -233,9 +233,11 @@ def lab(folder: Annotated[Path, typer.Argument(help="Where the notebooks are.")]
     """Open JupyterLab on the notebooks (this machine only, behind a token)."""
     import subprocess
 
+    from pldebias.paths import local
+
+    folder = local(folder).resolve()
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is no folder; start this in the project's root, or give the folder of your notebooks")
-    folder = folder.resolve()
     command = [sys.executable, "-m", "jupyterlab", "--ip=127.0.0.1", f"--port={port}"]
     # The folder above is the root, so that notebooks reach runs/ beside them.
     command += [f"--ServerApp.root_dir={folder.parent}", f"--LabApp.default_url=/lab/tree/{folder.name}"]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pldebias.analysis.selection import select
+from pldebias.paths import local
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,7 +58,7 @@ def figures(
     formats = [formats] if isinstance(formats, str) else list(formats)
     if unknown := [name for name in formats if name not in FORMATS]:
         raise ValueError(f"figures are written as {', '.join(FORMATS)}; got {', '.join(map(repr, unknown))}")
-    chosen, folder = select(runs), Path(folder)
+    chosen, folder = select(runs), local(folder)
     made_table = table(chosen, values=values, baseline=baseline, published=published, groups=style.get("groups", "tertiles"))
     folder.mkdir(parents=True, exist_ok=True)
     written, captions, lost = [], [], []

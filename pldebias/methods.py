@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import difflib
-import hashlib
 import inspect
 import re
 from dataclasses import replace
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 
 from pldebias import learners, schemes
 from pldebias.learners import Learner
+from pldebias.paths import portable
 from pldebias.schemes import Chain, EpochEnd, Models, Problem, Scheme, Step
 
 if TYPE_CHECKING:
@@ -89,8 +89,7 @@ def _part(node: ast.expr) -> Part:
 
 def slug(method: str) -> str:
     """The method as the name of a folder, as in ``runs/glyphs-lt/fixmatch+daso/s0``; what is too long for one ends in a digest."""
-    name = re.sub(r"[^A-Za-z0-9+=.,-]+", "_", "+".join(map(str, parse(method))).replace(", ", ",")).strip("_")
-    return name if len(name) <= 200 else f"{name[:180]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    return portable(re.sub(r"[^A-Za-z0-9+=.,-]+", "_", "+".join(map(str, parse(method))).replace(", ", ",")).strip("_"))
 
 
 def _create(kind: str, table: dict[str, type], part: Part, defaults: Mapping[str, Mapping[str, Any]]) -> Any:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pldebias.analysis.selection import Incomparable, check_classes, flat_config, select, varying
+from pldebias.paths import local, output
 from pldebias.runs.disk import put
 
 if TYPE_CHECKING:
@@ -238,7 +239,7 @@ def report(runs, path, *, title: str | None = None, groups="tertiles", baseline:
     """
     from pldebias.analysis.tables import table
 
-    chosen = select(runs)
+    chosen, path = select(runs), local(path)
     if len(chosen) > MAX_LABELS:
         raise Incomparable(f"{len(chosen)} methods are too many for one page; select {MAX_LABELS} or fewer, or use pld.table")
     every = [run for found in chosen.values() for run in found]
@@ -268,7 +269,6 @@ def report(runs, path, *, title: str | None = None, groups="tertiles", baseline:
         f"<title>{_text(title)}</title><style>{STYLE}</style></head><body><main><h1>{_text(title)}</h1><nav>{links}</nav>{body}</main>"
         f"<script>{SCRIPT}</script></body></html>\n"
     )
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = output(path)
     put(str(path), text.encode())
     return path

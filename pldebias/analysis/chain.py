@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pldebias.data.sources import data_root
+from pldebias.paths import is_address, local
 
 if TYPE_CHECKING:
     from pldebias.runs import Run
@@ -74,10 +75,10 @@ def cache_folder(run: Run, cache: str | Path | bool) -> Path | None:
     if cache is False:
         return None
     if cache is not True:
-        candidates = [Path(cache)]
+        candidates = [local(cache)]
     else:
         candidates = [data_root(None) / "cache" / "embed", Path(tempfile.gettempdir()) / "pldebias-embed"]
-        if "://" not in run.path:
+        if not is_address(run.path):
             candidates.insert(1, Path(run.path).parent / f".{Path(run.path).name}.embed")
     problems = []
     for folder in candidates:

@@ -6,9 +6,9 @@ import html as _html
 import itertools
 import math
 import re
-from pathlib import Path
 from typing import NamedTuple
 
+from pldebias.paths import output
 from pldebias.runs.disk import put
 
 __all__ = ["MISSING", "UNDEFINED", "escape_latex", "escape_markdown", "html", "latex", "markdown", "write"]
@@ -194,6 +194,5 @@ def html(table) -> str:
 def write(text: str, path=None) -> str:
     """Return the text, written to `path` as UTF-8 if one is given."""
     if path is not None:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        put(str(path), text.encode())
+        put(str(output(path)), text.encode())
     return text

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pldebias import metrics
+from pldebias.paths import is_address, local
 from pldebias.runs import NotLogged, Run, RunError, find_runs, open_run
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def _open(item) -> list[Run]:
     if isinstance(item, Run):
         return [item]
     if isinstance(item, (str, os.PathLike)):
-        if "://" not in str(item) and os.path.isdir(item) and not os.path.exists(os.path.join(item, "zarr.json")):
+        if not is_address(item) and (folder := local(item)).is_dir() and not (folder / "zarr.json").exists():
             found = find_runs(item)
             if not found:
                 raise RunError(f"no runs under {item}; give the folder of a run, or one that holds runs")

@@ -23,6 +23,7 @@ from pldebias.analysis.selection import (
     varying,
 )
 from pldebias.analysis.spread import over_seeds
+from pldebias.paths import output
 
 if TYPE_CHECKING:
     import pandas
@@ -137,7 +138,7 @@ class Table:
 
     def to_csv(self, path=None) -> str | None:
         """All numbers as CSV, unrounded; returned as text if no path is given."""
-        return self.to_frame().to_csv(path, index=False)
+        return self.to_frame().to_csv(None if path is None else output(path), index=False)
 
     def to_latex(self, path=None, *, caption: str | None = None, label: str | None = None, wide: bool = False) -> str:
         r"""A ``table`` environment for LaTeX with the package booktabs; nothing else is needed.

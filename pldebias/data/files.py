@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from pldebias.data.decode import SUFFIXES, FileReader, LazyImages, decode, decoded, mapped, probe
 from pldebias.data.errors import DataError
+from pldebias.paths import PathError, local
 
 PARTS = {"train": ("train", "training"), "test": ("test", "val", "validation"), "unlabelled": ("unlabelled", "unlabeled", "unsupervised")}
 TEST_FRACTION, TEST_SEED = 0.2, 77
@@ -35,13 +35,12 @@ class Part:
     positions: Tensor | None = None  # in the list of files or rows; None where nothing was cut off
 
 
-def _place(path: str) -> Path:
-    """Where `path` is on this machine: ``~`` and environment variables stand for what they are here, so that a run can name them."""
-    return Path(os.path.expandvars(path)).expanduser()
-
-
-def _unset(path: str) -> str:
-    return " (an environment variable in it is not set)" if "$" in os.path.expandvars(path) else ""
+def _place(source: str, path: str) -> Path:
+    """Where the `path` of a `source` is on this machine."""
+    try:
+        return local(path)
+    except PathError as error:
+        raise DataError(f"{source}:{error}") from error
 
 
 def load_imagefolder(path: str, root: Path, image_size: int | None, progress: bool) -> tuple[dict[str, Part], tuple[str, ...]]:
@@ -50,9 +49,9 @@ def load_imagefolder(path: str, root: Path, image_size: int | None, progress: bo
     Class names are the sorted folder names. Folders of classes in ``unlabelled`` give true labels; images lying elsewhere in it have
     none. Returns the parts by name and the class names.
     """
-    base = _place(path)
+    base = _place("imagefolder", path)
     if not base.is_dir():
-        raise DataError(f"imagefolder:{path}: there is no such folder{_unset(path)}; give the folder that holds one folder per class")
+        raise DataError(f"imagefolder:{path}: there is no such folder; give the folder that holds one folder per class")
     trees = {part: next((base / n for n in names if (base / n).is_dir()), None) for part, names in PARTS.items()}
     special = {p.name for p in trees.values() if p is not None}
     top = trees["train"] or base
@@ -127,9 +126,9 @@ def load_parquet(path: str, root: Path, image_size: int | None, progress: bool) 
     The image column is a struct with ``bytes`` (or plain binary), the label column integers or strings. Class names come from the
     "huggingface" entry of the schema where there is one. Returns the parts by name and the class names.
     """
-    base = _place(path)
+    base = _place("parquet", path)
     if not base.exists():
-        raise DataError(f"parquet:{path}: there is no such file or folder{_unset(path)}")
+        raise DataError(f"parquet:{path}: there is no such file or folder")
     files = [base] if base.is_file() else sorted(base.rglob("*.parquet"))
     if not files:
         raise DataError(f"parquet:{path}: no .parquet file in this folder")

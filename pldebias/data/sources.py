@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pldebias.data import digits, downloads, files, glyphs, ops
 from pldebias.data.errors import DataError
+from pldebias.paths import local
 
 CIFAR10 = tuple(["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"])
 STL10 = tuple(["airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck"])
@@ -108,7 +109,7 @@ class Source:
 
 def data_root(root: str | os.PathLike | None) -> Path:
     """Folder for downloads and decoded images: `root`, else ``$PLDEBIAS_DATA``, else ``./data``."""
-    return Path(root or os.environ.get("PLDEBIAS_DATA") or "data")
+    return local(root or os.environ.get("PLDEBIAS_DATA") or "data")
 
 
 def parse_source(name: str) -> tuple[str, str]:

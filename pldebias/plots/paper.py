@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pldebias.paths import output
 from pldebias.plots.style import GROUPS, RUNS, Drawn
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class PaperFigure(Drawn):
             warnings.simplefilter("always")
             ending = options.get("format") or str(path).rpartition(".")[2].lower()
             dates = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(ending, {})
-            self.figure.savefig(path, **{"dpi": 300, "metadata": dates, **options})
+            self.figure.savefig(output(path), **{"dpi": 300, "metadata": dates, **options})
         missing = sorted(
             {str(w.message).partition(" missing from")[0].removeprefix("Glyph ") for w in told if "missing from" in str(w.message)}
         )

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pldebias.paths import output
+
 __all__ = ["DIVERGING", "GROUPS", "RUNS", "SEQUENTIAL", "Drawn", "colour_map", "new_axes", "paint", "undefined_hatch"]
 
 SEQUENTIAL = ("#dbe9f6", "#c6dbef", "#9ecae1", "#6baed6", "#4292c6", "#2171b5", "#08519c", "#08306b")
@@ -35,7 +37,7 @@ class Drawn:
 
     def save(self, path, **options) -> None:
         """Write the figure; the ending (.pdf, .svg, .png) chooses the format."""
-        self.figure.savefig(path, **{"bbox_inches": "tight", **options})
+        self.figure.savefig(output(path), **{"bbox_inches": "tight", **options})
 
     def _repr_png_(self) -> bytes:
         import io

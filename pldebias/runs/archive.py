@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pldebias.paths import PathError
 from pldebias.runs import checks, layout, places
 from pldebias.runs.layout import RunError
 
@@ -76,8 +77,11 @@ class Archive:
     """
 
     def __init__(self, address):
-        self.address = os.fspath(address) if not isinstance(address, str) else address
-        self.place = places.place(self.address)
+        try:
+            self.place = places.place(address)
+        except PathError as error:
+            raise RunError(str(error)) from error
+        self.address = self.place.address
         self.reload()
 
     def reload(self) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pldebias.metrics import last_and_median
+from pldebias.paths import local
 from pldebias.runs.display import problems
 from pldebias.runs.layout import RunError
 from pldebias.runs.run import Run
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 def find_runs(root) -> list[Path]:
     """Directories under `root` that hold a run or a broken one, and zip files of runs, sorted; runs are not searched for runs in them."""
     found = []
-    for folder, inner, files in os.walk(Path(root).expanduser()):
+    for folder, inner, files in os.walk(local(root)):
         if "zarr.json" in files:
             found.append(Path(folder))
             inner.clear()
@@ -27,7 +28,8 @@ def find_runs(root) -> list[Path]:
             found += [path for name in files if name.endswith(".zip") and _holds_a_run(path := Path(folder, name))]
             # A name.init is a run whose creation was cut short.
             inner[:] = [name for name in inner if not name.startswith(".") and not name.endswith(".init")]
-    return sorted(found)
+    # A folder "~" below "." is not the home folder.
+    return sorted(path.absolute() if str(path)[0] == "~" else path for path in found)
 
 
 def _holds_a_run(path: Path) -> bool:
@@ -63,7 +65,7 @@ def catalogue(root="runs", check: bool = True) -> pandas.DataFrame:
     """
     import pandas
 
-    if not Path(root).expanduser().is_dir():
+    if not local(root).is_dir():
         raise RunError(f"no directory {root}; give the folder that holds your runs")
     rows = [_row(path, check) for path in find_runs(root)]
     leading = ["path", "name", "method", "data", "seed", "epochs", "total_epochs", "finished", "problem"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pldebias import metrics
+from pldebias.paths import local, output
 from pldebias.runs.layout import NotLogged
 
 if TYPE_CHECKING:
@@ -148,8 +149,7 @@ def to_netcdf(run: Run, path) -> Path:
         key: value if isinstance(value, str | int | float) else json.dumps(value, ensure_ascii=False) for key, value in run.attrs.items()
     }
     data.attrs = {key: int(value) if isinstance(value, bool) else value for key, value in told.items()}
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = output(path)
     partial = path.with_name(f"{path.name}.partial")
     try:
         data.to_netcdf(partial, engine="scipy", format="NETCDF3_64BIT")
@@ -181,6 +181,7 @@ def write_tensorboard(run: Run, logdir) -> Path:
     Path
         Of the directory. Steps are iterations, or epochs where the recorder was not told.
     """
+    logdir = local(logdir)
     writer = _tensorboard()(str(logdir))
     steps = np.where(run.iterations >= 0, run.iterations, run.epochs)
     series = {name: run.scalars[name].to_numpy() for name in run.scalars}
@@ -199,7 +200,7 @@ def write_tensorboard(run: Run, logdir) -> Path:
                     writer.add_scalar(name, value, step)
     finally:
         writer.close()
-    return Path(logdir)
+    return logdir
 
 
 def read_tensorboard(logdir) -> pandas.DataFrame:
@@ -222,7 +223,8 @@ def read_tensorboard(logdir) -> pandas.DataFrame:
     """
     import pandas
 
-    if not list(Path(logdir).glob("*tfevents*")):
+    logdir = local(logdir)
+    if not list(logdir.glob("*tfevents*")):
         raise FileNotFoundError(f"no TensorBoard events in {logdir}; give the directory that holds the events.out.tfevents file")
     _tensorboard()
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pldebias.paths import is_address, local
 from pldebias.runs.run import Run, open_run
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def from_csv(path, source, *, labelled_counts, class_names: Sequence[str], attrs
     """
     import pandas
 
-    table = pandas.read_csv(source)
+    table = pandas.read_csv(source if hasattr(source, "read") or is_address(source) else local(source))
     if absent := {"epoch", "index", "label"} - set(table.columns):
         raise ValueError(f"{source} has no column {', '.join(sorted(absent))}; it has {', '.join(map(str, table.columns))}")
     epochs, samples = np.unique(table["epoch"]), np.unique(table["index"])
@@ -189,7 +189,7 @@ def from_confusionflow(path, logdir, run: str, fold: str, *, labelled_counts=Non
     """
     from pldebias.runs.recorder import Recorder
 
-    logdir = Path(logdir)
+    logdir = local(logdir)
     file = logdir / "foldlogdata" / f"{run}_{fold}_data.json"
     if not file.is_file():
         there = sorted(p.name.removesuffix("_data.json") for p in (logdir / "foldlogdata").glob("*_data.json"))

@@ -5,8 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import zipfile
+import zlib
 from pathlib import Path
 
+from pldebias.paths import is_address, local
 from pldebias.runs.layout import RunError
 
 CONNECT, SILENCE, WHOLE = 10, 30, 600
@@ -16,23 +19,20 @@ REQUESTS = 32
 _FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
-def is_local(address: str) -> bool:
-    return "://" not in address or address.startswith("file://")
-
-
-def place(address: str) -> Folder | Remote:
-    """Where the files of a run lie, by its address; a zip file of this machine is a place of its own."""
-    if not is_local(address):
-        return Remote(address)
-    path = Path(address.removeprefix("file://")).expanduser()
-    return Remote(f"zip://::{path}") if path.suffix == ".zip" and path.is_file() else Folder(address)
+def place(address) -> Folder | Zip | Remote:
+    """Where the files of a run lie, by its path or address."""
+    inside = str(address).removeprefix("zip://::")
+    if is_address(inside) or (inside != str(address) and not local(inside).is_file()):
+        return Remote(str(address))
+    path = local(inside if inside != str(address) else address)
+    return Zip(path) if path.suffix == ".zip" and path.is_file() else Folder(path)
 
 
 class Folder:
     """A directory of this machine."""
 
-    def __init__(self, address: str):
-        self.root = str(Path(address.removeprefix("file://")).expanduser())
+    def __init__(self, path: Path):
+        self.address, self.root = str(path), str(path.absolute())  # the working folder may change
         self._plain: set[str] = set()
 
     def get(self, names: list[str], limit: int) -> list[bytes | None]:
@@ -100,6 +100,49 @@ class Folder:
             return {}
         return found
 
+    def store(self):
+        """The run for `xarray.open_zarr`."""
+        import zarr
+
+        return zarr.storage.LocalStore(self.root, read_only=True)
+
+
+class Zip:
+    """A zip file of this machine."""
+
+    def __init__(self, path: Path):
+        self.address, self.root = str(path), str(path.absolute())
+
+    def get(self, names: list[str], limit: int) -> list[bytes | None]:
+        """Contents of files, None for those that do not exist; see `Folder.get`."""
+        try:
+            with zipfile.ZipFile(self.root) as archive:
+                return [self._read(archive, name, limit) for name in names]
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:  # the last: it wants a password
+            raise RunError(f"cannot read {self.root}: {error}") from error
+
+    def _read(self, archive: zipfile.ZipFile, name: str, limit: int) -> bytes | None:
+        try:
+            with archive.open(name) as file:
+                data = file.read(limit + 1)
+        except KeyError:
+            return None
+        if len(data) > limit:
+            raise RunError(f"{self.root} is damaged: {name} has more than the {limit} bytes that belong there")
+        return data
+
+    def stamp(self, name: str) -> tuple[int, ...] | None:
+        """Changes when the zip file does."""
+        return Folder(Path(self.root).parent).stamp(Path(self.root).name)
+
+    def sizes(self, folder: str, measure: bool = True) -> dict[str, int]:
+        return {}
+
+    def store(self):
+        import zarr
+
+        return zarr.storage.ZipStore(self.root, mode="r")
+
 
 class Remote:
     """A place that fsspec knows: ``https://``, ``s3://``, ``memory://`` ..."""
@@ -107,7 +150,7 @@ class Remote:
     def __init__(self, address: str):
         import fsspec
 
-        options = {}
+        self.address, options = address, {}
         self.http = address.startswith(("http://", "https://"))
         if self.http:
             import aiohttp
@@ -173,3 +216,6 @@ class Remote:
 
     def sizes(self, folder: str, measure: bool = True) -> dict[str, int]:
         return {}
+
+    def store(self) -> str:
+        return self.address

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from pldebias.paths import is_address, local
 from pldebias.runs import checks, layout
 from pldebias.runs.archive import Archive
 from pldebias.runs.counts import Counter, matrices
@@ -88,9 +88,9 @@ class Recorder:
         resume: bool = False,
         num_unlabelled: int | None = None,
     ):
-        if "://" in str(path):
+        if is_address(path):
             raise ValueError(f"record into a local directory and copy it when it is finished; got {path}")
-        self.path = Path(path).expanduser()
+        self.path = local(path).absolute()  # the working folder may change while it records
         self.class_names = tuple(str(name) for name in class_names)
         k = self.num_classes = len(self.class_names)
         if not 1 <= k <= 32767:

@@ -349,9 +349,10 @@ class Run:
         """
         import xarray
 
-        ds = xarray.open_zarr(self._archive.address, chunks=None)
+        store = self._archive.place.store()
+        ds = xarray.open_zarr(store, chunks=None)
         for root in sorted({name.rpartition("/")[0] for name in self._archive.arrays if "/" in name}):
-            group = xarray.open_zarr(self._archive.address, group=root, chunks=None)
+            group = xarray.open_zarr(store, group=root, chunks=None)
             ds = ds.assign({f"{root}/{name}": variable for name, variable in group.data_vars.items()})
         trusted = np.zeros(ds.sizes["epoch"], bool)
         trusted[self.epochs] = True

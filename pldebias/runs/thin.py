@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import zipfile
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pldebias.paths import output
 from pldebias.runs.recorder import RESERVED, Recorder
 from pldebias.runs.run import Run
 
@@ -55,7 +57,7 @@ def thin(
     -------
     Path
     """
-    path = Path(path)
+    path = output(path)
     every = [int(e) for e in run.snapshots]
     if isinstance(snapshots, int):
         spaced = np.linspace(0, len(every) - 1, min(snapshots, len(every))).round().astype(int) if every and snapshots else []
@@ -83,7 +85,6 @@ def thin(
                 recorder.epoch = epoch
                 _copy(run, recorder, epoch, positions[epoch], epoch in snapshots, basis, relabel)
             recorder._close(complete=run.finished)
-        path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f"{path.name}.part")
         with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
             for file in sorted(p for p in recorder.path.rglob("*") if p.is_file()):
@@ -100,7 +101,7 @@ def _without_places(settings: dict) -> dict:
 
     def cut(value):
         kind, colon, path = value.rpartition(":") if isinstance(value, str) else ("", "", "")
-        return f"{kind}{colon}{Path(path).name}" if Path(path).expanduser().is_absolute() else value
+        return f"{kind}{colon}{Path(path).name}" if os.path.isabs(os.path.expanduser(path)) else value
 
     return {name: cut(value) for name, value in settings.items()}
 

@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pldebias.paths import local, output
 from pldebias.schemes.offsets import learn_offsets, refine
 from pldebias.schemes.thresholds import learn_thresholds, rare_classes
 
 
-def save_curve(path: str | Path, offsets: Any, thresholds: Any) -> None:
+def save_curve(path, offsets: Any, thresholds: Any) -> None:
     """Keep a learned curriculum, offsets and thresholds ``[E, K]`` of every evaluation, as an ``.npz`` for ``seval(mode=load)``."""
-    np.savez(path, offsets=np.asarray(offsets, np.float32), thresholds=np.asarray(thresholds, np.float32))
+    np.savez(output(path), offsets=np.asarray(offsets, np.float32), thresholds=np.asarray(thresholds, np.float32))
 
 
-def load_curve(path: str | Path) -> tuple[Tensor, Tensor]:
-    """Offsets and thresholds ``[E, K]``, from a file of `save_curve` or straight from the directory of a run that learned them."""
-    path = Path(path)
+def load_curve(path) -> tuple[Tensor, Tensor]:
+    """Offsets and thresholds ``[E, K]``, from a file of `save_curve` or straight from a run that learned them (its folder or zip file)."""
     try:
-        if path.is_dir():
-            import zarr
+        path = local(path)
+        if path.is_dir() or path.suffix == ".zip":
+            from pldebias.runs import open_run
 
-            store = zarr.open_group(path, mode="r")
-            arrays = [np.asarray(store[f"scheme/seval/{name}"]) for name in ("offsets", "thresholds")]
+            run = open_run(path)
+            if not run.finished:
+                raise ValueError("the run is not finished")
+            arrays = [run.state(f"seval/{name}") for name in ("offsets", "thresholds")]
         else:
             with np.load(path, allow_pickle=False) as store:
                 arrays = [store["offsets"], store["thresholds"]]

@@ -13,6 +13,7 @@ from torch import Tensor
 from pldebias.data import ResidentLoader, StreamLoader, make_augment, with_labelled
 from pldebias.data.loaders import resume_generator
 from pldebias.nets import build_network
+from pldebias.paths import local
 from pldebias.presets import ConfigError, as_dict
 from pldebias.runs import RunError
 from pldebias.schemes import Models, Problem
@@ -163,7 +164,7 @@ class TrainingState:
             channels, classes = dataset.labelled.images.shape[1], len(dataset.class_names)
             student = build_network(config.network, channels, classes, self.method.heads, self.method.cosine)
         if config.init:
-            load_backbone(student, Path(config.init))
+            load_backbone(student, local(config.init))
         student.backbone.requires_grad_(learner.trains_backbone)
         self.student = student.to(self.device, memory_format=torch.channels_last)
         self.student.bf16 = config.precision == "bf16"

@@ -20,6 +20,7 @@ from pldebias import __version__
 from pldebias.data import DataError, SplitSpec, build
 from pldebias.hardware import processor
 from pldebias.methods import MethodError, build_method, parse, slug
+from pldebias.paths import local, portable
 from pldebias.presets import Config, ConfigError, as_dict, resolve
 from pldebias.runs import Recorder, Run, RunError, open_run
 from pldebias.training import checkpoints
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
 def run_folder(method: str, data: str, seed: int, out: str | Path = "runs") -> Path:
     """Folder of a run: ``out/<data>/<method>/s<seed>``."""
-    return Path(out) / re.sub(r"[^A-Za-z0-9.-]+", "_", data).strip("_") / slug(method) / f"s{seed}"
+    return local(out) / portable(re.sub(r"[^A-Za-z0-9.-]+", "_", data).strip("_")) / slug(method) / f"s{seed}"
 
 
 def configure(method: str, data: str = "glyphs-lt", seed: int = 0, **overrides: Any) -> tuple[Config, Method]:

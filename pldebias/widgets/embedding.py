@@ -29,6 +29,7 @@ import numpy as np
 import traitlets
 
 from pldebias.analysis.embedding import FLIPS, Embedding, embed
+from pldebias.paths import output
 from pldebias.runs.disk import put
 from pldebias.widgets import static
 from pldebias.widgets.module import module, style
@@ -333,8 +334,7 @@ class EmbeddingView(anywidget.AnyWidget):
                 f"explorer and embedding must have one link name to share a page; they have {explorer.link!r} and {self.link!r}. "
                 "Make them with pld.explore(run, link='a') and pld.embedding_view(run, link='a')"
             )
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path = output(path)
         above = [] if explorer is None else [static.piece(explorer)]
         put(str(path), page(*above, piece(self), theme=theme).encode())
         return path

@@ -10,6 +10,7 @@ from pathlib import Path
 import anywidget
 import traitlets
 
+from pldebias.paths import output
 from pldebias.widgets.module import EXPLORER, module, style
 from pldebias.widgets.payload import CELLS, KINDS, METRICS, ORDERS, SPLITS, check_comparable, pack
 
@@ -322,8 +323,7 @@ class Explorer(anywidget.AnyWidget):
         from pldebias.widgets.page import page
         from pldebias.widgets.static import piece
 
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path = output(path)
         put(str(path), page(piece(self, samples=samples, kinds=kinds), theme=theme).encode())
         return path
 

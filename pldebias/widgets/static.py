@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pldebias.paths import local, output
 from pldebias.runs.disk import put
 from pldebias.widgets.module import EXPLORER, module, style
 from pldebias.widgets.page import Piece, page
@@ -162,7 +163,7 @@ def export_notebook(notebook, out, timeout: int = 600) -> Path:
     from nbclient import NotebookClient
     from nbconvert import HTMLExporter
 
-    notebook, out = Path(notebook), Path(out)
+    notebook, out = local(notebook), output(out)
     document = jupytext.read(notebook)
     resources = {"metadata": {"path": str(notebook.parent.resolve()), "name": notebook.stem}}
     before = os.environ.get("PLDEBIAS_STATIC")
@@ -176,7 +177,6 @@ def export_notebook(notebook, out, timeout: int = 600) -> Path:
     resources["formulas"] = any(cell.cell_type == "markdown" and re.search(r"\$|\\\\[\[(]", cell.source) for cell in document.cells)
     exporter = HTMLExporter(template_name="lab", template_file="alone.html.j2", extra_loaders=[DictLoader({"alone.html.j2": ALONE})])
     body, _ = exporter.from_notebook_node(document, resources)
-    out.parent.mkdir(parents=True, exist_ok=True)
     put(str(out), body.encode())
     return out
 

@@ -1,0 +1,99 @@
+"""Paths that a user gives, as places on this machine. Every function of the package that takes a path asks here."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from pathlib import Path
+
+WINDOWS = os.name == "nt"
+_ADDRESS = re.compile(r"(?:[\w+.-]+::)*[A-Za-z][\w+.-]+://")
+_VARIABLE = re.compile(r"\$(?:([A-Za-z_]\w*)|\{([^}]*)\})")
+_DEVICES = {"con", "prn", "aux", "nul", *(f"{name}{digit}" for name in ("com", "lpt") for digit in "123456789")}
+_RESERVED = re.compile(r'[<>:"|?*\x00-\x1f]')
+
+
+class PathError(ValueError):
+    """A path that names no place on this machine."""
+
+
+def is_address(path) -> bool:
+    """Whether `path` is the address of another place (``https://...``, ``s3://...``, ``zip://::...``).
+
+    ``file://`` is this machine, and ``::`` alone may stand in the name of a folder.
+    """
+    text = str(path)
+    return _ADDRESS.match(text) is not None and not text.startswith("file://")
+
+
+def local(path) -> Path:
+    """Where a path is on this machine.
+
+    Parameters
+    ----------
+    path : str or PathLike
+        ``~``, ``~user`` and environment variables (``$NAME``, ``${NAME}``) stand for what they are here; ``file://`` may stand before it.
+
+    Returns
+    -------
+    Path
+        Relative where `path` is.
+
+    Raises
+    ------
+    PathError
+        Not a path, an address of another machine, an empty text, an unknown user, a variable that is not set (unless a folder has this
+        very name), or on Windows a name that it reserves.
+    """
+    try:
+        text = os.fsdecode(path)
+    except TypeError:
+        raise PathError(f"a path is a text or a path object; got {str(path)[:80]!r} ({type(path).__name__})") from None
+    if is_address(text):
+        raise PathError(f"{text} is an address; give a path on this machine")
+    text = text.removeprefix("file://")
+    if not text.strip() or "\0" in text:
+        raise PathError(f"{text!r} is no path: it is empty, or holds a null character; give the name of a file or folder")
+    for match in _VARIABLE.finditer(text):
+        name = match[1] or match[2]
+        part = re.compile(r"[^/\\]*").match(text, match.end()).end()
+        if not os.environ.get(name) and not os.path.lexists(os.path.expanduser(os.path.expandvars(text[:part]))):
+            raise PathError(f"{text}: the environment variable {name} is not set; set it, or write the path out")
+    found = os.path.expanduser(os.path.expandvars(text))
+    if found.startswith("~") and not os.path.lexists(user := re.match(r"[^/\\]*", found)[0]):
+        raise PathError(f"{text}: the home folder of {user} is not known on this machine; write the path out")
+    if WINDOWS and (wrong := [part for part in re.split(r"[/\\]", os.path.splitdrive(found)[1]) if not is_portable(part)]):
+        raise PathError(f"{text}: Windows takes no file or folder named {wrong[0]!r}; choose another name")
+    return Path(found)
+
+
+def output(path):
+    """`local` for a file that is to be written; the folder that it goes into is made. An open file is returned as it is."""
+    if hasattr(path, "write"):
+        return path
+    found = local(path)
+    found.parent.mkdir(parents=True, exist_ok=True)
+    return found
+
+
+def is_portable(name: str) -> bool:
+    """Whether a file or folder of this name can be made on Windows too."""
+    if name in ("", ".", ".."):
+        return True
+    return not _RESERVED.search(name) and name[-1] not in ". " and name.partition(".")[0].rstrip().lower() not in _DEVICES
+
+
+def portable(name: str, most: int = 200) -> str:
+    """A name that is made of a text, such that every system takes it for a folder.
+
+    Parameters
+    ----------
+    name : str
+    most : int
+        Characters; a longer name is cut and ends in a digest of the whole.
+    """
+    name = re.sub(r"[/\\]", "_", _RESERVED.sub("_", name))
+    made = name if len(name) <= most else f"{name[: most - 20]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    made = made.rstrip(". ") or "_"
+    return made if is_portable(made) else f"_{made}"
