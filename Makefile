@@ -1,11 +1,16 @@
 # `make` lists the targets. Variables: PY (the Python to build with), VENV (where to), JOBS (runs at a time), ARGS (more for jupyter or pytest).
 PY ?= python3
 VENV ?= .venv
+OLDEST ?= .venv-oldest
 JOBS ?= 2
 SEED ?= 0
 DATA ?= glyphs-lt
 SIZE ?= full
 METHODS = supervised "supervised(augment=strong)" fixmatch usadtm fixmatch+la fixmatch+daso fixmatch+debiaspl
+# Whole files of every area that train little and start few processes; docs/testing.md has the rule.
+FAST = tests/test_methods.py tests/test_compositions.py tests/schemes tests/learners tests/nets tests/test_metrics.py tests/test_numbers.py \
+	tests/runs/test_recorder.py tests/runs/test_run.py tests/runs/test_exchange.py tests/data/test_dataset.py tests/data/test_longtail.py \
+	tests/data/test_files.py tests/data/test_sources.py tests/analysis/test_whatif.py tests/training/test_train.py tests/test_cli.py
 DEMO = notebooks/01_scrub_through_training.py
 PAGE = site/01_scrub_through_training.html
 
@@ -15,10 +20,10 @@ HALF = $(VENV)/.half-made
 LAB_SETTINGS = $(VENV)/share/jupyter/lab/settings/overrides.json
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo gallery lab test soak guard lint bench constraints clean
+.PHONY: help setup demo gallery lab test fast test-oldest soak guard lint bench constraints clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r name text; do printf '%-18s%s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r name text; do printf '%-18s%s\n' "$$name" "$$text"; done
 
 setup: $(READY) ## create .venv with everything in it (uv is used if it is on PATH; nothing happens if nothing changed)
 
@@ -58,8 +63,18 @@ $(LAB_SETTINGS): $(READY)
 	@mkdir -p $(@D)
 	@echo '{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false}}' > $@
 
-test: $(READY) ## run the tests; browser tests need Chromium
+test: $(READY) ## run the tests (minutes); those that open a browser are skipped without Chromium
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
+
+fast: $(READY) ## run the part of the tests that covers every area in a minute or two
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(FAST) $(ARGS)
+
+test-oldest: ## run the tests on the oldest versions that pyproject.toml allows (Python 3.11 or 3.12; another 6 GB)
+	@[ -e $(OLDEST)/bin/python ] || $(PY) -m venv $(OLDEST)
+	@uv=$$(command -v uv) || { $(OLDEST)/bin/python -m pip install -q uv && uv=$(OLDEST)/bin/uv; }; \
+	$$uv pip install -q --python $(OLDEST)/bin/python --resolution lowest-direct --upgrade -r pyproject.toml --extra test && \
+	$$uv pip install -q --python $(OLDEST)/bin/python --no-deps -e .
+	$(OLDEST)/bin/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 soak: $(READY) ## kills, fuzzing, load and metrics at full size, with cases never tried before (hours)
 	PLDEBIAS_SOAK=1 $(BIN)/python -m pytest -s tests/fuzz tests/runs/test_load.py tests/test_metric_references.py $(ARGS)

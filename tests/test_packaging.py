@@ -148,6 +148,11 @@ def test_every_import_is_a_declared_dependency(folder, extras):
         assert known, f"{where} imports {name}, which pyproject.toml does not declare"
 
 
+def test_the_fast_suite_names_what_exists():
+    named = re.search(r"^FAST = (.*?[^\\])\n", (ROOT / "Makefile").read_text(), re.MULTILINE | re.DOTALL)[1]
+    assert all((ROOT / path).exists() for path in re.findall(r"tests/\S+", named))
+
+
 def test_one_place_starts_a_browser():
     """Only it knows where to look, and what to say where there is none."""
     files = [path for folder in ("tests", "benchmarks") for path in (ROOT / folder).rglob("*.py") if path != Path(__file__)]
@@ -274,9 +279,9 @@ def shell_lines(page: Path) -> list[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_make_targets_of_the_pages_exist(page):
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for line in shell_lines(page):
-        for name in re.findall(r"(?:^|&& |; )make ([a-z]+)", line):
+        for name in re.findall(r"(?:^|&& |; )make ([a-z-]+)", line):
             assert name in targets, f"{page.name}: make {name}"
 
 
