@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from pldebias.data.sources import data_root
 from pldebias.paths import is_address, local
@@ -18,9 +19,10 @@ from pldebias.paths import is_address, local
 if TYPE_CHECKING:
     from pldebias.runs import Run
 
-__all__ = ["align", "cache_folder", "chain"]
+__all__ = ["align", "cache_folder", "chain", "is_flat", "pca_frames"]
 
 _VERSION = 1  # of what a cached frame means
+DISTINCT = 4  # different points that UMAP and t-SNE need
 
 
 def align(moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
@@ -28,6 +30,43 @@ def align(moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
     a, b = moving - moving.mean(0), fixed - fixed.mean(0)
     u, _, v = np.linalg.svd(a.T.astype(np.float64) @ b)
     return (a @ (u @ v) + fixed.mean(0)).astype(np.float32)
+
+
+def pca_frames(features: np.ndarray) -> tuple[np.ndarray, float]:
+    """Two principal components of all epochs together, so that one basis serves every frame.
+
+    Parameters
+    ----------
+    features : ndarray, shape ``[E, n, D]``
+
+    Returns
+    -------
+    frames : ndarray, shape ``[E, n, 2]``, float32
+    explained : float
+        Share of the pooled variance.
+    """
+    flat = features.reshape(-1, features.shape[2])
+    centred = flat - flat.mean(0)
+    tensor = torch.from_numpy(centred)  # NumPy takes x.T @ x for a symmetric rank-k update, which its OpenBLAS does 20 times slower
+    total = (tensor.T @ tensor).double().numpy()
+    values, vectors = np.linalg.eigh(total)
+    basis = vectors[:, ::-1][:, :2]
+    if basis.shape[1] < 2:
+        basis = np.hstack([basis, np.zeros((len(basis), 2 - basis.shape[1]))])
+    # Signs of eigenvectors are arbitrary: the largest entry of each is made positive.
+    basis = basis * np.where(basis[np.abs(basis).argmax(0), np.arange(2)] < 0, -1, 1)
+    explained = float(values[::-1][:2].sum() / values.sum()) if values.sum() > 0 else float("nan")
+    return (centred @ basis.astype(features.dtype)).reshape(*features.shape[:2], 2).astype(np.float32), explained
+
+
+def is_flat(features: np.ndarray) -> bool:
+    """Whether a frame ``[n, D]`` has too few different points to be more than a handful of spots."""
+    distinct: set[bytes] = set()
+    for row in np.ascontiguousarray(features):
+        distinct.add(row.tobytes())
+        if len(distinct) >= DISTINCT:
+            return False
+    return True
 
 
 def chain(features: np.ndarray, method: str, settings: dict, folder: Path | None, labels: np.ndarray | None) -> np.ndarray:
@@ -45,7 +84,10 @@ def chain(features: np.ndarray, method: str, settings: dict, folder: Path | None
             frame = _read(folder, key, len(features[number]))
             if frame is None:
                 after = frames[-1] if frames else None
-                frame = compute(features[number], after, settings).astype(np.float32)
+                # Neither method can begin from points that are all in one place, nor without several different ones.
+                begin = None if after is None or is_flat(after) else after
+                seen = np.pad(features[number], ((0, 0), (0, max(0, 2 - features.shape[2]))))
+                frame = pca_frames(seen[None])[0][0] if is_flat(seen) else compute(seen, begin, settings).astype(np.float32)
                 frame = frame if after is None else align(frame, after)
                 _write(folder, key, frame)
             frames.append(frame)

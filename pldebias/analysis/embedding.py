@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 
 from pldebias import metrics
-from pldebias.analysis.chain import align, cache_folder, chain
+from pldebias.analysis.chain import align, cache_folder, chain, is_flat, pca_frames
 from pldebias.analysis.outputs import as_run, outputs
 from pldebias.analysis.whatif import what_if
 from pldebias.methods import MethodError
@@ -50,7 +51,11 @@ class Embedding:
     settings : dict
         Everything that the positions depend on, beside the features.
     explained : float
-        Share of the variance that both axes carry (PCA); NaN otherwise.
+        Share of the variance that both axes carry (PCA); NaN otherwise, and where the features do not differ.
+    left_out : ndarray
+        Unlabelled indices that belong to the sample and have no place, because their features are not finite at one of the epochs.
+    flat : tuple of int
+        Epochs of too few different points for UMAP or t-SNE, which are placed by PCA.
     """
 
     frames: np.ndarray
@@ -64,6 +69,8 @@ class Embedding:
     method: str
     settings: dict
     explained: float
+    left_out: np.ndarray
+    flat: tuple[int, ...] = ()
 
     @property
     def group(self) -> np.ndarray:
@@ -140,9 +147,9 @@ class Embedding:
 
     @cached_property
     def movement(self) -> np.ndarray:
-        """Median step of a point between frames, in standard deviations of the later frame, ``[E - 1]``."""
-        steps = np.linalg.norm(np.diff(self.frames, axis=0), axis=2)
-        return np.median(steps, 1) / self.frames[1:].std(1).mean(1)
+        """Median step of a point between frames, in standard deviations of the later frame, ``[E - 1]``; NaN where all points coincide."""
+        steps, spread = np.median(np.linalg.norm(np.diff(self.frames, axis=0), axis=2), 1), self.frames[1:].std(1).mean(1)
+        return np.divide(steps, spread, out=np.full_like(steps, np.nan), where=spread > 0)
 
     def _features(self, what: str):
         from tqdm.auto import tqdm
@@ -160,14 +167,17 @@ class Embedding:
 
     def caption(self) -> str:
         """What a reader must know of the picture."""
+        share = "features do not differ" if np.isnan(self.explained) else f"{100 * self.explained:.0f} % of the variance"
         recipe = {
-            "pca": f"PCA, one basis for all epochs ({100 * self.explained:.0f} % of the variance)",
+            "pca": f"PCA, one basis for all epochs ({share})",
             "umap": f"UMAP (n_neighbors={self.settings.get('n_neighbors')}), each epoch started from the next one's positions",
             "tsne": f"t-SNE (perplexity={self.settings.get('perplexity')}), each epoch started from the next one's positions",
         }[self.method]
         most = self.settings["per_class"]
         kept = f"all tail samples, at most {most} of every other class" if most else "all samples"
-        return f"{self.run.name}: {recipe}; {kept} (n = {len(self.index):,})"
+        missing = f", without {len(self.left_out):,} whose features are not finite" if len(self.left_out) else ""
+        flat = f"; too few different points, placed by PCA: epochs {', '.join(map(str, self.flat))}" if self.flat else ""
+        return f"{self.run.name}: {recipe}; {kept} (n = {len(self.index):,}{missing}){flat}"
 
     def __repr__(self) -> str:
         return f"<Embedding of {self.caption()}; epochs {', '.join(map(str, self.epochs))}>"
@@ -202,33 +212,6 @@ def sample(labels, groups: metrics.Groups, per_class: int | None = 200, seed: in
             rows = random.choice(rows, per_class, replace=False)
         chosen.append(rows)
     return np.sort(np.concatenate(chosen))
-
-
-def pca_frames(features: np.ndarray) -> tuple[np.ndarray, float]:
-    """Two principal components of all epochs together, so that one basis serves every frame.
-
-    Parameters
-    ----------
-    features : ndarray, shape ``[E, n, D]``
-
-    Returns
-    -------
-    frames : ndarray, shape ``[E, n, 2]``, float32
-    explained : float
-        Share of the pooled variance.
-    """
-    flat = features.reshape(-1, features.shape[2])
-    centred = flat - flat.mean(0)
-    tensor = torch.from_numpy(centred)  # NumPy takes x.T @ x for a symmetric rank-k update, which its OpenBLAS does 20 times slower
-    total = (tensor.T @ tensor).double().numpy()
-    values, vectors = np.linalg.eigh(total)
-    basis = vectors[:, ::-1][:, :2]
-    if basis.shape[1] < 2:
-        basis = np.hstack([basis, np.zeros((len(basis), 2 - basis.shape[1]))])
-    # Signs of eigenvectors are arbitrary: the largest entry of each is made positive.
-    basis = basis * np.where(basis[np.abs(basis).argmax(0), np.arange(2)] < 0, -1, 1)
-    explained = float(values[::-1][:2].sum() / values.sum()) if values.sum() > 0 else float("nan")
-    return (centred @ basis.astype(features.dtype)).reshape(*features.shape[:2], 2).astype(np.float32), explained
 
 
 def purity(features: np.ndarray, true: np.ndarray, groups: metrics.Groups, neighbours: int = NEIGHBOURS) -> np.ndarray:
@@ -279,7 +262,8 @@ def trustworthiness(features: np.ndarray, positions: np.ndarray, neighbours: int
 def _features(run: Run, epoch: int, index: np.ndarray, normalise: bool) -> np.ndarray:
     features = run.features(epoch)[index]
     if normalise:
-        features = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+        with np.errstate(invalid="ignore"):  # infinite features become NaN, and are left out
+            features = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
     return features
 
 
@@ -336,38 +320,74 @@ def embed(
     drawn by the last pseudo-labels. Distances between clusters and sizes of clusters in UMAP and t-SNE say little; `Embedding.purity` is
     measured in feature space for that reason.
 
+    Samples whose features are not finite at one of the epochs (a network that diverged, values beyond float16) are left out with a warning;
+    `Embedding.left_out` lists them. A frame with fewer than four different points, as of a collapsed network, is placed by PCA.
+
     Raises
     ------
     NotLogged
         The run kept no features, or not at these epochs.
+    ValueError
+        A setting out of its range, no unlabelled sample, or an epoch at which no sample has finite features.
     """
     run = as_run(run)
     if method not in METHODS:
         raise ValueError(f"method={method!r} is not known; choose one of {', '.join(METHODS)}")
+    if not (n_neighbors >= 2 and 0 <= min_dist <= 1 and perplexity > 0):
+        raise ValueError(
+            f"n_neighbors must be at least 2, min_dist in [0, 1] and perplexity above 0; got {n_neighbors}, {min_dist} and {perplexity}"
+        )
+    if not run.num_unlabelled:
+        raise ValueError(f"{run.name} has no unlabelled samples, so there is nothing to place")
     epochs = _epochs(run, epochs)
     parts = metrics.groups(run.labelled_counts, groups)
     history = [run.history(int(e)) for e in epochs]
     true = run.true_labels
     index = sample(np.where(true >= 0, true, history[-1][0]) if (true < 0).all() else true, parts, per_class, seed)
     features = np.stack([_features(run, int(e), index, normalise) for e in epochs])
-    settings = {"per_class": per_class, "seed": seed, "normalise": normalise}
-    explained = float("nan")
+    finite = _finite(run, features, index, epochs)
+    left_out, index, features = index[~finite], index[finite], features[:, finite]
+    settings = {"per_class": per_class, "seed": int(seed), "normalise": normalise}
+    explained, flat = float("nan"), ()
     if method == "pca":
         frames, explained = pca_frames(features)
     else:
         if method == "umap":
-            own = {"n_neighbors": min(n_neighbors, len(index) - 1), "min_dist": min_dist}
+            own = {"n_neighbors": min(int(n_neighbors), len(index) - 1), "min_dist": float(min_dist)}
         else:
             own = {"perplexity": float(min(perplexity, max(1, (len(index) - 1) // 3)))}
         settings |= own
+        flat = tuple(int(e) for e, frame in zip(epochs, features, strict=True) if is_flat(frame))
         folder = cache_folder(run, cache)
-        frames = chain(features, method, {**own, "seed": seed}, folder, epochs if progress else None)
+        frames = chain(features, method, {**own, "seed": int(seed)}, folder, epochs if progress else None)
     middle, reach = frames[-1].mean(0), np.abs(frames[-1] - frames[-1].mean(0)).max()
     return Embedding(
         frames=((frames - middle) / (reach or 1)).astype(np.float32), index=index, epochs=epochs, true=true[index],
         label=np.stack([h[0][index] for h in history]).astype(np.int64), accepted=np.stack([h[1][index] for h in history]).astype(bool),
-        groups=parts, run=run, method=method, settings=settings, explained=explained,
+        groups=parts, run=run, method=method, settings=settings, explained=explained, left_out=left_out, flat=flat,
     )  # fmt: skip
+
+
+def _finite(run: Run, features: np.ndarray, index: np.ndarray, epochs: np.ndarray) -> np.ndarray:
+    """Which of the samples ``[n]`` can be placed at every epoch; a warning names the others."""
+    each = np.isfinite(features).all(2)
+    finite = each.all(0)
+    if not finite.any():
+        worst = epochs[each.mean(1) < 1]
+        raise ValueError(
+            f"the features of {run.name} are not finite (NaN or infinite) for any sample at all of these epochs; choose others than "
+            f"{', '.join(map(str, worst))} with epochs="
+        )
+    if not finite.all():
+        bad = index[~finite]
+        listed = ", ".join(map(str, bad[:5].tolist())) + (" ..." if len(bad) > 5 else "")
+        warnings.warn(
+            f"{len(bad)} of {len(index)} samples are left out, since their features are not finite (NaN or infinite) at one of the epochs: "
+            f"sample {listed}",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+    return finite
 
 
 def _epochs(run: Run, epochs: Sequence[int] | None) -> np.ndarray:

@@ -200,11 +200,64 @@ def test_unknown_truth_is_sampled_by_pseudo_label(recorded):
         ({"method": "mds"}, ValueError, "pca, umap, tsne"),
         ({"epochs": [0, 9]}, NotLogged, "at the epochs 0, 1, 2; not at 9"),
         ({"per_class": -1}, ValueError, "at least 1"),
+        ({"method": "umap", "n_neighbors": 1}, ValueError, "n_neighbors must be at least 2.*got 1, 0.1 and 30.0"),
+        ({"method": "tsne", "perplexity": float("nan")}, ValueError, "perplexity above 0"),
     ],
 )
 def test_wrong_arguments(recorded, arguments, error, message):
     with pytest.raises(error, match=message):
         pld.embed(recorded(), **arguments)
+
+
+R = np.random.default_rng(0).normal(size=(24, 5))
+POOR = {
+    "equal": [np.ones((24, 5))], "dead": [np.zeros((24, 5))], "equal at last": [R, np.ones((24, 5))],
+    "two spots": [R, R[np.arange(24) % 2], R],
+    "five spots": [R[np.arange(24) % 5]], "line": [np.outer(np.arange(24), np.ones(5))], "one feature": [R[:, :1]], "tiny": [R * 1e-7],
+    "largest": [np.clip(R * 1e6, -65504, 65504)], "one sample": [R[:1]], "two samples": [R[:2]], "five samples": [R[:5], R[:5]],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("normalise", [True, False])
+@pytest.mark.parametrize("method", ["pca", "tsne"])
+@pytest.mark.parametrize("kind", POOR)
+def test_poor_features_are_placed(tmp_path, kind, method, normalise):
+    """A dead or collapsed network, a handful of samples, one feature: every method gives points."""
+    points = pld.embed(small_run(tmp_path, POOR[kind]), method, normalise=normalise, progress=False, cache=False)
+    assert np.isfinite(points.frames).all() and points.frames.shape[:2] == (len(POOR[kind]), len(POOR[kind][0]))
+    assert np.isfinite(points.purity).any() or len(points.index) <= 10
+    assert len(points.movement) == len(points.frames) - 1 and "nan" not in points.caption()
+    alike = {"equal", "dead", "equal at last", "two spots", "one sample", "two samples", *(("line", "one feature") if normalise else ())}
+    assert bool(points.flat) == (method == "tsne" and kind in alike)
+    assert not points.flat or f"placed by PCA: epochs {points.flat[0]}" in points.caption()
+
+
+def small_run(path, features):
+    n = len(features[0])
+    with Recorder(path / "run", np.arange(n) % 3, [5, 3, 1], "abc") as recorder:
+        for values in features:
+            recorder.end_epoch(sweep=(np.arange(n) % 3, np.ones(n, bool)), features=values)
+    return pld.open_run(path / "run")
+
+
+def broken(run, monkeypatch, values):
+    """The run, with values in its features that its recorder may refuse."""
+    monkeypatch.setattr(type(run), "features", lambda self, epoch: values[epoch].astype(np.float32))
+    return run
+
+
+@pytest.mark.parametrize("method", ["pca", "tsne"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_samples_without_finite_features_are_left_out_by_name(tmp_path, monkeypatch, method, value):
+    bad = R.copy()
+    bad[7, 2] = value
+    run = broken(small_run(tmp_path, [R, R]), monkeypatch, [R, bad])
+    with pytest.warns(RuntimeWarning, match=r"1 of 24 samples are left out, since their features are not finite.*: sample 7"):
+        points = pld.embed(run, method, progress=False, cache=False)
+    assert points.left_out.tolist() == [7] and 7 not in points.index and np.isfinite(points.frames).all()
+    assert points.frames.shape == (2, 23, 2) and "(n = 23, without 1 whose features are not finite)" in points.caption()
+    with pytest.raises(ValueError, match=r"features of run are not finite .* choose others than 1 with epochs="):
+        pld.embed(broken(run, monkeypatch, [R, np.full_like(R, value)]), method)
 
 
 def test_a_run_without_features_says_so(recorded):
