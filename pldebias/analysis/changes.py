@@ -114,7 +114,7 @@ class LearningOrder:
     ----------
     run : Run
     epoch : ndarray, shape ``[K]``
-        First epoch from which the value stayed at `level` or above for `hold` epochs; NaN for a class that never did so.
+        First epoch from which the value stayed at `level` or above for `hold` recorded epochs; NaN for a class that never did so.
     level : float
     hold : int
     metric, kind : str
@@ -154,7 +154,7 @@ def learning_order(
     level : float, default 0.5
         Value at which a class counts as learned, in (0, 1].
     hold : int, default 3
-        Epochs in a row for which it must stay there, so that a lucky epoch does not count; fewer at the end of the training.
+        Recorded epochs in a row for which it must stay there, so that a lucky epoch does not count; fewer at the end of the training.
     metric : {"recall", "precision"}
     kind : {"sweep", "visits", "test"}
         Matrices to take it from.

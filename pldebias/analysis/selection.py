@@ -107,16 +107,28 @@ def one_clock(runs: Iterable[Run]) -> bool:
 
 
 def epoch_at(run: Run, epoch: int, reference: Run) -> int:
-    """Recorded epoch of `run` that is nearest to `epoch` of `reference`, by optimiser steps where both were told them.
+    """Recorded epoch of `run` at the optimiser step at which `epoch` of `reference` ended; that very number where steps were not told.
 
-    -1 is the last of `run` itself.
+    -1 stays -1, the last of each run. Steps may differ by half an epoch of `run`.
+
+    Raises
+    ------
+    NotLogged
+        The epoch was not recorded, or `run` recorded none near that step.
     """
     if epoch == -1:
-        return int(run.epochs[-1])
-    steps = reference.iterations[epoch_row(reference, epoch)]
-    if steps < 0 or (run.iterations < 0).any():
+        return epoch
+    steps = int(reference.iterations[epoch_row(reference, epoch)])
+    if run is reference or steps < 0 or (run.iterations < 0).any():
         return int(run.epochs[epoch_row(run, epoch)])
-    return int(run.epochs[np.abs(run.iterations - steps).argmin()])
+    nearest = int(np.abs(run.iterations - steps).argmin())
+    apart = np.median(np.diff(run.iterations, prepend=0)) / 2
+    if abs(int(run.iterations[nearest]) - steps) > apart:
+        raise NotLogged(
+            f"{run.name} recorded nothing at iteration {steps:,}, where epoch {epoch} of {reference.name} ends; the nearest is "
+            f"{run.iterations[nearest]:,} (its epoch {run.epochs[nearest]}), its last is {run.iterations[-1]:,}"
+        )
+    return int(run.epochs[nearest])
 
 
 def lengths_in_words(chosen: Mapping[str, list[Run]]) -> str:

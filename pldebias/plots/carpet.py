@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pldebias import metrics
-from pldebias.analysis.selection import check_classes, check_truth, common_epochs, select
+from pldebias.analysis.selection import check_classes, check_truth, common_epochs, one_clock, select
 from pldebias.analysis.spread import Spread, over_seeds
-from pldebias.plots.paper import PaperFigure, canvas, finish, groups_in_words, seeds_in_words
-from pldebias.plots.style import DIVERGING, GROUPS, SEQUENTIAL, colour_map, paint, undefined_hatch
+from pldebias.plots.paper import PaperFigure, canvas, finish, groups_in_words, lengths, seeds_in_words
+from pldebias.plots.style import DIVERGING, GROUPS, NONE, SEQUENTIAL, colour_map, paint, undefined_hatch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["carpet"]
 
 LABELS = {"recall": "recall", "precision": "precision", "ratio": "log2(labels given / true count)"}
+MOST_OCTAVES = 5  # powers of two that colours tell apart to either side of ratio 1
+MOST_COLUMNS = 2000
 SCORES = {"recall": metrics.recall, "precision": metrics.precision, "ratio": metrics.gain}
 
 
@@ -37,7 +39,7 @@ def carpet(
         Which matrices.
     split : {"all", "accepted", "rejected"}
     epoch : int, optional
-        Where to draw a rule.
+        Where to draw a rule: a recorded epoch of the (first) run.
     groups, width, title, font, backend
         As in `pldebias.plots.recall_precision`.
     ax : matplotlib.axes.Axes, optional
@@ -48,8 +50,8 @@ def carpet(
     -------
     PaperFigure
         ``values["runs"][label]``: ``"spread"`` is a `Spread` of shape ``[K, E]`` over the seeds (classes in class order; labels given per
-        true sample for ``"ratio"``), ``"drawn"`` the array drawn (rows in drawing order, log2 for ``"ratio"``), ``"epochs"`` its columns;
-        ``values["order"]`` the order drawn.
+        true sample for ``"ratio"``), ``"drawn"`` the array drawn (rows in drawing order, log2 for ``"ratio"``), ``"epochs"`` its columns
+        and ``"x"`` where they stand; ``values["order"]`` the order drawn.
 
     Raises
     ------
@@ -58,8 +60,10 @@ def carpet(
 
     Notes
     -----
-    Undefined (0/0) is hatched, an exact zero is white. With ``"ratio"`` a class without any label has minus infinity and gets the
-    darkest blue. A shade has no room for an interval: ``values`` holds it.
+    Undefined (0/0) is hatched, and a recall or precision of exactly zero is white. With ``"ratio"`` white is ratio 1, a class without any
+    label has minus infinity and a colour of its own, and ratios beyond 1/32 and 32 have the colour of the scale's end, which then is an
+    arrow. A shade has no room for an interval: ``values`` holds it. Columns stand at their epochs, those that were not recorded show the
+    nearest; where runs count epochs by different steps, at their iterations.
     """
     if metric not in LABELS:
         raise ValueError(f"metric must be one of {tuple(LABELS)}; got {metric!r}")
@@ -68,17 +72,18 @@ def carpet(
     parts = check_classes(every, groups)
     if ax is None:
         check_truth(every, kind)
-    drawn = {}
+    drawn, timed = {}, not one_clock(every)
     for label, found in chosen.items():
         epochs = common_epochs(label, found)
         spread = over_seeds(np.stack([SCORES[metric](run.confusion(kind, split)).T for run in found]))
         drawn[label] = {"spread": spread, "drawn": _shades(spread, metric)[parts.order], "epochs": np.asarray(epochs)}
+        drawn[label]["x"] = found[0].iterations if timed else drawn[label]["epochs"]
     seeds = seeds_in_words(chosen).partition(" with ")[0]
+    limit, clipped = _limit(drawn) if metric == "ratio" else (None, "neither")
     caption = (
-        f"Every class over the epochs ({kind}, {split}), head to tail, by {LABELS[metric]}; {seeds}. {groups_in_words(parts)} "
-        "White: an exact zero. Hatched: undefined."
+        f"Every class over the {'iterations' if timed else 'epochs'} ({kind}, {split}), head to tail, by {LABELS[metric]}; {seeds}. "
+        f"{groups_in_words(parts)} {_colours(drawn, limit, clipped)} Hatched: undefined.{lengths(chosen)}"
     )
-    limit = _limit(drawn) if metric == "ratio" else None
     if ax is not None:
         figure, axes = ax.figure, np.array([[ax]])
     else:
@@ -88,10 +93,13 @@ def carpet(
         figure, axes = canvas(backend, width, height, font=font, nrows=rows, ncols=columns)
     if axes is not None:
         names = [every[0].class_names[c] for c in parts.order]
-        mappable = _mappable(limit)
+        mappable, spans = _mappable(limit), {label: _span(arrays["x"]) for label, arrays in drawn.items()}
+        ends = min(span[0] for span in spans.values()), max(span[1] for span in spans.values())
         for i, (panel, (label, arrays)) in enumerate(zip(axes.flat, drawn.items(), strict=False)):
             large = ax is not None
-            _draw(panel, arrays, mappable, limit, parts, names if i % axes.shape[1] == 0 else [], epoch, 8 if large else 7)
+            _draw(panel, arrays, mappable, parts, names if i % axes.shape[1] == 0 else [], epoch, 8 if large else 7)
+            panel.set_xlim(*ends)
+            panel.set_xlabel("iteration" if timed else "epoch", fontsize=8 if large else 7)
             if large:
                 panel.set_title(f"{every[0].name}: {kind}, {split}" if title is None else title, fontsize=9, loc="left", parse_math=False)
             elif len(chosen) > 1:
@@ -99,8 +107,8 @@ def carpet(
         for panel in axes.flat[len(drawn) :]:
             panel.set_visible(False)
         if colourbar:
-            bar = figure.colorbar(mappable, ax=axes if ax is None else ax, fraction=0.04, pad=0.02)
-            bar.set_label(LABELS[metric], fontsize=8 if ax is not None else 7)
+            bar = figure.colorbar(mappable, ax=axes if ax is None else ax, fraction=0.04, pad=0.02, extend=clipped)
+            bar.set_label(LABELS[metric] + ("\npurple: no label" if _without(drawn) and limit else ""), fontsize=8 if ax is not None else 7)
             bar.ax.tick_params(labelsize=7 if ax is not None else 6.5, width=0.5, length=2)
             bar.outline.set_linewidth(0.4)
     values = {"runs": drawn, "order": parts.order}
@@ -115,10 +123,45 @@ def _shades(spread: Spread, metric: str) -> np.ndarray:
         return np.log2(spread.mean)
 
 
-def _limit(drawn: dict) -> int:
-    """Powers of two that the scale reaches to either side, the same for all panels."""
+def _limit(drawn: dict) -> tuple[int, str]:
+    """Powers of two that the scale reaches to either side, the same for all panels, and which ends lie beyond it, in matplotlib's words."""
     shown = np.concatenate([arrays["drawn"].ravel() for arrays in drawn.values()])
-    return int(np.clip(np.ceil(np.abs(shown[np.isfinite(shown)]).max(initial=1)), 1, 5))
+    shown = shown[np.isfinite(shown)]
+    limit = int(np.clip(np.ceil(np.abs(shown).max(initial=1)), 1, MOST_OCTAVES))
+    low, high = (shown < -limit).any(), (shown > limit).any()
+    return limit, "both" if low and high else "min" if low else "max" if high else "neither"
+
+
+def _without(drawn: dict) -> bool:
+    """Whether some class got no label at all at some epoch."""
+    return any((arrays["drawn"] == -np.inf).any() for arrays in drawn.values())
+
+
+def _colours(drawn: dict, limit: int | None, clipped: str) -> str:
+    """What white, purple and the ends of the scale mean."""
+    if limit is None:
+        return "White: an exact zero."
+    told = ["White: ratio 1, as many labels as samples."]
+    if _without(drawn):
+        told.append("Purple: no label at all.")
+    if clipped != "neither":
+        ends = {"min": f"below 1/{2**limit}", "max": f"above {2**limit}", "both": f"below 1/{2**limit} and above {2**limit}"}[clipped]
+        told.append(f"Ratios {ends} have the colour of the scale's end.")
+    return " ".join(told)
+
+
+def _span(x: np.ndarray) -> tuple[float, float]:
+    """Left edge of the first column and right edge of the last one."""
+    half = np.diff(x).min(initial=x[-1] - x[0]) / 2 if len(x) > 1 else 0.5
+    return x[0] - half, x[-1] + half
+
+
+def _spread_out(values: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Columns of equal width over the span of `x`; where none was recorded, the nearest."""
+    left, right = _span(x)
+    count = min(MOST_COLUMNS, round((right - left) / (2 * (x[0] - left))))
+    places = left + (np.arange(count) + 0.5) * (right - left) / count
+    return values[:, np.searchsorted((x[:-1] + x[1:]) / 2, places)]
 
 
 def _mappable(limit: int | None):
@@ -129,14 +172,18 @@ def _mappable(limit: int | None):
     return ScalarMappable(scale, colour_map(anchors))
 
 
-def _draw(ax, arrays: dict, mappable, limit: int | None, parts, names: Sequence[str], epoch: int | None, size: float) -> None:
+def _draw(ax, arrays: dict, mappable, parts, names: Sequence[str], epoch: int | None, size: float) -> None:
     """One panel; `names` label its rows, if there are any and not too many."""
-    values, epochs = arrays["drawn"], arrays["epochs"]
-    shown = values if limit is None else np.where(values == -np.inf, -limit, values)
+    from matplotlib.colors import to_rgba
+
+    values, x = arrays["drawn"], arrays["x"]
     k = len(values)
     ax.grid(False)
     undefined_hatch(ax)
-    ax.imshow(paint(shown, mappable), aspect="auto", interpolation="nearest", extent=(-0.5, len(epochs) - 0.5, k - 0.5, -0.5))
+    shades = paint(values, mappable)
+    shades[values == -np.inf] = to_rgba(NONE)
+    shades = _spread_out(shades, x)
+    ax.imshow(shades, aspect="auto", interpolation="nearest", extent=(*_span(x), k - 0.5, -0.5))
     edge = 0
     for name, members in zip(("head", "medium", "tail"), parts, strict=False):
         if len(members):
@@ -150,10 +197,9 @@ def _draw(ax, arrays: dict, mappable, limit: int | None, parts, names: Sequence[
     named = [" ".join(str(name).split())[:18] for name in names] if k <= 30 else []
     ax.set_yticks(range(len(named)), named, fontsize=size - 1, parse_math=False)
     ax.tick_params(axis="y", length=0, pad=7)
-    ticks = np.unique(np.linspace(0, len(epochs) - 1, 6).round().astype(int))
-    ax.set_xticks(ticks, epochs[ticks], fontsize=size - 1)
-    ax.set_xlabel("epoch", fontsize=size)
+    ticks = x[np.unique(np.searchsorted(x, np.linspace(x[0], x[-1], 6)).clip(0, len(x) - 1))]
+    ax.set_xticks(ticks, ticks, fontsize=size - 1)
     if epoch is not None:
-        x = int(np.searchsorted(epochs, epoch))
-        ax.axvline(x, color="white", lw=2.6)
-        ax.axvline(x, color="#111111", lw=1.1)
+        at = x[np.searchsorted(arrays["epochs"], epoch).clip(0, len(x) - 1)]
+        ax.axvline(at, color="white", lw=2.6)
+        ax.axvline(at, color="#111111", lw=1.1)

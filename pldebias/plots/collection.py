@@ -5,14 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
 from pldebias.analysis.selection import check_classes, select
 from pldebias.plots.blending import blending
 from pldebias.plots.carpet import carpet
 from pldebias.plots.confusion_difference import confusion_difference
 from pldebias.plots.confusion_epochs import confusion_epochs
-from pldebias.plots.estimated_prior import ESTIMATES, estimated_prior
+from pldebias.plots.estimated_prior import estimated_prior, estimates
 from pldebias.plots.label_distribution import label_distribution
 from pldebias.plots.learned_state import learned_state
 from pldebias.plots.recall_precision import recall_precision
@@ -104,7 +102,7 @@ def _wanted(chosen: dict[str, list[Run]], every: list[Run], first: str, style: d
             wanted.append((f"blending_{slugs[label]}", f"Blending of {label}", lambda one=one: blending(one, **style)))
     for name, some in _by_state(chosen).items():
         wanted.append((f"learned_state_{name}", f"State of {name}", lambda some=some: learned_state(some, **style)))
-    if estimating := {label: found for label, found in chosen.items() if _estimates(found[0])}:
+    if estimating := {label: found for label, found in chosen.items() if estimates(found[0])}:
         # The other entries estimate none, which is no failure.
         wanted.append(("estimated_prior", "Estimated class distribution", lambda: estimated_prior(estimating, **style)))
     return wanted
@@ -125,10 +123,6 @@ def _epochs(every: list[Run]) -> list[int]:
     """The first, an early and the last epoch that all have."""
     common = sorted(set.intersection(*(set(run.epochs.tolist()) for run in every))) or [-1]
     return sorted({common[0], common[len(common) // 4], common[-1]})
-
-
-def _estimates(run: Run) -> bool:
-    return bool(np.isin([name.rpartition("/")[2] for name in run.series], ESTIMATES).any())
 
 
 def _slugs(labels: Iterable[str]) -> dict[str, str]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from pldebias.analysis.selection import Incomparable, check_classes, check_data, check_truth, select
+from pldebias.analysis.selection import Incomparable, check_classes, check_data, check_truth, epoch_at, select
 from pldebias.analysis.spread import over_seeds
-from pldebias.plots.paper import PaperFigure, at, canvas, finish, groups_in_words
+from pldebias.plots.paper import PaperFigure, at, canvas, finish, groups_in_words, lengths
 from pldebias.plots.style import DIVERGING, colour_map, undefined_hatch
 
 __all__ = ["confusion_difference"]
@@ -25,7 +25,7 @@ def confusion_difference(
     other : Run, path or sequence, optional
         The second entry.
     epoch : int
-        Recorded epoch; -1 is the last of each run.
+        Recorded epoch of the first entry, and in the other the one at the same iteration; -1 is the last of each run.
     kind : {"sweep", "visits", "test"}
     split : {"all", "accepted", "rejected"}
     normalize : {"true", "pred"}
@@ -65,7 +65,7 @@ def confusion_difference(
         )
 
     def shares(run) -> np.ndarray:
-        counts = run.confusion(kind, split, epoch=epoch).astype(float)
+        counts = run.confusion(kind, split, epoch=epoch_at(run, epoch, ones[0])).astype(float)
         total = counts.sum(1 if normalize == "true" else 0, keepdims=True)
         return np.divide(100 * counts, total, out=np.full(counts.shape, np.nan), where=total > 0)[np.ix_(parts.order, parts.order)]
 
@@ -113,10 +113,11 @@ def confusion_difference(
         bar.set_label("percentage points", fontsize=7)
         bar.ax.tick_params(labelsize=6.5, width=0.5, length=2)
         bar.outline.set_linewidth(0.4)
+    whole = "true class (rows)" if normalize == "true" else "label (columns)"
     caption = (
-        f"{second} minus {first}, shares of the {'true class (rows)' if normalize == 'true' else 'label (columns)'} at {at(epoch)} "
-        f"({kind}, {split}), "
+        f"{second} minus {first}, shares of the {whole} at {at(epoch, [*ones, *others])} ({kind}, {split}), "
         + ("one pair of runs. " if len(pairs) == 1 else f"mean over {len(pairs)} pairs of seeds; grey: the 95 % interval holds zero. ")
         + groups_in_words(parts)
+        + lengths({first: ones, second: others})
     )
     return finish(figure, axes, {"difference": difference, "clear": clear, "order": parts.order}, caption, title=title)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from pldebias.analysis.selection import check_classes, check_truth, select
-from pldebias.plots.paper import PaperFigure, canvas, finish, groups_in_words
+from pldebias.analysis.selection import check_classes, check_truth, epoch_at, one_clock, select
+from pldebias.plots.paper import PaperFigure, at, canvas, finish, groups_in_words, lengths
 from pldebias.plots.style import SEQUENTIAL, colour_map, paint, undefined_hatch
+
+if TYPE_CHECKING:
+    from pldebias.runs import Run
 
 __all__ = ["confusion_epochs"]
 
@@ -22,7 +27,7 @@ def confusion_epochs(
     runs : Run, path, sequence, dict or DataFrame
         As in `pldebias.analysis.selection.select`; the counts of seeds under one label are added up.
     epochs : sequence of int
-        Recorded epochs; -1 is the last of each run.
+        Recorded epochs of the first run, and in others those at the same iterations; -1 is the last of each run.
     kind : {"sweep", "visits", "test"}
     split : {"all", "accepted", "rejected"}
     normalize : {"true", "pred"}
@@ -45,7 +50,7 @@ def confusion_epochs(
     for label, found in chosen.items():
         drawn[label] = {}
         for epoch in epochs:
-            counts = sum(run.confusion(kind, split, epoch=epoch) for run in found).astype(float)
+            counts = sum(run.confusion(kind, split, epoch=epoch_at(run, epoch, every[0])) for run in found).astype(float)
             total = counts.sum(1 if normalize == "true" else 0, keepdims=True)
             shares = np.divide(100 * counts, total, out=np.full(counts.shape, np.nan), where=total > 0)
             drawn[label][epoch] = shares[np.ix_(order, order)]
@@ -90,7 +95,7 @@ def confusion_epochs(
                 ax.tick_params(length=0, pad=2)
                 accuracy = float(np.nanmean(np.diagonal(shares))) if np.isfinite(np.diagonal(shares)).any() else np.nan
                 what = "recall" if normalize == "true" else "precision"
-                ax.set_title(f"{_when(epoch, every)}: mean {what} {accuracy:.0f} %", fontsize=6.5, pad=3)
+                ax.set_title(f"{_when(epoch, every, chosen[label])}: mean {what} {accuracy:.0f} %", fontsize=6.5, pad=3)
             row[0].set_ylabel(label if len(chosen) > 1 else "true class", fontsize=7.5, parse_math=False)
         for ax in axes[-1]:
             ax.set_xlabel("prediction" if kind == "test" else "pseudo-label", fontsize=7)
@@ -103,11 +108,16 @@ def confusion_epochs(
         f"Rows: true class, columns: {'prediction' if kind == 'test' else 'pseudo-label'} ({kind}, {split}), head to tail; shares of the "
         f"{'row' if normalize == 'true' else 'column'}. "
         f"{'Counts of ' + ' to '.join(map(str, pooled[:: max(1, len(pooled) - 1)])) + ' seeds added up. ' if pooled != [1] else ''}"
-        f"{groups_in_words(parts)} Hatched: undefined."
+        f"{groups_in_words(parts)} Hatched: undefined.{lengths(chosen)}"
     )
     return finish(figure, axes, {"runs": drawn, "order": order}, caption, title=title)
 
 
-def _when(epoch: int, runs) -> str:
-    last = {int(run.epochs[-1]) for run in runs}
-    return f"epoch {epoch}" if epoch != -1 else f"epoch {last.pop()}" if len(last) == 1 else "last epoch"
+def _when(epoch: int, every: list[Run], found: list[Run]) -> str:
+    """A panel's epoch, or its iteration where the runs differ in what an epoch is or where they end."""
+    if epoch != -1:
+        return at(epoch, every)
+    last, ends = {int(run.epochs[-1]) for run in every}, {int(run.iterations[-1]) for run in found}
+    if len(last) == 1 and one_clock(every):
+        return f"epoch {last.pop()}"
+    return f"iteration {end:,}" if len(ends) == 1 and (end := ends.pop()) >= 0 else "last epoch"

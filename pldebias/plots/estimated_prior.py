@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from pldebias.analysis.selection import Incomparable, check_classes, common_epochs, epoch_row, select
+from pldebias.analysis.counterpart import options_of
+from pldebias.analysis.selection import Incomparable, check_classes, common_epochs, epoch_at, epoch_row, one_clock, select
 from pldebias.analysis.spread import over_seeds
+from pldebias.methods import MethodError, parse
 from pldebias.plots.paper import (
     PaperFigure,
     at,
@@ -16,22 +21,36 @@ from pldebias.plots.paper import (
     finish,
     groups_in_words,
     legend,
+    lengths,
     line_styles,
     seeds_in_words,
 )
 from pldebias.runs import NotLogged
 
-__all__ = ["estimated_prior"]
+if TYPE_CHECKING:
+    from pldebias.runs import Run
+
+__all__ = ["estimated_prior", "estimates"]
 
 ESTIMATES = ("prior", "unlabelled_dist", "class_dist", "estimate", "running", "target", "histogram")
 """Names under which schemes log an estimate of the class distribution, the likeliest first."""
 
 
-def _series(run) -> str:
-    for ending in ESTIMATES:
-        for name in run.series:
-            if name.rpartition("/")[2] == ending:
-                return name
+def estimates(run: Run) -> list[str]:
+    """Series of a run that hold an estimate of the class distribution, the likeliest first.
+
+    What a scheme was given is none: LA's labelled prior, and DARP's target unless it is estimated.
+    """
+    asked = dict(options_of(run).get("darp", {}))
+    with suppress(MethodError):  # the name of somebody's own method
+        asked |= {name: value for part in parse(run.method or "") if part.name == "darp" for name, value in part.options.items()}
+    given = {"la/prior"} | ({"darp/target"} if asked.get("target", "labelled") != "estimate" else set())
+    return [name for ending in ESTIMATES for name in run.series if name.rpartition("/")[2] == ending and name not in given]
+
+
+def _series(run: Run) -> str:
+    if found := estimates(run):
+        return found[0]
     raise NotLogged(f"{run.name} logged no estimate of the class distribution; it has {', '.join(run.series) or 'no state of a scheme'}")
 
 
@@ -45,9 +64,9 @@ def estimated_prior(
     runs : Run, path, sequence, dict or DataFrame
         As in `pldebias.analysis.selection.select`.
     series : str or dict of str to str, optional
-        Series to take, for all or by label. Default: what each run logged under one of the names in `ESTIMATES`.
+        Series to take, for all or by label. Default: the first of `estimates` of each run.
     epoch : int
-        Of the left panel; -1 is the last of each run.
+        Of the left panel, as the first run counts them; -1 is the last of each run.
     groups, width, error, title, font, backend
         As in `pldebias.plots.recall_precision`.
 
@@ -62,7 +81,7 @@ def estimated_prior(
     Incomparable
         The true classes of the unlabelled set are unknown, or seeds under one label were recorded at different epochs.
     NotLogged
-        A run has no estimate.
+        A run has no estimate: LA's labelled prior, which stays as it is, is none.
 
     Notes
     -----
@@ -72,6 +91,7 @@ def estimated_prior(
     every = [run for found in chosen.values() for run in found]
     parts = check_classes(every, groups)
     drawn: dict = {}
+    timed = not one_clock(every)
     for label, found in chosen.items():
         for run in found:
             if run.unlabelled_counts is None:
@@ -84,10 +104,11 @@ def estimated_prior(
         with np.errstate(invalid="ignore"):
             cube = cube / cube.sum(-1, keepdims=True)
         truth = np.stack([run.unlabelled_counts / run.unlabelled_counts.sum() for run in found])
-        row = epoch_row(found[0], epoch)
+        row = epoch_row(found[0], epoch_at(found[0], epoch, every[0]))
         drawn[label] = {
             "series": name,
             "epochs": epochs,
+            "x": found[0].iterations if timed else epochs,
             "estimate": over_seeds(100 * cube[:, row]),
             "true": over_seeds(100 * truth),
             "tv": over_seeds(50 * np.abs(cube - truth[:, None]).sum(-1)),
@@ -115,22 +136,23 @@ def estimated_prior(
             left.vlines(
                 x, *(np.clip(b[parts.order], 0, 100) for b in bounds(spread, error)), color=styles[label]["color"], lw=0.9, zorder=2
             )
-            band(middle, arrays["epochs"], arrays["tv"], styles[label], None, error, (0, 100))
+            band(middle, arrays["x"], arrays["tv"], styles[label], None, error, (0, 100))
             if "ece" in arrays:
-                band(axes.flat[2], arrays["epochs"], arrays["ece"], styles[label], None, error, (0, 100))
+                band(axes.flat[2], arrays["x"], arrays["ece"], styles[label], None, error, (0, 100))
         left.set_ylabel("share of the unlabelled set (%)", fontsize=7.5)
         middle.set_ylabel("distance to the truth (TV, %)", fontsize=7.5)
         for ax in axes.flat[1:]:
             ax.set_ylim(0, None)
-            ax.set_xlabel("epoch", fontsize=7.5)
+            ax.set_xlabel("iteration" if timed else "epoch", fontsize=7.5)
         if calibrated:
             axes.flat[2].set_ylabel("ECE on the test set (%)", fontsize=7.5)
         legend(figure, axes, list(chosen))
     caption = (
-        f"Estimated distribution of the unlabelled set at {at(epoch)} against the truth (bars), "
+        f"Estimated distribution of the unlabelled set at {at(epoch, every)} against the truth (bars), "
         f"its total variation distance, and the expected calibration error; {seeds_in_words(chosen, error)}. {groups_in_words(parts)}"
         + ("" if one_truth else " The entries differ in their truth; bars are those of the first.")
         + _without_ece(drawn)
+        + lengths(chosen)
     )
     return finish(figure, axes, {"runs": drawn, "order": parts.order}, caption, title=title)
 

@@ -5,9 +5,21 @@ from __future__ import annotations
 import numpy as np
 
 from pldebias import metrics
-from pldebias.analysis.selection import Incomparable, check_classes, select
+from pldebias.analysis.selection import Incomparable, check_classes, epoch_at, select
 from pldebias.analysis.spread import over_seeds
-from pldebias.plots.paper import PaperFigure, at, bounds, canvas, class_axis, finish, groups_in_words, legend, line_styles, seeds_in_words
+from pldebias.plots.paper import (
+    PaperFigure,
+    at,
+    bounds,
+    canvas,
+    class_axis,
+    finish,
+    groups_in_words,
+    legend,
+    lengths,
+    line_styles,
+    seeds_in_words,
+)
 
 __all__ = ["label_distribution"]
 
@@ -69,7 +81,7 @@ def label_distribution(
                     f"{run.name} ({run.path}): the true classes of its unlabelled samples are not known, so its labels have no truth "
                     "beside them; run.pseudo_counts() has what was given, and kind='test' has a truth"
                 )
-        matrices = np.stack([run.confusion(kind, split, epoch=epoch) for run in found]).astype(float)
+        matrices = np.stack([run.confusion(kind, split, epoch=epoch_at(run, epoch, every[0])) for run in found]).astype(float)
         total = matrices.sum((-2, -1))[:, None]
         # Nothing accepted yet: a share of nothing is undefined.
         with np.errstate(invalid="ignore"):
@@ -106,8 +118,9 @@ def label_distribution(
         ax.set_ylabel("share of test predictions (%)" if kind == "test" else "share of pseudo-labels (%)", fontsize=7.5)
         legend(figure, axes, list(chosen))
     caption = (
-        f"Labels given ({kind}, {split}) at {at(epoch)} against the truth (bars); "
+        f"Labels given ({kind}, {split}) at {at(epoch, every)} against the truth (bars); "
         f"{seeds_in_words(chosen, error)}. TV: total variation distance to the truth. {groups_in_words(parts)}"
         + ("" if one_truth else " The entries differ in their truth; bars are those of the first.")
+        + lengths(chosen)
     )
     return finish(figure, axes, {"runs": drawn, "order": parts.order}, caption, title=title)

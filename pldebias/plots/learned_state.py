@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pldebias.analysis.measures import GROUPS
-from pldebias.analysis.selection import check_classes, common_epochs, epoch_row, select
+from pldebias.analysis.selection import check_classes, common_epochs, epoch_at, epoch_row, one_clock, select
 from pldebias.analysis.spread import over_seeds
 from pldebias.plots.paper import (
     PaperFigure,
@@ -17,6 +17,7 @@ from pldebias.plots.paper import (
     group_style,
     groups_in_words,
     legend,
+    lengths,
     line_styles,
     seeds_in_words,
     sentence,
@@ -38,7 +39,7 @@ def learned_state(
     series : str or sequence of str, optional
         Names such as ``"seval/offsets"``. Default: all that the first run logged, at most three; the caption names the others.
     epoch : int
-        Recorded epoch; -1 is the last of each run.
+        Recorded epoch of the first run, and in others the one at the same iteration; -1 is the last of each run.
     groups, width, error, title, font, backend
         As in `pldebias.plots.recall_precision`.
 
@@ -65,13 +66,17 @@ def learned_state(
     names = [series] if isinstance(series, str) else list(every[0].series[:3] if series is None else series)
     if not names:
         raise NotLogged(f"{every[0].name} logged no state of a scheme; methods such as fixmatch+seval or fixmatch+debiaspl do")
-    drawn: dict = {}
+    drawn, timed = {}, not one_clock(every)
     for label, found in chosen.items():
         epochs = common_epochs(label, found)
         drawn[label] = {}
         for name in names:
             cube = np.stack([run.state(name) for run in found])
-            drawn[label][name] = {"classes": over_seeds(cube[:, epoch_row(found[0], epoch)]), "epochs": epochs}
+            drawn[label][name] = {
+                "classes": over_seeds(cube[:, epoch_row(found[0], epoch_at(found[0], epoch, every[0]))]),
+                "epochs": epochs,
+                "x": found[0].iterations if timed else epochs,
+            }
             for group, members in zip(GROUPS, parts, strict=False):
                 drawn[label][name][group] = over_seeds(cube[..., members].mean(-1) if len(members) else np.full(cube.shape[:2], np.nan))
     rows = len(names)
@@ -90,12 +95,13 @@ def learned_state(
                 # Several entries keep their colours, and groups are told by dash alone.
                 _groups(right, arrays[name], error, None if len(drawn) == 1 else styles[label]["color"], named=i == 0)
             left.set_ylabel(name, fontsize=7.5, parse_math=False)
-            right.set_xlabel("epoch" if i == rows - 1 else "", fontsize=7.5)
+            right.set_xlabel(("iteration" if timed else "epoch") if i == rows - 1 else "", fontsize=7.5)
         legend(figure, axes)
     left_out = [] if series is not None else list(every[0].series[len(names) :])
     caption = (
-        f"Left: every class at {at(epoch)}; right: mean of each group over the training. "
+        f"Left: every class at {at(epoch, every)}; right: mean of each group over the training. "
         f"{sentence(seeds_in_words(chosen, error))} {groups_in_words(parts)}"
+        + lengths(chosen)
         + (f" Logged too, and not shown: {', '.join(left_out)}." if left_out else "")
     )
     return finish(figure, axes, {"runs": drawn, "order": parts.order}, caption, title=title)
@@ -107,9 +113,9 @@ def _groups(ax, arrays: dict, error: str, colour: str | None, named: bool) -> No
         spread, style = arrays[group], group_style(group)
         if colour is not None:
             style |= {"color": colour, "linewidth": 0.9}
-        ax.plot(arrays["epochs"], spread.mean, **style)
-        ax.fill_between(arrays["epochs"], *bounds(spread, error), color=style["color"], alpha=0.16 if colour is None else 0.08, linewidth=0)
+        ax.plot(arrays["x"], spread.mean, **style)
+        ax.fill_between(arrays["x"], *bounds(spread, error), color=style["color"], alpha=0.16 if colour is None else 0.08, linewidth=0)
         defined = np.flatnonzero(np.isfinite(spread.mean))
         if len(defined) and named:
-            end = (arrays["epochs"][defined[-1]], spread.mean[defined[-1]])
+            end = (arrays["x"][defined[-1]], spread.mean[defined[-1]])
             ax.annotate(group, end, xytext=(3, 0), textcoords="offset points", fontsize=6.5, va="center", annotation_clip=False)

@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pldebias.analysis.selection import epoch_row, lengths_in_words, one_clock
 from pldebias.paths import output
 from pldebias.plots.style import GROUPS, RUNS, Drawn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pldebias.metrics import Groups
+    from pldebias.runs import Run
 
 __all__ = [
     *("ERRORS", "WIDTHS", "PaperFigure", "at", "band", "bounds", "canvas", "class_axis", "finish", "group_style", "groups_in_words"),
-    *("legend", "line_styles", "seeds_in_words", "sentence"),
+    *("legend", "lengths", "line_styles", "seeds_in_words", "sentence"),
 ]
 
 WIDTHS = {"single": 3.5, "double": 7.16}
@@ -263,9 +265,17 @@ def seeds_in_words(counts, error: str = "interval") -> str:
     return f"mean over {told} seeds with {ERRORS[error]}" + (" (none for a single one)" if counts[0] == 1 else "")
 
 
-def at(epoch: int) -> str:
-    """An epoch in words."""
-    return "the last epoch" if epoch == -1 else f"epoch {epoch}"
+def at(epoch: int, runs: Sequence[Run] = ()) -> str:
+    """An epoch of the first run in words; where the runs count epochs by different steps, its iteration."""
+    if epoch == -1:
+        return "the last epoch"
+    return f"epoch {epoch}" if one_clock(runs) else f"iteration {runs[0].iterations[epoch_row(runs[0], epoch)]:,}"
+
+
+def lengths(chosen: Mapping[str, list[Run]]) -> str:
+    """What a caption adds where runs differ in length, with a space before it."""
+    told = lengths_in_words(chosen)
+    return f" {told}" if told else ""
 
 
 def sentence(text: str) -> str:

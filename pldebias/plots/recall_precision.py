@@ -5,9 +5,21 @@ from __future__ import annotations
 import numpy as np
 
 from pldebias import metrics
-from pldebias.analysis.selection import check_classes, check_truth, select
+from pldebias.analysis.selection import check_classes, check_truth, epoch_at, select
 from pldebias.analysis.spread import over_seeds
-from pldebias.plots.paper import PaperFigure, at, bounds, canvas, class_axis, finish, groups_in_words, legend, line_styles, seeds_in_words
+from pldebias.plots.paper import (
+    PaperFigure,
+    at,
+    bounds,
+    canvas,
+    class_axis,
+    finish,
+    groups_in_words,
+    legend,
+    lengths,
+    line_styles,
+    seeds_in_words,
+)
 
 __all__ = ["recall_precision"]
 
@@ -64,12 +76,12 @@ def recall_precision(
     check_truth(every, kind)
     drawn: dict = {}
     for label, found in chosen.items():
-        matrices = np.stack([run.confusion(kind, split, epoch=epoch) for run in found])
+        matrices = np.stack([run.confusion(kind, split, epoch=epoch_at(run, epoch, every[0])) for run in found])
         drawn[label] = {"recall": over_seeds(100 * metrics.recall(matrices)), "precision": over_seeds(100 * metrics.precision(matrices))}
     caption = (
         f"{'Test predictions' if kind == 'test' else 'Pseudo-labels'} ({kind}, {split}) at "
-        f"{at(epoch)}; {seeds_in_words(chosen, error)}. {groups_in_words(parts)} "
-        "No mark: undefined."
+        f"{at(epoch, every)}; {seeds_in_words(chosen, error)}. {groups_in_words(parts)} "
+        f"No mark: undefined.{lengths(chosen)}"
     )
     k, single = len(parts.order), width == "single"
     figure, axes = canvas(

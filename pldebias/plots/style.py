@@ -8,12 +8,14 @@ import numpy as np
 
 from pldebias.paths import output
 
-__all__ = ["DIVERGING", "GROUPS", "RUNS", "SEQUENTIAL", "Drawn", "colour_map", "new_axes", "paint", "undefined_hatch"]
+__all__ = ["DIVERGING", "GROUPS", "NONE", "RUNS", "SEQUENTIAL", "Drawn", "colour_map", "new_axes", "paint", "undefined_hatch"]
 
 SEQUENTIAL = ("#dbe9f6", "#c6dbef", "#9ecae1", "#6baed6", "#4292c6", "#2171b5", "#08519c", "#08306b")
 """One hue, darker is more; it starts off white because white is kept for an exact zero."""
 DIVERGING = ("#08306b", "#2166ac", "#4393c3", "#92c5de", "#d1e5f0", "#ffffff", "#fee0b6", "#fdb863", "#e08214", "#b35806", "#7f3b08")
 """Blue for less, white for equal, orange for more: told apart with every common colour blindness."""
+NONE = "#7b3294"
+"""Minus infinity on a scale of ratios: nothing at all, which no shade of blue may stand for."""
 GROUPS = {"head": "#0072B2", "medium": "#999999", "tail": "#D55E00"}
 RUNS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
 """Okabe and Ito's colours, in an order whose neighbours differ in lightness."""

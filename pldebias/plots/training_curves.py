@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from pldebias.analysis.measures import expand, measure
-from pldebias.analysis.selection import check_classes, check_truth, common_epochs, select
+from pldebias.analysis.selection import check_classes, check_truth, common_epochs, one_clock, select
 from pldebias.analysis.spread import over_seeds
-from pldebias.plots.paper import PaperFigure, band, canvas, finish, groups_in_words, legend, line_styles, seeds_in_words, sentence
+from pldebias.plots.paper import PaperFigure, band, canvas, finish, groups_in_words, legend, lengths, line_styles, seeds_in_words, sentence
+from pldebias.runs import NotLogged
 
 __all__ = ["training_curves"]
 
@@ -16,7 +17,7 @@ def training_curves(
     runs,
     values=("balanced_accuracy", "pl_recall"),
     *,
-    x="epoch",
+    x="auto",
     groups="tertiles",
     width="double",
     error="interval",
@@ -33,7 +34,8 @@ def training_curves(
     values : str or sequence of str
         Measures of `pldebias.analysis.measures.names` or logged scalars. ``"pl_recall"`` and other families stand for head, medium
         and tail.
-    x : {"epoch", "iteration"}
+    x : {"auto", "epoch", "iteration"}
+        ``"auto"``: epochs, or iterations where an epoch of one number ends at different steps in different runs.
     groups : "tertiles" or (int, int)
         As in `pldebias.metrics.groups`.
     width, error, title, font, backend
@@ -49,11 +51,17 @@ def training_curves(
     Incomparable
         Seeds of one entry were recorded at different epochs, so that no mean can be taken over them; or a measure of pseudo-labels needs
         true classes that a run does not know.
+    NotLogged
+        Iterations are asked for, and a run was not told them.
     """
-    if x not in ("epoch", "iteration"):
-        raise ValueError(f"x must be 'epoch' or 'iteration'; got {x!r}")
+    if x not in ("auto", "epoch", "iteration"):
+        raise ValueError(f"x must be 'auto', 'epoch' or 'iteration'; got {x!r}")
     chosen = select(runs)
     every = [run for found in chosen.values() for run in found]
+    if x == "auto":
+        x = "epoch" if one_clock(every) else "iteration"
+    if x == "iteration" and (untold := [run.name for run in every if (run.iterations < 0).any()]):
+        raise NotLogged(f"{untold[0]} does not say its iterations; use x='epoch', or pass iteration= to Recorder.end_epoch")
     parts = check_classes(every, groups)
     asked = [measure(name, every[0]) for name in expand(values)]
     if any(one.needs_truth for one in asked):
@@ -85,5 +93,5 @@ def training_curves(
         for ax in axes.flat[len(asked) :]:
             ax.set_visible(False)
         legend(figure, axes)
-    caption = f"{sentence(seeds_in_words(chosen, error))} {groups_in_words(parts)}"
+    caption = f"{sentence(seeds_in_words(chosen, error))} {groups_in_words(parts)}{lengths(chosen)}"
     return finish(figure, axes, {"runs": drawn, "groups": parts}, caption, title=title)

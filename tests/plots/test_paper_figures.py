@@ -8,12 +8,15 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 from made_runs import HOSTILE, counts, make_run
+from matplotlib.colors import to_rgba
 
 import pldebias as pld
 from pldebias import metrics
 from pldebias.analysis.selection import Incomparable
+from pldebias.plots.collection import collection
 from pldebias.plots.paper import WIDTHS, line_styles
-from pldebias.runs import NotLogged, catalogue
+from pldebias.plots.style import DIVERGING, NONE
+from pldebias.runs import NotLogged, Recorder, catalogue
 
 A, B = (18, 16, 12, 9, 5, 2), (18, 16, 12, 9, 8, 8)
 plots = pld.plots
@@ -114,6 +117,106 @@ def test_estimated_prior(two):
     np.testing.assert_allclose(
         plots.estimated_prior(two, "seval/offsets", backend="none").values["runs"]["DASO"]["estimate"].mean.sum(), 100
     )
+
+
+@pytest.mark.parametrize(
+    ("method", "state", "taken"),
+    [
+        ("supervised+la", ("la/prior",), None),
+        ("fixmatch+la+daso", ("la/prior", "daso/class_dist"), "daso/class_dist"),
+        ("fixmatch+darp", ("darp/target",), None),
+        ("fixmatch+darp(target=oracle)", ("darp/target",), None),
+        ("fixmatch+darp(target=estimate)", ("darp/target",), "darp/target"),
+        ("fixmatch+debiaspl+la", ("debiaspl/prior", "la/prior"), "debiaspl/prior"),
+        ("my own, second try", ("mine/prior",), "mine/prior"),
+    ],
+)
+def test_what_was_given_is_no_estimate(tmp_path, method, state, taken):
+    truth = np.arange(12) % 3
+    with Recorder(tmp_path / "run", truth, [5, 3, 1], "abc", attrs={"method": method}) as recorder:
+        recorder.end_epoch(sweep=(truth, truth >= 0), series=dict.fromkeys(state, np.ones(3)))
+    run = pld.open_run(tmp_path / "run")
+    assert any(made.name == "estimated_prior" for made in collection({"A": run}, backend="none")) == (taken is not None)
+    if taken is None:
+        with pytest.raises(NotLogged, match="logged no estimate of the class distribution"):
+            plots.estimated_prior(run, backend="none")
+    else:
+        assert [arrays["series"] for arrays in plots.estimated_prior(run, backend="none").values["runs"].values()] == [taken]
+
+
+def timed(path, every, epochs, *, gaps=(), labels=lambda epoch: np.zeros(12, int)):
+    """A run of epochs of `every` steps, some of which were left out."""
+    with Recorder(path, np.arange(12) % 3, [5, 3, 1], "abc", num_epochs=epochs, attrs={"method": "fixmatch"}) as recorder:
+        for epoch in set(range(epochs)) - set(gaps):
+            recorder.epoch = epoch
+            label = labels(epoch)
+            recorder.end_epoch(
+                iteration=every * (epoch + 1), sweep=(label, label >= 0), test=np.eye(3, dtype=int), series={"mine/prior": np.ones(3)}
+            )
+    return pld.open_run(path)
+
+
+def test_runs_are_aligned_by_iteration_and_lengths_are_told(tmp_path):
+    """Epochs of 10 steps beside epochs of 20, and a copy with gaps."""
+    fine = timed(tmp_path / "fine", 10, 8, labels=lambda epoch: np.full(12, epoch // 2 % 3))
+    rough = timed(tmp_path / "rough", 20, 3, labels=lambda epoch: np.full(12, epoch % 3))
+    both = {"fine": fine, "rough": rough}
+    told = "The runs differ in length and end at different points: rough at iteration 60; fine at iteration 80."
+    curves = plots.training_curves(both, "accuracy", backend="none")
+    assert curves.values["runs"]["rough"]["x"].tolist() == [20, 40, 60] and curves.caption.endswith(told)
+    assert plots.training_curves(both, "accuracy", x="epoch", backend="none").values["runs"]["rough"]["x"].tolist() == [0, 1, 2]
+    shown = plots.carpet(both, backend="none")
+    assert shown.values["runs"]["fine"]["x"].tolist() == [10 * (e + 1) for e in range(8)]
+    assert "over the iterations" in shown.caption and told in shown.caption
+    figure = plots.confusion_epochs(both, (3, 5, -1))
+    for epoch in (3, 5):
+        matrices = (found[epoch] for found in figure.values["runs"].values())
+        np.testing.assert_array_equal(*matrices)
+    assert [ax.get_title().partition(":")[0] for ax in figure.axes.flat] == [
+        *("iteration 40", "iteration 60", "iteration 80"), *("iteration 40", "iteration 60", "iteration 60")]  # fmt: skip
+    assert told in figure.caption and (plots.confusion_difference(both, epoch=3, backend="none").values["difference"].mean == 0).all()
+    for function in (plots.learned_state, plots.estimated_prior, plots.recall_precision, plots.label_distribution):
+        caption = function(both, epoch=3, backend="none").caption
+        assert "iteration 40" in caption and told in caption
+        with pytest.raises(
+            NotLogged, match=r"recorded nothing at iteration 80, where epoch 7 of .* ends; the nearest is 60 \(its epoch 2"
+        ):
+            function(both, epoch=7, backend="none")
+
+
+def test_epochs_need_not_follow_one_another(tmp_path):
+    whole, copy = timed(tmp_path / "whole", 10, 9), timed(tmp_path / "copy", 10, 9, gaps=(1, 2, 5))
+    assert copy.epochs.tolist() == [0, 3, 4, 6, 7, 8]
+    both = {"whole": whole, "copy": copy}
+    assert "differ in length" not in plots.training_curves(both, "accuracy", backend="none").caption
+    figure = plots.carpet(both)
+    image = [ax.get_images()[0] for ax in figure.axes.flat]
+    assert [found.get_array().shape[1] for found in image] == [9, 9] and [found.get_extent()[:2] for found in image] == [[-0.5, 8.5]] * 2
+    assert figure.values["runs"]["copy"]["drawn"].shape == (3, 6) and {ax.get_xlim() for ax in figure.axes.flat} == {(-0.5, 8.5)}
+    assert set(plots.confusion_epochs(both, (4, -1), backend="none").values["runs"]["copy"]) == {4, -1}
+    with pytest.raises(NotLogged, match="recorded nothing at iteration 60, where epoch 5"):
+        plots.confusion_epochs(both, (5,), backend="none")
+
+
+def test_a_class_without_labels_and_clipped_ratios_are_told_apart(tmp_path):
+    """White is ratio 1, a class that no label names has a colour of its own, and a scale that ends before the values says so."""
+    truth = np.repeat(np.arange(3), [100, 100, 1])
+    with Recorder(tmp_path / "run", truth, [5, 3, 1], "abc", num_epochs=3) as recorder:
+        for label in (np.repeat([0, 0, 2], [100, 99, 2]), truth, np.where(truth == 1, 2, truth)):
+            recorder.end_epoch(sweep=(label, label >= 0))
+    figure = plots.carpet(tmp_path / "run", metric="ratio")
+    shades = figure.axes[0, 0].get_images()[0].get_array()
+    np.testing.assert_allclose(shades[:, 1], 1)  # as many as there are
+    none, least = to_rgba(NONE), to_rgba(DIVERGING[0])
+    np.testing.assert_allclose(shades[1, [0, 2]], [none, none])
+    assert not np.allclose(none[:3], least[:3], atol=0.2)
+    bar = figure.figure.axes[-1]
+    assert "purple: no label" in bar.get_ylabel() and figure.figure.axes[-1]._colorbar.extend == "max"
+    assert "White: ratio 1" in figure.caption and "Purple: no label at all." in figure.caption and "exact zero" not in figure.caption
+    assert "Ratios above 32 have the colour of the scale's end." in figure.caption
+    mild = plots.carpet(make_run(tmp_path / "mild"), metric="ratio")
+    assert "Ratios" not in mild.caption and mild.figure.axes[-1]._colorbar.extend == "neither"
+    assert "White: an exact zero." in plots.carpet(tmp_path / "run", backend="none").caption
 
 
 def test_carpet(two):
