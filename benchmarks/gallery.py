@@ -7,7 +7,7 @@
 steps, for a CPU, whose accuracies are not those of the papers. ``make gallery`` runs it. Finished runs are kept and unfinished ones
 resumed, so that the command may be given again after an interruption, with more seeds or settings, or with more steps in another ``--out``.
 
-The shipped copies (one zip file a run, of the first seed and the settings of ``--ship``, at most `RUN_LIMIT` bytes each, `LIMITS` together)
+The shipped copies (one zip file a run, of the first seed and the settings of ``--ship``, at most `RUN_LIMIT` bytes each, `LIMIT` together)
 are opened by ``pld.open_run("data/gallery/<file>")``, from a notebook ``"../data/gallery/<file>"``. The table, with what it was made with,
 lies beside them as ``README.md``.
 """
@@ -46,8 +46,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
 """Splits of CIFAR-10 with gamma_l = 100, by name."""
 SIZES = {"full": ("cifar10-lt", {"precision": "bf16"}), "small": ("cifar10-lt-cpu", {"threads": 1})}
 """Preset and settings, by name."""
-RUN_LIMIT, LIMITS = 3_000_000, {"full": 20_000_000, "small": 14_000_000}
-"""Bytes of one shipped run, and of all of them by name of the size."""
+RUN_LIMIT, LIMIT = 3_000_000, 27_000_000
+"""Bytes of one shipped run, and of all of them."""
 
 
 def train(
@@ -124,7 +124,8 @@ def page(options: argparse.Namespace, lines: list[list[str]], shipped: dict[str,
         *(f"| `{name}` | {size:,} |" for name, size in shipped.items()),
         "",
         'Open one from a notebook: `run = pld.open_run("../data/gallery/FILE")`. List all: `pldebias runs data/gallery`. The copies',
-        "are thinned: fewer epochs, fewer snapshots, and features projected to few dimensions (`run.attrs['thinned']`).",
+        "are thinned (`run.attrs['thinned']`): fewer epochs, under their own numbers, fewer snapshots, and features projected to few",
+        "dimensions. What relabelling needs is kept beside them, so that `pld.what_if` gives the labels that the whole run gives.",
     ]
     return "\n".join(
         [
@@ -187,7 +188,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"\n{name} failed: {error}", file=sys.stderr)
     if lines:
         example = next(found[0] for of_setting in runs.values() for found in of_setting.values())
-        shipped = ship({name: of for name, of in runs.items() if name in options.ship}, options.to, LIMITS[options.size])
+        shipped = ship({name: of for name, of in runs.items() if name in options.ship}, options.to, LIMIT)
         text = page(options, lines, shipped, machine(), example)
         options.to.mkdir(parents=True, exist_ok=True)
         (options.to / "README.md").write_text(text)

@@ -116,7 +116,9 @@ pld.plots.embedding(points, points.epochs[[0, len(points.epochs) // 2, -1]])
 # ## What if?
 #
 # The last epoch's outputs of FixMatch, labelled as other rules would have labelled them. `trained` is what a training with that rule came
-# to: its network grew up on other labels, so the two differ ([notebook 4](04_what_if.ipynb)).
+# to: its network grew up on other labels, so the two differ ([notebook 4](04_what_if.ipynb)). The copies keep only eight dimensions of the
+# features, and DASO compares features with class prototypes. So they also keep the features in the space of the prototypes, where the
+# comparison comes out the same. A copy without them would refuse the question.
 
 # %%
 rules = {"fixmatch": None, "fixmatch+daso": "daso", "fixmatch+debiaspl": "debiaspl"}

@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from numpy.testing import assert_allclose
 
 import pldebias as pld
+from pldebias import metrics
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # benchmarks/ is part of the repository and not of the installed package
 
@@ -77,6 +79,20 @@ def test_a_notebook_opens_what_was_shipped(made):
     assert run.finished and run.method == "fixmatch+daso" and run.kinds == ("visits", "sweep", "test")
     assert all((root / "data" / name).stat().st_size < gallery.RUN_LIMIT for name in found)
     assert pld.explore(run) is not None
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parents[1] / "data" / "gallery").glob("*.zip")), ids=lambda path: path.stem)
+def test_the_copies_that_come_with_the_package(path):
+    """They count epochs as their trainings did, and are relabelled as those were."""
+    run = pld.open_run(path)
+    assert run.finished and run.total_epochs == 40 and (run.iterations == 100 * (run.epochs + 1)).all()
+    for epoch in run.snapshots:
+        assert pld.what_if(run, epoch=int(epoch)).reproduces
+    if run.method == "fixmatch+daso":
+        shown = pld.plots.blending(run, backend="none").values["runs"][run.method]["blended"]["recall"].mean
+        assert_allclose(shown, 100 * metrics.recall(run.confusion("sweep", epoch=-1)))
+    if run.method == "fixmatch":
+        assert pld.what_if(run, "daso").reproduces
 
 
 def test_a_page_without_copies_lists_none(made, tmp_path, capsys):
