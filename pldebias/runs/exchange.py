@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ from pldebias.paths import local, output
 from pldebias.runs.layout import NotLogged
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import pandas
 
     from pldebias.runs.run import Run
@@ -204,32 +207,80 @@ def write_tensorboard(run: Run, logdir) -> Path:
 
 
 def read_tensorboard(logdir) -> pandas.DataFrame:
-    """Scalars that any program wrote for TensorBoard.
+    """Scalars that any program wrote for TensorBoard, in either form of its files.
 
     Parameters
     ----------
     logdir : str or Path
-        Directory with event files.
+        Directory with event files, or one such file. Tags of files in a sub-directory begin with its name, as in TensorBoard.
 
     Returns
     -------
     DataFrame
-        One column per tag, indexed by step; NaN where a tag has no value. TensorBoard keeps float32.
+        One column per tag, indexed by step; NaN where a tag has no value. TensorBoard keeps float32. Where a step was written more than
+        once, as by a training that was resumed, the latest value stays.
+
+    Warns
+    -----
+    UserWarning
+        A step was written more than once with different values, or a file is cut off.
 
     Raises
     ------
     FileNotFoundError
         No event file there.
+    ValueError
+        A file cannot be read.
     """
     import pandas
 
     logdir = local(logdir)
-    if not list(logdir.glob("*tfevents*")):
+    files = [logdir] if logdir.is_file() else sorted(file for file in logdir.rglob("*tfevents*") if file.is_file())
+    if not files:
         raise FileNotFoundError(f"no TensorBoard events in {logdir}; give the directory that holds the events.out.tfevents file")
     _tensorboard()
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    written: dict[str, dict[int, tuple[float, float]]] = {}
+    again: set[str] = set()
+    for file in files:
+        folder = "" if file == logdir else file.parent.relative_to(logdir).as_posix()
+        for tag, step, time, value in _scalars(file):
+            values = written.setdefault(tag if folder in ("", ".") else f"{folder}/{tag}", {})
+            before = values.setdefault(step, (time, value))
+            if before[1] != value and (before[1] == before[1] or value == value):
+                again.add(tag)
+                values[step] = max(before, (time, value), key=lambda written: written[0])
+    if again:
+        warnings.warn(
+            f"{logdir}: {', '.join(sorted(again)[:5])} has steps that were written more than once, of which the latest value is read; "
+            "give every run a directory of its own",
+            stacklevel=2,
+        )
+    columns = {tag: pandas.Series({step: value for step, (_, value) in values.items()}) for tag, values in written.items()}
+    return pandas.DataFrame(columns, dtype=float).rename_axis("step").sort_index()
 
-    events = EventAccumulator(str(logdir), size_guidance={"scalars": 0})
-    events.Reload()
-    columns = {tag: pandas.Series({event.step: event.value for event in events.Scalars(tag)}) for tag in events.Tags()["scalars"]}
-    return pandas.DataFrame(columns).rename_axis("step").sort_index()
+
+def _scalars(file: Path) -> Iterator[tuple[str, int, float, float]]:
+    """Tag, step, time and value of each scalar in an event file."""
+    from google.protobuf.message import DecodeError
+    from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.util import tensor_util
+
+    plugins: dict[str, str] = {}  # a writer may tell the kind of a tag with its first value alone
+    read = events = 0
+    for record in RawEventFileLoader(str(file)).Load():
+        try:
+            event = Event.FromString(record)
+        except DecodeError:
+            break
+        read, events = read + len(record) + 16, events + 1  # a record is framed by its length and two checksums
+        for value in event.summary.value:
+            plugin = plugins.setdefault(value.tag, value.metadata.plugin_data.plugin_name)
+            if value.HasField("simple_value"):
+                yield value.tag, event.step, event.wall_time, value.simple_value
+            elif value.HasField("tensor") and plugin == "scalars":
+                yield value.tag, event.step, event.wall_time, float(tensor_util.make_ndarray(value.tensor).item())
+    if read < (size := file.stat().st_size):
+        if not events:
+            raise ValueError(f"{file} holds no events of TensorBoard, or is damaged from its beginning")
+        warnings.warn(f"{file} is cut off or damaged: {read} of its {size} bytes were read, {events} events", stacklevel=3)

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import math
+import shutil
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pldebias.paths import is_address, local
+from pldebias.paths import local
+from pldebias.runs.columns import Column, classes, column, name_of, read_table, row_of, truths, whole
 from pldebias.runs.run import Run, open_run
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from pldebias.runs.recorder import Recorder
 
 __all__ = ["from_confusionflow", "from_csv", "from_numpy"]
 
@@ -62,42 +69,80 @@ def from_numpy(
     ValueError
         Shapes that do not fit each other.
     """
-    from pldebias.runs.recorder import Recorder
+    label = column("label", label)
+    shape = label.codes.shape if isinstance(label, Column) else label.shape
+    if len(shape) != 2:
+        raise ValueError(f"label has shape [E, N], one row per epoch; got {list(shape)}")
+    epochs, n = shape
+    if not epochs or (not n and test is None):
+        raise ValueError(f"label holds no {'sample' if epochs else 'epoch'}; its shape [E, N] is {list(shape)}")
 
-    label = np.asarray(label)
-    if label.ndim != 2:
-        raise ValueError(f"label has shape [E, N], one row per epoch; got {list(label.shape)}")
-    epochs, n = label.shape
-    accepted = np.ones(label.shape, bool) if accepted is None else np.asarray(accepted)
-    if accepted.shape != label.shape:
-        raise ValueError(f"accepted must have the shape of label, {list(label.shape)}; got {list(accepted.shape)}")
+    def where(i: int) -> str:
+        return f"epoch {i // n}, sample {i % n}"
+
+    label = classes("label", label, class_names, where)
+    accepted = np.ones(shape, bool) if accepted is None else truths("accepted", accepted, where)
+    if accepted.shape != shape:
+        raise ValueError(f"accepted must have the shape of label, {list(shape)}; got {list(accepted.shape)}")
+    _check_given(label, accepted, where)
+    if true_labels is not None:
+        true_labels = classes("true label", true_labels, class_names, "sample {}".format)
+        if true_labels.shape != (n,):
+            raise ValueError(f"true_labels needs one class for each of the {n} samples of label; got shape {list(true_labels.shape)}")
+    if test_labels is not None:
+        test_labels = classes("test label", test_labels, class_names, "sample {}".format)
     rows = {"test": test, "iterations": iterations, **{f"scalar {name!r}": values for name, values in (scalars or {}).items()}}
     for name, values in rows.items():
         if values is not None and len(values) != epochs:
             raise ValueError(f"{name} needs one entry for each of the {epochs} epochs of label; got {len(values)}")
+    steps = None if iterations is None else _ascending("iterations", iterations)
     options = {"num_epochs": epochs, "attrs": attrs, "test_labels": test_labels}
-    with Recorder(path, true_labels, labelled_counts, class_names, num_unlabelled=n, **options) as recorder:
+    with _importing(path, true_labels, labelled_counts, class_names, num_unlabelled=n, **options) as recorder:
         for e in range(epochs):
             recorder.end_epoch(
-                iteration=None if iterations is None else int(iterations[e]),
+                iteration=None if steps is None else int(steps[e]),
                 scalars={name: values[e] for name, values in (scalars or {}).items()},
                 sweep=(label[e], accepted[e]),
-                test=None if test is None else np.asarray(test[e]),
+                test=None if test is None else test[e],
             )
     return open_run(path)
 
 
-def _classes(column, class_names: Sequence[str], what: str) -> np.ndarray:
-    """Class numbers from numbers or names; an empty field is unknown, -1."""
-    if column.dtype.kind in "iu":
-        return column.to_numpy(np.int64)
-    if column.dtype.kind == "f":
-        return column.fillna(-1).to_numpy(np.int64)
-    numbers = {str(name): i for i, name in enumerate(class_names)}
-    found = column.map(numbers)
-    if (strange := column[found.isna() & column.notna()]).size:
-        raise ValueError(f"{what} {strange.iloc[0]!r} is no class; class_names has {', '.join(map(str, class_names[:10]))}")
-    return found.fillna(-1).to_numpy(np.int64)
+@contextmanager
+def _importing(path, *args, **options) -> Iterator[Recorder]:
+    """A recorder of which nothing is left if the import fails."""
+    from pldebias.runs.recorder import Recorder
+
+    folder = local(path).absolute()
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    recorder = Recorder(path, *args, **options)
+    try:
+        with recorder:
+            yield recorder
+    except BaseException:
+        shutil.rmtree(recorder.path)
+        for parent in missing[1:]:
+            with suppress(OSError):  # something else was put there meanwhile
+                parent.rmdir()
+        if not missing:
+            folder.mkdir()
+        raise
+
+
+def _check_given(label: np.ndarray, accepted: np.ndarray, where: Callable[[int], str]) -> None:
+    if len(bad := np.flatnonzero((label < 0) & accepted)):
+        raise ValueError(f"{where(int(bad[0]))} has no label, but counts as accepted; give it one, or say in accepted that it is not")
+
+
+def _ascending(what: str, iterations) -> np.ndarray:
+    """Optimiser steps at the end of each epoch."""
+    steps = whole(what, iterations, 0, "epoch {}".format)
+    if steps.ndim != 1:
+        raise ValueError(f"{what} needs one number for each epoch; got shape {list(steps.shape)}")
+    if len(back := np.flatnonzero(np.diff(steps) <= 0)):
+        i = int(back[0])
+        raise ValueError(f"{what} must ascend: epoch {i + 1} ends at {steps[i + 1]}, epoch {i} before it at {steps[i]}; sort the epochs")
+    return steps
 
 
 def from_csv(path, source, *, labelled_counts, class_names: Sequence[str], attrs: dict | None = None) -> Run:
@@ -122,40 +167,45 @@ def from_csv(path, source, *, labelled_counts, class_names: Sequence[str], attrs
     ValueError
         A column is missing, a sample is missing or twice in an epoch, or its true class changes.
     """
-    import pandas
-
-    table = pandas.read_csv(source if hasattr(source, "read") or is_address(source) else local(source))
-    if absent := {"epoch", "index", "label"} - set(table.columns):
-        raise ValueError(f"{source} has no column {', '.join(sorted(absent))}; it has {', '.join(map(str, table.columns))}")
-    epochs, samples = np.unique(table["epoch"]), np.unique(table["index"])
+    name = name_of(source)
+    table = read_table(source, ("epoch", "index", "label"), ("true", "accepted"))
+    epoch, index = (whole(f"{name}: {heading}", table[heading], 0) for heading in ("epoch", "index"))
+    epochs, samples = np.unique(epoch), np.unique(index)
     if not np.array_equal(samples, np.arange(len(samples))):
-        raise ValueError(f"index must run from 0 to N - 1 without gaps; got {samples.min()}..{samples.max()} with {len(samples)} values")
-    counted = table.groupby(["epoch", "index"]).size()
-    if len(counted) != len(epochs) * len(samples) or counted.max() > 1:
-        per_epoch = table.groupby("epoch")["index"].agg(["size", "nunique"])
-        bad = per_epoch[(per_epoch["size"] != len(samples)) | (per_epoch["nunique"] != len(samples))]
+        found = f"{samples[0]}..{samples[-1]} with {len(samples)} values{', and it counts from 0' if samples[0] == 1 else ''}"
+        raise ValueError(f"{name}: index must run from 0 to N - 1 without gaps; got {found}")
+    order, shape = np.lexsort((index, epoch)), (len(epochs), len(samples))
+    epoch, index = epoch[order], index[order]
+
+    def where(i: int) -> str:
+        return f"{name}: {row_of(int(order[i]))}"
+
+    twice = np.flatnonzero((np.diff(epoch) == 0) & (np.diff(index) == 0))
+    short = epochs[np.bincount(np.searchsorted(epochs, epoch)) != len(samples)]
+    if len(twice) or len(short):
+        e = epoch[twice[0]] if len(twice) else short[0]
+        again = f", sample {index[twice[0]]} again in {row_of(int(order[twice[0] + 1]))}" if len(twice) else ""
         raise ValueError(
-            f"epoch {bad.index[0]} has {bad['size'].iloc[0]} rows for {bad['nunique'].iloc[0]} samples; each of the {len(samples)} samples "
-            "needs one row in every epoch. Rows of single steps belong into Recorder.update"
+            f"{name}: epoch {e} has {(epoch == e).sum()} rows for {len(np.unique(index[epoch == e]))} samples{again}; each of the "
+            f"{len(samples)} samples needs one row in every epoch. Rows of single steps belong into Recorder.update"
         )
-    table = table.sort_values(["epoch", "index"])
-    shape = len(epochs), len(samples)
-    label = _classes(table["label"], class_names, "label").reshape(shape)
+    label = classes(f"{name}: label", table["label"], class_names)[order]
+    accepted = truths(f"{name}: accepted", table["accepted"])[order] if "accepted" in table else np.ones(len(label), bool)
+    _check_given(label, accepted, where)
     truth = None
     if "true" in table:
-        every = _classes(table["true"], class_names, "true class").reshape(shape)
+        every = classes(f"{name}: true class", table["true"], class_names)[order].reshape(shape)
         if changed := np.flatnonzero((every != every[0]).any(0)).tolist():
-            raise ValueError(f"the true class of sample {changed[0]} changes between epochs; a sample has one true class")
+            raise ValueError(f"{name}: the true class of sample {changed[0]} changes between epochs; a sample has one true class")
         truth = every[0]
-    accepted = table["accepted"].to_numpy().astype(bool).reshape(shape) if "accepted" in table else None
     given = {"epochs in the file": epochs.tolist()} if not np.array_equal(epochs, np.arange(len(epochs))) else {}
     return from_numpy(
         path,
-        label,
+        label.reshape(shape),
         true_labels=truth,
         labelled_counts=labelled_counts,
         class_names=class_names,
-        accepted=accepted,
+        accepted=accepted.reshape(shape),
         attrs=given | (attrs or {}),
     )
 
@@ -187,38 +237,58 @@ def from_confusionflow(path, logdir, run: str, fold: str, *, labelled_counts=Non
     ValueError
         No such run or fold (the message lists what is there), or labelled counts that the log does not hold.
     """
-    from pldebias.runs.recorder import Recorder
-
     logdir = local(logdir)
     file = logdir / "foldlogdata" / f"{run}_{fold}_data.json"
     if not file.is_file():
         there = sorted(p.name.removesuffix("_data.json") for p in (logdir / "foldlogdata").glob("*_data.json"))
         raise ValueError(f"no {file}; {logdir} has logs of {', '.join(there) or 'nothing'} (named run_fold)")
-    logged = sorted(json.loads(file.read_text(encoding="utf-8"))["epochdata"], key=lambda entry: entry["epochId"])
+    logged = _entries(_json(file), "epochdata", file, "epochId", "confmat")
     if not logged:
         raise ValueError(f"{file} holds no epoch")
-    matrices = [np.asarray(entry["confmat"], np.int64) for entry in logged]
-    k = round(matrices[0].size ** 0.5)
+    steps = whole(f"{file}: epochId", [entry["epochId"] for entry in logged], 0, "entry {}".format)
+    logged = [logged[i] for i in np.argsort(steps, kind="stable")]
+    steps = _ascending(f"{file}: epochId", np.sort(steps))
+    matrices = [
+        whole(f"{file}: confmat", entry["confmat"], 0, f"epoch {step}, cell {{}}".format) for entry, step in zip(logged, steps, strict=True)
+    ]
+    k = math.isqrt(matrices[0].size)
+    if wrong := [i for i, matrix in enumerate(matrices) if matrix.size != k * k or not k]:
+        raise ValueError(
+            f"{file}: the matrix of epoch {steps[wrong[0]]} has {matrices[wrong[0]].size} cells; it must be square, as large as the first"
+        )
     folds, names = {}, [str(i) for i in range(k)]
     for other in sorted((logdir / "datasets").glob("*.json")):
-        described = json.loads(other.read_text(encoding="utf-8"))
+        described = _json(other)
         for dataset in described if isinstance(described, list) else [described]:
-            for entry in dataset["folds"]:
+            for entry in _entries(dataset, "folds", other, "foldId"):
                 folds[entry["foldId"]] = entry
                 if entry["foldId"] == fold:
-                    names = dataset["classes"]
+                    names = dataset.get("classes", names)
     if labelled_counts is None:
         kept = logdir / "runs" / f"{run}.json"
-        trained = json.loads(kept.read_text(encoding="utf-8")).get("trainfoldId") if kept.is_file() else None
+        trained = _json(kept).get("trainfoldId") if kept.is_file() else None
         if trained not in folds:
             raise ValueError(
                 f"the log does not hold the class counts of the training fold ({trained}); give labelled_counts, one per class"
             )
-        labelled_counts = [entry["instancecount"] for entry in folds[trained]["classcounts"]]
+        labelled_counts = [entry["instancecount"] for entry in _entries(folds[trained], "classcounts", logdir, "instancecount")]
     told = {"method": run, "data": fold, "imported_from": "ConfusionFlow"} | (attrs or {})
-    with Recorder(path, np.zeros(0, np.int64), labelled_counts, names, num_epochs=len(logged), attrs=told) as recorder:
-        for entry, matrix in zip(logged, matrices, strict=True):
-            if matrix.size != k * k:
-                raise ValueError(f"{file}: the matrix of epoch {entry['epochId']} has {matrix.size} cells, that of the first {k * k}")
-            recorder.end_epoch(iteration=int(entry["epochId"]), test=matrix.reshape(k, k))
+    with _importing(path, np.zeros(0, np.int64), labelled_counts, names, num_epochs=len(logged), attrs=told) as recorder:
+        for step, matrix in zip(steps.tolist(), matrices, strict=True):
+            recorder.end_epoch(iteration=step, test=matrix.reshape(k, k))
     return open_run(path)
+
+
+def _json(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{file} is no JSON ({error})") from error
+
+
+def _entries(described, key: str, file: Path, *fields: str) -> list[dict]:
+    """The entries of a list in ConfusionFlow's JSON, each of which must have these fields."""
+    listed = described.get(key) if isinstance(described, dict) else None
+    if not isinstance(listed, list) or not all(isinstance(entry, dict) and {*fields} <= {*entry} for entry in listed):
+        raise ValueError(f"{file} is no log of ConfusionFlow: it needs a list {key}, whose entries have {', '.join(fields)}")
+    return listed

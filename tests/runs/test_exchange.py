@@ -81,7 +81,49 @@ def test_tensorboard_there_and_back(run, tmp_path):
     np.testing.assert_allclose(frame["loss"], run.scalars["loss"], rtol=1e-6)
     expected = metrics.group(run.confusion("sweep"), metrics.groups(run.labelled_counts)).recall[:, 0]
     np.testing.assert_allclose(frame["recall_sweep/head"], expected, rtol=1e-6)
+    (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match="no TensorBoard events"):
+        read_tensorboard(tmp_path / "empty")
+
+
+def events(folder, *written, suffix=""):
+    """An event file of (step, summary); a number is one in the first form of TensorBoard's files."""
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+    writer = EventFileWriter(str(folder), filename_suffix=suffix)
+    for time, (step, value) in enumerate(written):
+        value = value if isinstance(value, Summary) else Summary(value=[Summary.Value(tag="loss", simple_value=value)])
+        writer.add_event(Event(step=step, wall_time=float(time) + 100 * len(suffix), summary=value))
+    writer.close()
+
+
+def test_tensorboard_files_of_both_kinds_in_several_files_and_folders(tmp_path):
+    from tensorboard.plugins.scalar.summary_v2 import scalar_pb
+
+    bare = [scalar_pb("accuracy", 0.25 * step) for step in range(3)]
+    for later in bare[1:]:
+        later.value[0].ClearField("metadata")  # told once for every tag
+    events(tmp_path / "logs", *enumerate(bare))
+    events(tmp_path / "logs", (0, 3.0), (1, 2.0), suffix=".a")
+    events(tmp_path / "logs" / "train", (1, 1.0))
+    frame = read_tensorboard(tmp_path / "logs")
+    assert frame["accuracy"].tolist() == [0, 0.25, 0.5] and frame["loss"].tolist()[:2] == [3, 2] and frame["train/loss"].tolist()[1] == 1
+    events(tmp_path / "logs", (1, 7.0), (5, 1.0), suffix=".bb")
+    with pytest.warns(UserWarning, match="loss has steps that were written more than once"):
+        assert read_tensorboard(tmp_path / "logs")["loss"].dropna().to_dict() == {0: 3, 1: 7, 5: 1}
+
+
+def test_tensorboard_files_that_are_damaged(tmp_path):
+    events(tmp_path, *enumerate([1.0, 2.0, 3.0]))
+    (file,) = tmp_path.iterdir()
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-5])
+    with pytest.warns(UserWarning, match=rf"is cut off or damaged: \d+ of its {len(whole) - 5} bytes"):
+        assert read_tensorboard(file)["loss"].tolist() == [1, 2]
+    file.write_bytes(b"no events" * 9)
+    with pytest.raises(ValueError, match="holds no events of TensorBoard"):
         read_tensorboard(tmp_path)
 
 
@@ -160,7 +202,7 @@ def test_from_csv_refuses_what_it_cannot_read(tmp_path):
         (rows().drop(columns="label"), "has no column label; it has epoch, index"),
         (rows().iloc[1:], "needs one row in every epoch"),
         (rows().replace({"index": {4: 7}}), r"without gaps; got 0\.\.7"),
-        (rows().replace({"label": {"owl": "bat"}}), "label 'bat' is no class; class_names has cat, dog, owl"),
+        (rows().replace({"label": {"owl": "bat"}}), r"label 'bat' \(row 2\) is no class; class_names has cat, dog, owl"),
         (rows(true=[0, 1, 1, 2, 2, 0, 1, 1, 2, 0]), "true class of sample 4 changes"),
     ):
         frame.to_csv(file, index=False)

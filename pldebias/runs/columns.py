@@ -1,0 +1,319 @@
+"""Columns of other people's tables and arrays, read with this package's own types; a refusal names the value and the row."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+import math
+import re
+import warnings
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from pldebias.paths import is_address, local
+
+TRUTHS = {"yes": 1, "no": 0, "true": 1, "false": 0, "y": 1, "n": 0, "t": 1, "f": 0, "1": 1, "0": 0, "1.0": 1, "0.0": 0}
+TRUTHS |= {"accepted": 1, "rejected": 0}
+SEPARATORS = ",;\t|"
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.ASCII | re.IGNORECASE)
+_MOST = 2**53  # beyond it float64, in which such numbers are often written, leaves some out
+
+
+class Column(NamedTuple):
+    """Texts: the different ones, and which of them stands in each row."""
+
+    texts: list[str]
+    codes: np.ndarray
+
+
+# -- files ----------------------------------------------------------------------------------------------------------------
+
+
+def read_table(source, required: Sequence[str], optional: Sequence[str]) -> dict[str, Column]:
+    """Columns of a text table, by heading in lower case.
+
+    Parameters
+    ----------
+    source : path, URL or file
+        UTF-8 (or UTF-16 that says so), also compressed; fields are separated by comma, semicolon, tab or bar, and may be quoted.
+    required, optional : sequence of str
+        Headings that are read; capitals and spaces around them do not matter.
+
+    Raises
+    ------
+    ValueError
+        The file cannot be read, holds no row, or lacks a column; rows have different lengths; a heading stands twice or is misspelt.
+    """
+    name = name_of(source)
+    data = _utf8(_bytes(source, name), name)
+    first = next((line for line in io.StringIO(data[: 2**20].decode(errors="ignore"), newline=None) if line.strip()), "")
+    if not first:
+        raise ValueError(f"{name} holds no rows; its first row must be the heading, with {', '.join(required)}")
+    known, heads = (*required, *optional), {}
+    for separator in SEPARATORS:
+        try:
+            heads[separator] = [head.strip().lower() for head in next(csv.reader([first], delimiter=separator, skipinitialspace=True), [])]
+        except csv.Error as error:
+            raise ValueError(f"{name} has a heading that cannot be read: {error}") from error
+    separator = max(SEPARATORS, key=lambda s: (len({*heads[s]} & {*known}), len(heads[s])))
+    head = heads[separator]
+    _check_heading(name, head, required, optional)
+    table = _parse(data, separator, len(head), name)
+    if not len(table):
+        raise ValueError(f"{name} holds no rows, only the heading {', '.join(head)}")
+    found = {}
+    for i, column in enumerate(head):
+        if column in known:
+            encoded = table.column(i).combine_chunks().dictionary_encode()
+            found[column] = Column(encoded.dictionary.to_pylist(), encoded.indices.to_numpy(zero_copy_only=False))
+    return found
+
+
+def name_of(source) -> str:
+    """What messages call a source."""
+    return str(getattr(source, "name", "the table") if hasattr(source, "read") else source)
+
+
+def _bytes(source, name: str) -> bytes:
+    import fsspec
+    from fsspec.compression import compr
+    from fsspec.utils import infer_compression
+
+    try:
+        if hasattr(source, "read"):
+            data = source.read()
+            return data.encode() if isinstance(data, str) else bytes(data)
+        if is_address(source):
+            with fsspec.open(str(source), "rb", compression="infer") as file:
+                return file.read()
+        with local(source).open("rb") as file:
+            kind = infer_compression(str(local(source)))
+            return (compr[kind](file) if kind else file).read()
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"there is no file {name}") from error
+    except ValueError:
+        raise
+    except Exception as error:  # the system, each file system of fsspec and each kind of compression have errors of their own
+        raise ValueError(f"cannot read {name}: {getattr(error, 'strerror', None) or error or type(error).__name__}") from error
+
+
+def _utf8(data: bytes, name: str) -> bytes:
+    """The text as UTF-8 without a byte order mark."""
+    try:
+        if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            data = data.decode("utf-16").encode()
+        data = data.removeprefix(b"\xef\xbb\xbf")
+        data.decode()
+    except UnicodeDecodeError as error:
+        row = data[: error.start].count(b"\n")
+        raise ValueError(
+            f"{name} is no text in UTF-8 (line {row + 1} is not); save it as UTF-8, in a spreadsheet as 'CSV UTF-8'"
+        ) from error
+    if b"\0" in data:
+        raise ValueError(f"{name} is no text: it holds null characters")
+    return data
+
+
+def _check_heading(name: str, head: list[str], required: Sequence[str], optional: Sequence[str]) -> None:
+    known = (*required, *optional)
+    shown = ", ".join(head[:12]) + (" ..." if len(head) > 12 else "")
+    if twice := [column for column in known if head.count(column) > 1]:
+        raise ValueError(f"{name} has {head.count(twice[0])} columns {twice[0]}; keep one")
+    left = [column for column in head if column and column not in known]
+    absent = [column for column in known if column not in head]
+    near = {column: found[0] for column in left if (found := difflib.get_close_matches(column, absent, 1, 0.75))}
+    hint = "".join(f"; did you mean {right} by {wrong}?" for wrong, right in near.items())
+    if missing := [column for column in required if column not in head]:
+        raise ValueError(f"{name} has no column {', '.join(missing)}; it has {shown}{hint}")
+    if near:
+        raise ValueError(f"{name} has the columns {shown}{hint} Give a column that is something else another heading")
+    if left:
+        warnings.warn(f"{name}: the columns {', '.join(left[:12])} are not read, only {', '.join(known)}", stacklevel=4)
+
+
+def _parse(data: bytes, separator: str, columns: int, name: str):
+    import pyarrow
+    from pyarrow import csv as arrow
+
+    try:
+        table = arrow.read_csv(
+            pyarrow.BufferReader(data),
+            arrow.ReadOptions(autogenerate_column_names=True, block_size=min(max(len(data), 1), 2**30)),
+            arrow.ParseOptions(delimiter=separator, newlines_in_values=True),
+            arrow.ConvertOptions(column_types={f"f{i}": pyarrow.string() for i in range(columns)}, strings_can_be_null=False),
+        )
+    except pyarrow.ArrowInvalid as error:
+        told = re.sub(r"^CSV parse error: ", "", str(error).partition("\n")[0])[:200]
+        raise ValueError(f"{name} cannot be read as a table separated by {separator!r}: {told} (row 1 is the heading)") from error
+    if table.num_columns != columns:
+        raise ValueError(f"{name} cannot be read as a table separated by {separator!r}: its heading is no single line")
+    return table.slice(1)
+
+
+# -- what they mean -------------------------------------------------------------------------------------------------------
+
+
+def row_of(i: int) -> str:
+    """Where row `i` of a table is; the heading is row 1, as in a spreadsheet."""
+    return f"row {i + 2}"
+
+
+def _shown(value) -> str:
+    return repr(value if len(str(value)) <= 60 else f"{str(value)[:60]}...") if isinstance(value, str) else str(value)
+
+
+def _number(text: str) -> float | int | None:
+    """The number that a text is, exact where it is whole; None if it is none."""
+    text = text.strip()
+    if not _NUMBER.fullmatch(text):
+        return None
+    return int(text) if text.lstrip("+-").isdigit() and len(text) < 20 else float(text)
+
+
+def _is_finite(value: float | int | None) -> bool:
+    return value is not None and math.isfinite(value)
+
+
+def _whole(value: float | int) -> bool:
+    return math.isfinite(value) and value == math.floor(value) and abs(value) <= _MOST
+
+
+def column(what: str, values) -> Column | np.ndarray:
+    """Values of any kind as texts or as an array of numbers.
+
+    Raises
+    ------
+    ValueError
+        They are neither.
+    """
+    if isinstance(values, Column):
+        return values
+    if hasattr(values, "detach"):  # a tensor; numpy has no bfloat16
+        values = values.detach().cpu()
+        values = (values.float() if str(values.dtype) == "torch.bfloat16" else values).numpy()
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{what} must be an array of numbers or names, with rows of one length ({error})") from error
+    if array.dtype.kind in "biuf":
+        return array
+    flat = array.ravel().tolist()
+    if array.dtype.kind == "U" or (array.dtype == object and any(isinstance(x, str) for x in flat)):
+        texts = ["" if x is None or x != x else str(x) for x in (None if str(x) == "<NA>" else x for x in flat)]
+        numbers = {text: i for i, text in enumerate(dict.fromkeys(texts))}
+        return Column(list(numbers), np.array([numbers[text] for text in texts], np.int64).reshape(array.shape))
+    try:
+        return np.array([math.nan if x is None else float(x) for x in flat]).reshape(array.shape)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{what} must be numbers or names; got {array.dtype} ({error})") from error
+
+
+def _refuse(values: Column | np.ndarray, bad: np.ndarray, what: str, why: Callable[[object], str], where: Callable[[int], str]) -> None:
+    """Raise for the first value for which `bad` (per different text, or per value) is true."""
+    spots = bad[values.codes] if isinstance(values, Column) else bad
+    if spots.any():
+        i = int(np.flatnonzero(spots)[0])
+        value = values.texts[values.codes.flat[i]] if isinstance(values, Column) else values.flat[i]
+        raise ValueError(f"{what} {_shown(value)} ({where(i)}) {why(value)}")
+
+
+def whole(what: str, values, low: int, where: Callable[[int], str] = row_of) -> np.ndarray:
+    """Whole numbers, `low` or more, as int64.
+
+    Raises
+    ------
+    ValueError
+        Some are not; the message names the first.
+    """
+    values = column(what, values)
+    told = f"is no whole number from {low} on"
+    if isinstance(values, Column):
+        numbers = [_number(text) for text in values.texts]
+        sound = np.array([number is not None and _whole(number) and number >= low for number in numbers], bool)
+        _refuse(values, ~sound, what, lambda _: told, where)
+        return np.array([int(number) for number in numbers], np.int64)[values.codes]
+    bad = ~np.isfinite(values) | (values != np.floor(values)) | (np.abs(values.astype(float)) > _MOST) | (values < low)
+    _refuse(values, bad, what, lambda _: told, where)
+    return values.astype(np.int64)
+
+
+def truths(what: str, values, where: Callable[[int], str] = row_of) -> np.ndarray:
+    """A mask as bool, from truth values, 0 and 1, or words for them.
+
+    Raises
+    ------
+    ValueError
+        There is something else in it.
+    """
+    values = column(what, values)
+    if isinstance(values, Column):
+        read = [TRUTHS.get(text.strip().lower(), -1) for text in values.texts]
+        why = "is neither yes nor no; it may be yes/no, true/false, y/n, t/f, accepted/rejected or 1/0"
+        _refuse(values, np.array(read) < 0, what, lambda _: why, where)
+        return np.array(read, bool)[values.codes]
+    bad = (values != 0) & (values != 1)
+    _refuse(values, bad, what, lambda _: "is neither 0 nor 1; of weights, say yourself from where on a label counts as accepted", where)
+    return values.astype(bool)
+
+
+def classes(what: str, values, names: Sequence[str], where: Callable[[int], str] = row_of) -> np.ndarray:
+    """Class numbers as int64, -1 where there is none.
+
+    A text that is a class name is that class. Only where no text is one, and the names are no numbers themselves, are they read as class
+    numbers 0..K-1. Numbers are class numbers. An empty text, a missing value and -1 are no class.
+
+    Raises
+    ------
+    ValueError
+        A value is no class; the message names the first.
+    """
+    values, names = column(what, values), [str(name) for name in names]
+    if not isinstance(values, Column):
+        values = np.where(np.isnan(values), -1, values) if values.dtype.kind == "f" else values
+        _refuse_fractions(what, values, values != np.floor(values), where)
+        bad = (values < -1) | (values >= len(names)) if values.dtype.kind != "b" else values & (len(names) < 2)
+        _refuse(values, bad, what, lambda value: _no_class(value, names, bool(values.size and values.min() >= 1)), where)
+        return values.astype(np.int64)
+    numbered = {name: i for i, name in enumerate(names)}
+    found = [_named(text, numbered) for text in values.texts]
+    if any(i >= 0 for i in found if i is not None) or any(map(_is_finite, map(_number, names))):
+        bad = np.array([i is None for i in found], bool)
+        _refuse(values, bad, what, lambda value: _no_name(value, names), where)
+    else:
+        numbers = [_number(text) if i is None else -1 for i, text in zip(found, values.texts, strict=True)]
+        if any(number is None for number in numbers):
+            _refuse(values, np.array([n is None for n in numbers], bool), what, lambda value: _no_name(value, names), where)
+        _refuse_fractions(what, values, np.array([not _whole(n) for n in numbers], bool), where)
+        from_one = min((n for n in numbers if n >= 0), default=0) >= 1
+        _refuse(values, np.array([not -1 <= n < len(names) for n in numbers], bool), what, lambda v: _no_class(v, names, from_one), where)
+        found = numbers
+    return np.array([int(i) for i in found], np.int64)[values.codes]
+
+
+def _refuse_fractions(what: str, values, bad: np.ndarray, where: Callable[[int], str]) -> None:
+    _refuse(values, bad, what, lambda _: "is no whole number, and a class is a name or a whole number; is it the wrong column?", where)
+
+
+def _named(text: str, numbered: dict[str, int]) -> int | None:
+    """Class of a name, -1 of no name at all, None of another text; 1.0 is the class 1, as a float column writes it."""
+    for name in (text, text.strip()):
+        if name in numbered:
+            return numbered[name]
+    number = _number(text)
+    if not text.strip() or number == -1:
+        return -1
+    return None if number is None or not _whole(number) else numbered.get(str(int(number))) if "." in text else None
+
+
+def _no_name(value: str, names: list[str]) -> str:
+    close = difflib.get_close_matches(value.strip().lower(), [name.lower() for name in names], 1, 0.7)
+    hint = f"; did you mean {next(name for name in names if name.lower() == close[0])!r}?" if close else ""
+    return f"is no class; class_names has {', '.join(names[:10])}{' ...' if len(names) > 10 else ''}{hint}"
+
+
+def _no_class(value, names: list[str], from_one: bool) -> str:
+    hint = "; they seem to be counted from 1: subtract 1, or write the names" if from_one and value in (len(names), str(len(names))) else ""
+    return f"is no class: the numbers of classes are 0..{len(names) - 1}{hint}"
