@@ -17,7 +17,7 @@ FLOORS = {
     "data": 1, "nets": 1, "schemes": 1, "runs": 1, "metrics": 1, "learners": 2, "methods": 3, "presets": 3, "analysis": 4, "training": 4,
     "widgets": 5, "plots": 5, "report": 6, "figures": 6, "cli": 6, "doctor": 6,
 }  # fmt: skip
-SAME_FLOOR = {("runs", "metrics"), ("widgets", "plots"), ("cli", "doctor"), ("cli", "report"), ("cli", "figures")}
+SAME_FLOOR = {("runs", "metrics"), ("schemes", "runs"), ("widgets", "plots"), ("cli", "doctor"), ("cli", "report"), ("cli", "figures")}
 
 
 def room(path: Path) -> str:
