@@ -7,7 +7,6 @@ cached outputs with.
 from __future__ import annotations
 
 import ast
-import difflib
 import inspect
 import re
 from dataclasses import replace
@@ -20,6 +19,7 @@ from pldebias import learners, schemes
 from pldebias.learners import Learner
 from pldebias.paths import portable
 from pldebias.schemes import Chain, EpochEnd, Models, Problem, Scheme, Step
+from pldebias.settings import nearest, plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,6 +62,8 @@ def parse(method: str) -> tuple[Part, ...]:
     MethodError
         If the string cannot be read.
     """
+    if not isinstance(method, str):
+        raise MethodError(f"method {_short(method)} is no text; write it like 'fixmatch+la+daso(T=0.3)'")
     try:
         node = ast.parse(method.strip(), mode="eval").body
         parts: list[Part] = []
@@ -74,8 +76,9 @@ def parse(method: str) -> tuple[Part, ...]:
     return tuple(reversed(parts))
 
 
-def _short(text: str) -> str:
-    return repr(text) if len(text) < 300 else f"{text[:300]!r} ... ({len(text)} characters)"
+def _short(value: Any) -> str:
+    shown = repr(value)
+    return shown if len(shown) < 300 else f"{shown[:300]} ... ({len(shown)} characters)"
 
 
 def _part(node: ast.expr) -> Part:
@@ -92,21 +95,28 @@ def slug(method: str) -> str:
     return portable(re.sub(r"[^A-Za-z0-9+=.,-]+", "_", "+".join(map(str, parse(method))).replace(", ", ",")).strip("_"))
 
 
+def check_options(name: str, options: Mapping[str, Any]) -> list[str]:
+    """Raise `MethodError` unless `name` is a learner or a scheme that takes these options; returns all that it takes."""
+    parts = {**LEARNERS, **SCHEMES}
+    if name not in parts:
+        raise MethodError(f"options of {_short(name)}, which is no learner or scheme{nearest(name, parts)}; there are {', '.join(parts)}")
+    known = [p.name for p in inspect.signature(parts[name]).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    if unknown := [option for option in options if option not in known]:
+        raise MethodError(f"{name} has no option {unknown[0]!r}{nearest(unknown[0], known)}; it takes {', '.join(known) or 'none'}")
+    return known
+
+
 def _create(kind: str, table: dict[str, type], part: Part, defaults: Mapping[str, Mapping[str, Any]]) -> Any:
     if part.name not in table:
         other = LEARNERS if table is SCHEMES else SCHEMES
-        close = difflib.get_close_matches(part.name, table, 1)
-        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        hint = nearest(part.name, table) or nearest(part.name, other)
         if part.name in other:
             hint = " (a method starts with one learner; schemes follow)"
         raise MethodError(f"{kind} {_short(part.name)} is not known{hint}; choose one of {', '.join(sorted(table))}")
     cls = table[part.name]
-    known = {name: p for name, p in inspect.signature(cls).parameters.items() if p.kind is not p.VAR_KEYWORD}
-    unknown = [name for name in part.options if name not in known]
-    if unknown:
-        raise MethodError(f"{part.name} has no option {unknown[0]!r}; it takes {', '.join(known) or 'none'}")
+    known = check_options(part.name, part.options)
     try:
-        return cls(**{**{k: v for k, v in defaults.get(part.name, {}).items() if k in known}, **part.options})
+        return cls(**{**{k: plain(v) for k, v in defaults.get(part.name, {}).items() if k in known}, **part.options})
     except TypeError as error:
         raise MethodError(f"{part} has an option of the wrong type ({error})") from error
     except ValueError as error:

@@ -84,15 +84,16 @@ def is_portable(name: str) -> bool:
     return not _RESERVED.search(name) and name[-1] not in ". " and name.partition(".")[0].rstrip().lower() not in _DEVICES
 
 
-def portable(name: str, most: int = 200) -> str:
+def portable(name: str, most: int | None = None) -> str:
     """A name that is made of a text, such that every system takes it for a folder.
 
     Parameters
     ----------
     name : str
-    most : int
-        Characters; a longer name is cut and ends in a digest of the whole.
+    most : int, optional
+        Characters; a longer name is cut and ends in a digest of the whole. Default 200, and 70 on Windows, where a whole path has 260.
     """
+    most = most or (70 if WINDOWS else 200)
     name = re.sub(r"[/\\]", "_", _RESERVED.sub("_", name))
     made = name if len(name) <= most else f"{name[: most - 20]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
     made = made.rstrip(". ") or "_"

@@ -6,14 +6,15 @@ classic_cv_imb configurations, [glyphs] and [digits] chosen for this project on 
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from pldebias.settings import wrong_type
+from pldebias.settings import nearest, normalise, plain
 
 PRECISIONS = ("fp32", "tf32", "bf16")
 SCHEDULES = ("constant", "cosine", "steps")
+MOST_THREADS = 1024
+"""CPU threads of a training; torch ends the process where the system refuses it one."""
 
 
 class ConfigError(ValueError):
@@ -88,18 +89,27 @@ class Config:
         return self.steps // self.steps_per_epoch
 
     def __post_init__(self):
-        if problem := wrong_type(self):
+        if problem := normalise(self):
             raise ConfigError(problem)
         positive = ("batch_size", "mu", "lr", "steps", "steps_per_epoch")
         for name in positive:
             if not getattr(self, name) > 0:
-                raise ConfigError(f"{name}={getattr(self, name)!r} must be positive")
+                way = "; to train on labelled images alone, use the learner 'supervised'" if name == "mu" else ""
+                raise ConfigError(f"{name}={getattr(self, name)!r} must be positive{way}")
         for name in ("momentum", "weight_decay", "warmup", "lr_decay", "ema", "snapshots"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name}={getattr(self, name)!r} must be 0 or more")
+        if self.momentum >= 1:
+            raise ConfigError(f"momentum={self.momentum!r} must be below 1: the part of the last step that the next one keeps")
+        if self.nesterov and not self.momentum and self.optimizer == "sgd":
+            raise ConfigError("nesterov=True needs momentum above 0; without momentum give nesterov=False")
         for name in ("view_size", "threads"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)!r} must be at least 1, or None")
+        if (self.threads or 1) > MOST_THREADS:
+            raise ConfigError(f"threads={self.threads!r} must be at most {MOST_THREADS}; more than the machine has cores make it slower")
+        if list(self.milestones) != sorted(self.milestones):
+            raise ConfigError(f"milestones={list(self.milestones)!r} must ascend; give {sorted(self.milestones)}")
         if int(self.batch_size * self.mu) < 1:
             raise ConfigError(f"mu={self.mu} of batch_size={self.batch_size} is less than one unlabelled image a step; raise one of them")
         if not 0 <= self.seed < 2**31:
@@ -114,7 +124,8 @@ class Config:
         }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
-                raise ConfigError(f"{name}={getattr(self, name)!r} is not known; choose one of {', '.join(map(str, allowed))}")
+                value = getattr(self, name)
+                raise ConfigError(f"{name}={value!r} is not known{nearest(value, allowed)}; choose one of {', '.join(map(str, allowed))}")
         if self.steps % self.steps_per_epoch:
             raise ConfigError(
                 f"steps={self.steps} must be a multiple of steps_per_epoch={self.steps_per_epoch}: an epoch is logged whole; "
@@ -259,10 +270,10 @@ def resolve(method: str, data: str = "glyphs-lt", seed: int = 0, learner: str | 
     known = {f.name for f in fields(Config)}
     for name in overrides:
         if name not in known:
-            close = difflib.get_close_matches(name, known, 1)
-            raise ConfigError(
-                f"setting {name!r} is not known{f' (did you mean {close[0]!r}?)' if close else ''}; known: {', '.join(sorted(known))}"
-            )
+            raise ConfigError(f"setting {name!r} is not known{nearest(name, known)}; known: {', '.join(sorted(known))}")
+    data = plain(data)
+    if not isinstance(data, str):
+        raise ConfigError(f"data={data!r}: give one preset, {', '.join(PRESETS)}, or one source such as 'imagefolder:PATH'")
     preset = PRESETS.get(data)
     if preset is None:
         from pldebias.data import DataError
@@ -271,20 +282,16 @@ def resolve(method: str, data: str = "glyphs-lt", seed: int = 0, learner: str | 
         try:
             parse_source(data)
         except DataError as error:
-            close = difflib.get_close_matches(data, PRESETS, 1)
-            hint = f" (did you mean {close[0]!r}?)" if close else ""
-            raise ConfigError(f"data {data!r} is no preset{hint}; presets: {', '.join(PRESETS)}. As a source: {error}") from error
+            near = nearest(data, PRESETS)
+            raise ConfigError(f"data {data!r} is no preset{near}; presets: {', '.join(PRESETS)}. As a source: {error}") from error
         preset = replace(Config(), data=data, source=data, validation=0, n1=None, m1=None, gamma_l=1.0, gamma_u=1.0)
     overrides = {name: value for name, value in overrides.items() if value is not None}
     options = {part: dict(values) for part, values in preset.options.items()}
     given = overrides.pop("options", {})
     if not isinstance(given, dict) or not all(isinstance(values, dict) for values in given.values()):
-        raise ConfigError(f"options={given!r}: give a dict of options for each part, such as {{'daso': {{'T': 0.3}}}}")
+        raise ConfigError(f"options={given!r}: give a dict of options by learner and scheme, such as {{'daso': {{'T': 0.3}}}}")
     for part, values in given.items():
         options.setdefault(part, {}).update(values)
-    for name in ("class_order", "milestones"):
-        if isinstance(overrides.get(name), (list, range)):
-            overrides[name] = tuple(overrides[name])
     special = LEARNER_OVERRIDES.get(data, {}).get(learner or "", {})
     try:
         return replace(preset, **{**special, "method": method, "seed": seed, **overrides, "options": options})

@@ -1,15 +1,56 @@
-"""Whether the values of a dataclass are of the types that it declares."""
+"""Settings as users give them: their numbers as Python's own, their types, and names that nearly exist."""
 
 from __future__ import annotations
 
+import difflib
 import math
 import numbers
+import os
 import types
 import typing
+from collections.abc import Iterable
+from decimal import Decimal
 from functools import cache
 from typing import Any
 
 _WORDS = {str: "a text", int: "a whole number", float: "a finite number", bool: "True or False", type(None): "None"}
+
+
+def nearest(name: Any, known: Iterable[Any]) -> str:
+    """The known names that are most like `name`, as ``" (did you mean 'a' or 'b'?)"``; empty if none is."""
+    folded = {str(one).casefold(): str(one) for one in known}
+    close = [folded[one] for one in difflib.get_close_matches(str(name).casefold(), folded, 3)]
+    return f" (did you mean {_either(map(repr, close))}?)" if close else ""
+
+
+def _either(words: Iterable[str]) -> str:
+    *first, last = words
+    return f"{', '.join(first)} or {last}" if first else last
+
+
+def plain(value: Any) -> Any:
+    """`value` with the numbers, truth values and arrays of numpy, torch and pandas as Python's own, in lists, tuples and dicts too.
+
+    Paths and devices become texts. What is nothing of these comes back as it is.
+    """
+    if isinstance(value, bool | str | None):
+        return str(value) if isinstance(value, str) else value
+    if isinstance(value, dict):
+        return {plain(key): plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(plain, value)) if type(value) in (list, tuple) else tuple(map(plain, value))
+    if isinstance(value, range):
+        return tuple(value)
+    if callable(getattr(value, "tolist", None)):
+        inner = value.tolist()
+        value = inner if type(inner) is type(value) else plain(inner)  # numpy's long double gives itself
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
+        return int(value)
+    if isinstance(value, numbers.Real | Decimal) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return str(value) if type(value).__name__ == "device" else value  # torch's
 
 
 @cache
@@ -17,40 +58,62 @@ def _hints(cls: type) -> dict[str, Any]:
     return typing.get_type_hints(cls)
 
 
-def wrong_type(record: Any) -> str | None:
-    """What is wrong with the first field whose value is not of its declared type, as a message; None if all are.
+def normalise(record: Any) -> str | None:
+    """Set every field of a dataclass to the value of its declared type that equals it; returns what is wrong with the first that has none.
 
-    A whole number will do where a number is asked for, numpy's numbers are numbers, and NaN and infinity are none.
+    3, 3.0, ``np.int64(3)`` and ``torch.tensor(3)`` are one whole number. NaN and infinity are no numbers, and 1 is no truth value.
     """
     for name, hint in _hints(type(record)).items():
-        value = getattr(record, name)
+        value = _fitted(plain(getattr(record, name)), hint)
         if not _fits(value, hint):
-            shown = repr(value)
-            return f"{name}={shown if len(shown) < 80 else shown[:80] + ' ...'}: give {_words(hint)}"
+            where, what, wanted = _worst(name, value, hint)
+            shown = repr(what)
+            return f"{where}={shown if len(shown) < 80 else shown[:80] + ' ...'}: give {_words(wanted)}"
+        object.__setattr__(record, name, value)  # the records are frozen
     return None
+
+
+def _fitted(value: Any, hint: Any) -> Any:
+    kinds = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+    if int in kinds and float not in kinds and isinstance(value, float) and value.is_integer():
+        return int(value)
+    for kind in kinds:
+        if typing.get_origin(kind) is tuple and isinstance(value, list | tuple):
+            return tuple(_fitted(one, typing.get_args(kind)[0]) for one in value)
+    return value
+
+
+def _worst(name: str, value: Any, hint: Any) -> tuple[str, Any, Any]:
+    """The innermost entry that is to blame, as ``options['daso']['T']``, its value, and what it should be."""
+    if isinstance(value, dict) and typing.get_origin(hint) is dict:
+        kind = typing.get_args(hint)[1]
+        return next((_worst(f"{name}[{key!r}]", one, kind) for key, one in value.items() if not _fits(one, kind)), (name, value, hint))
+    return name, value, hint
 
 
 def _fits(value: Any, hint: Any) -> bool:
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any:
-        return True
+        if isinstance(value, list | tuple):
+            return all(_fits(one, Any) for one in value)
+        return not isinstance(value, float) or math.isfinite(value)
     if origin in (typing.Union, types.UnionType):
         return any(_fits(value, part) for part in inner)
     if origin is tuple:
         return isinstance(value, tuple) and all(_fits(part, inner[0]) for part in value)
     if origin is dict:
         return isinstance(value, dict) and all(_fits(k, inner[0]) and _fits(v, inner[1]) for k, v in value.items())
-    if hint is float:
-        return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
-    if hint is int:
-        return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if hint in (int, float):
+        return isinstance(value, (int, hint)) and not isinstance(value, bool) and math.isfinite(value)
     return isinstance(value, hint)
 
 
 def _words(hint: Any) -> str:
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
-        return " or ".join(_words(part) for part in inner)
+        return _either(_words(part) for part in sorted(inner, key=lambda part: typing.get_origin(part) is tuple))
     if origin is tuple:
-        return f"a sequence, each {_words(inner[0])}"
-    return _WORDS.get(hint, "a dict of settings")
+        return f"a list of which each entry is {_words(inner[0])}"
+    if origin is dict:
+        return "a dict of options by learner and scheme, such as {'daso': {'T': 0.3}}" if inner[1] is not Any else "a dict of options"
+    return _WORDS.get(hint, "a finite number, a text, True or False, or a list of them")

@@ -95,7 +95,7 @@ def test_no_runs_yet(call, tmp_path):
         (["train", "fixmatsh"], "did you mean 'fixmatch'"),
         (["train", "fixmatch", "--data", "glyph-lt"], "did you mean 'glyphs-lt'"),
         (["train", "fixmatch", "--gamma-l", "0.5"], "gamma_l=0.5"),
-        (["train", "fixmatch", "--jobs", "0"], "jobs=0 must be at least 1"),
+        (["train", "fixmatch", "--jobs", "0"], "jobs=0 must be a whole number of at least 1"),
         (["train", "fixmatch", "--lr", "fast"], "invalid value for '--lr'"),
         (["runs", "nowhere"], "nowhere"),
         (["lab", "nowhere"], "nowhere is no folder"),

@@ -16,7 +16,7 @@ from pldebias.data.errors import DataError
 from pldebias.data.plan import plan_counts, resolve_order
 from pldebias.data.sources import KNOWN, Known, Source, glyph_test_set, load_source, parse_source, render_glyphs
 from pldebias.data.spec import Dataset, Images, SplitSpec
-from pldebias.settings import wrong_type
+from pldebias.settings import nearest, normalise
 
 PROTOCOLS = ("daso", "usb")
 
@@ -51,12 +51,12 @@ def build(spec: SplitSpec, seed: int = 0, progress: bool = False) -> Dataset:
 
 def check_spec(spec: SplitSpec) -> tuple[str, Known]:
     """Find what is wrong with `spec` without reading an image; returns the kind of source and what is known of it."""
-    if problem := wrong_type(spec):
+    if problem := normalise(spec):
         raise DataError(problem)
     kind, _ = parse_source(spec.source)
     known = KNOWN.get(kind, Known())
     if spec.protocol not in PROTOCOLS:
-        raise DataError(f"protocol={spec.protocol!r}; allowed: {', '.join(map(repr, PROTOCOLS))}")
+        raise DataError(f"protocol={spec.protocol!r}{nearest(spec.protocol, PROTOCOLS)}; allowed: {', '.join(map(repr, PROTOCOLS))}")
     longtail.check_gamma("gamma_l", spec.gamma_l)
     longtail.check_gamma("gamma_u", spec.gamma_u)
     for name in ("n1", "m1", "image_size"):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 
 from pldebias.data.augment import Augment
 from pldebias.data.errors import DataError
 from pldebias.data.pixel import DasoAugment, ImagenetAugment, UsbAugment
 from pldebias.data.warp import DigitsAugment, GlyphsAugment
+from pldebias.settings import nearest
 
 POLICIES = {cls.policy: cls for cls in (DasoAugment, UsbAugment, ImagenetAugment, GlyphsAugment, DigitsAugment)}
 
@@ -29,7 +29,5 @@ def make_augment(policy: str, mean: Sequence[float], std: Sequence[float], image
         For an unknown name.
     """
     if policy not in POLICIES:
-        close = difflib.get_close_matches(str(policy), POLICIES, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise DataError(f"unknown augmentation {policy!r}{hint}. Allowed: {', '.join(POLICIES)}")
+        raise DataError(f"augmentation {policy!r} is not known{nearest(policy, POLICIES)}; choose one of {', '.join(POLICIES)}")
     return POLICIES[policy](mean, std, image_size)

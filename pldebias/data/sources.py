@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from torch import Tensor
 from pldebias.data import digits, downloads, files, glyphs, ops
 from pldebias.data.errors import DataError
 from pldebias.paths import local
+from pldebias.settings import nearest
 
 CIFAR10 = tuple(["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"])
 STL10 = tuple(["airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck"])
@@ -122,8 +122,8 @@ def parse_source(name: str) -> tuple[str, str]:
     if name in KNOWN:
         return name, ""
     allowed = [*KNOWN, *(f"{kind}:PATH" for kind in PATH_SOURCES)]
-    close = difflib.get_close_matches(kind.lower().replace("-", "").replace("_", ""), [*KNOWN, *PATH_SOURCES], n=1, cutoff=0.5)
-    raise DataError(f"unknown source {name!r}" + (f"; did you mean {close[0]!r}?" if close else "") + f" Allowed: {', '.join(allowed)}")
+    near = nearest(kind.replace("-", "").replace("_", ""), [*KNOWN, *PATH_SOURCES])
+    raise DataError(f"source {name!r} is not known{near}; choose one of {', '.join(allowed)}")
 
 
 def statistics(kind: str, protocol: str) -> tuple[tuple[float, ...], tuple[float, ...]] | None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pldebias.nets.small import CNN, TinyResNet
 from pldebias.nets.wrn import WideResNet
+from pldebias.settings import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -142,5 +143,5 @@ def build_network(
         If the name is not known; the message lists those that are.
     """
     if name not in NETWORKS:
-        raise ValueError(f"network {name!r} is not known; choose one of {', '.join(NETWORKS)}")
+        raise ValueError(f"network {name!r} is not known{nearest(name, NETWORKS)}; choose one of {', '.join(NETWORKS)}")
     return Network(NETWORKS[name](in_channels), num_classes, heads, cosine)

@@ -46,7 +46,7 @@ def identity(config: Config, fingerprint: str) -> dict[str, Any]:
     kept: dict[str, Any] = {}
     for name, value in {**as_dict(config), "fingerprint": fingerprint}.items():
         try:
-            kept[name] = json.loads(json.dumps(value, default=lambda v: v.tolist()))  # numpy's numbers become plain ones
+            kept[name] = json.loads(json.dumps(value, allow_nan=False))
         except (TypeError, ValueError, AttributeError, RecursionError) as error:
             raise ConfigError(f"{name}={value!r} cannot be kept with the run ({error}); give numbers, texts, lists and dicts") from error
     return {name: value for name, value in kept.items() if name not in MACHINE}
@@ -57,9 +57,22 @@ def differences(theirs: dict[str, Any], ours: dict[str, Any]) -> str:
     different = [
         f"{name} is {theirs.get(name)!r} there, {ours.get(name)!r} here"
         for name in sorted({*ours, *theirs})
-        if json.dumps(ours.get(name), sort_keys=True) != json.dumps(theirs.get(name), sort_keys=True)
+        if _text(ours.get(name)) != _text(theirs.get(name))
     ]
     return "; ".join(different[:6]) + (f"; and {len(different) - 6} more" if len(different) > 6 else "")
+
+
+def _text(value: Any) -> str:
+    """The same text for settings that are equal: 5 and 5.0, but not 1 and True."""
+    return json.dumps(_whole(value), sort_keys=True)
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _whole(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_whole(one) for one in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def make_optimizer(network: torch.nn.Module, config: Config, lr: Tensor) -> torch.optim.Optimizer:

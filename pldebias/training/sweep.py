@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import product
 from typing import Any
 
@@ -16,9 +16,12 @@ from tqdm.auto import tqdm
 
 from pldebias.presets import ConfigError
 from pldebias.runs import Run, open_run
-from pldebias.training.train import configure, interruptible, train
+from pldebias.settings import plain
+from pldebias.training.train import configure, flag, interruptible, train
 
 _STOP = (signal.SIGINT, signal.SIGTERM)
+MOST_WORKERS = 60
+"""Windows waits for 63 handles at most, of which the pool has some of its own."""
 
 
 def _work(job: dict[str, Any]) -> str:
@@ -55,16 +58,32 @@ def _follow() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
+def _listed(name: str, value: Any) -> list:
+    """One value is a list of one."""
+    value = plain(value)
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        return [value]
+    if listed := list(value):
+        return listed
+    raise ConfigError(f"{name}={value!r} is empty: give at least one")
+
+
 def sweep(
-    methods: Sequence[str], data: str = "glyphs-lt", seeds: Sequence[int] = (0,), *, jobs: int = 1, progress: bool = True, **options: Any
+    methods: str | Sequence[str],
+    data: str = "glyphs-lt",
+    seeds: int | Sequence[int] = (0,),
+    *,
+    jobs: int = 1,
+    progress: bool = True,
+    **options: Any,
 ) -> list[Run]:
     """Train every method with every seed; finished runs are kept, unfinished ones resumed.
 
     Parameters
     ----------
-    methods : sequence of str
+    methods : str or sequence of str
     data : str, default "glyphs-lt"
-    seeds : sequence of int, default (0,)
+    seeds : int or sequence of int, default (0,)
     jobs : int, default 1
         Processes at once, which share the cores: where neither preset nor options say ``threads``, each gets its part of those that torch
         would use. As many jobs as cores, with one thread each, get through a list fastest (`benchmarks.jobs`).
@@ -83,18 +102,23 @@ def sweep(
     MethodError, ConfigError
         Before any training starts, if one of the methods or settings is not possible.
     """
-    if jobs < 1:
-        raise ConfigError(f"jobs={jobs} must be at least 1: the number of processes that train at once")
+    progress = flag("progress", progress)
+    jobs, methods, seeds = plain(jobs), _listed("methods", methods), _listed("seeds", seeds)
+    if not isinstance(jobs, int) or jobs < 1:
+        raise ConfigError(f"jobs={jobs!r} must be a whole number of at least 1: the number of processes that train at once")
+    if "seed" in options:
+        raise ConfigError(f"seed={options['seed']!r}: a sweep takes seeds=, one or a list")
     settings = {name: value for name, value in options.items() if name not in ("out", "overwrite")}
-    workers = max(1, min(jobs, len(methods) * len(seeds), os.cpu_count() or 1))
+    configs = [configure(method, data, seed, **settings)[0] for method, seed in product(methods, seeds)]
+    wanted = [(config.method, config.seed) for config in configs]
+    every = dict(zip(wanted, configs, strict=True))  # one that is named twice is trained once
+    workers = max(1, min(jobs, len(every), os.cpu_count() or 1, MOST_WORKERS))
     part = max(1, torch.get_num_threads() // workers)
-    threads = {}
-    for method in methods:
-        config, _ = configure(method, data, **settings)
-        threads[method] = {} if config.threads or workers == 1 else {"threads": part}
-    work = [{"method": m, "data": data, "seed": s, "progress": progress, **options, **threads[m]} for m, s in product(methods, seeds)]
+    threads = [{} if config.threads or workers == 1 else {"threads": part} for config in every.values()]
+    work = [{"method": m, "data": data, "seed": s, "progress": progress, **options, **t} for (m, s), t in zip(every, threads, strict=True)]
     if workers == 1:
-        return [train(**job) for job in work]
+        made = dict(zip(every, [train(**job) for job in work], strict=True))
+        return [made[one] for one in wanted]
     work = [{**job, "progress": False} for job in work]
     paths: dict[int, str] = {}
     # A fresh interpreter per worker: forking a process that has used torch's thread pool can hang.
@@ -114,4 +138,5 @@ def sweep(
                 for worker in set(multiprocessing.active_children()) - others:
                     worker.terminate()
             raise
-    return [open_run(paths[i]) for i in range(len(work))]
+    numbers = {one: i for i, one in enumerate(every)}
+    return [open_run(paths[numbers[one]]) for one in wanted]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 import re
 import shutil
@@ -19,10 +20,11 @@ from tqdm.auto import tqdm
 from pldebias import __version__
 from pldebias.data import DataError, SplitSpec, build
 from pldebias.hardware import processor
-from pldebias.methods import MethodError, build_method, parse, slug
+from pldebias.methods import MethodError, build_method, check_options, parse, slug
 from pldebias.paths import local, portable
 from pldebias.presets import Config, ConfigError, as_dict, resolve
 from pldebias.runs import Recorder, Run, RunError, open_run
+from pldebias.settings import plain
 from pldebias.training import checkpoints
 from pldebias.training.device import machine, pick_device
 from pldebias.training.failures import explained, kind
@@ -50,6 +52,8 @@ def configure(method: str, data: str = "glyphs-lt", seed: int = 0, **overrides: 
     """
     learner = parse(method)[0].name
     config = resolve(method, data, seed, learner, **overrides)
+    for name, values in (overrides.get("options") or {}).items():
+        check_options(name, values)
     built = build_method(method, config.options)
     for name, value in built.needs.items():
         if overrides.get(name) not in (None, value):
@@ -59,6 +63,13 @@ def configure(method: str, data: str = "glyphs-lt", seed: int = 0, **overrides: 
         raise ConfigError(f"{learner} goes on from a finished run: give its folder as init=, such as runs/{data}/fixmatch/s{seed}")
     parts = {part.name for part in parse(method)}
     return replace(config, method=built.spelling, options={k: v for k, v in config.options.items() if k in parts}), built
+
+
+def flag(name: str, value: Any) -> bool:
+    """`value`, which is a truth value; "no" is none, and would count as true."""
+    if not isinstance(value := plain(value), bool):
+        raise ConfigError(f"{name}={value!r}: give True or False")
+    return value
 
 
 def make_dataset(config: Config, progress: bool = False) -> Dataset:
@@ -157,6 +168,9 @@ def train(
     TrainingError
         A loss stopped being finite, memory ran out, or the device failed; the message says what to change, or how to go on.
     """
+    if not isinstance(out, str | os.PathLike):
+        raise ConfigError(f"out={out!r}: give a folder")
+    overwrite, progress = flag("overwrite", overwrite), flag("progress", progress)
     config, built = configure(method, data, seed, **overrides)
     folder = run_folder(config.method, data, seed, out)
     device, precision = pick_device(config.device, config.precision)

@@ -165,7 +165,7 @@ def test_warp_batches_are_fast_enough_to_ignore():
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("glyph", "did you mean 'glyphs'"), ("mixup", "Allowed: daso, usb, imagenet, glyphs, digits")]
+    ("name", "message"), [("glyph", "did you mean 'glyphs'"), ("mixup", "choose one of daso, usb, imagenet, glyphs, digits")]
 )
 def test_unknown_policy(name, message):
     with pytest.raises(DataError, match=message):

@@ -159,7 +159,7 @@ def test_fingerprint_ignores_where_data_lie(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"source": "glyph"}, r"unknown source 'glyph'; did you mean 'glyphs'\? Allowed: glyphs, digits, cifar10"),
+        ({"source": "glyph"}, r"source 'glyph' is not known .did you mean 'glyphs'.*; choose one of glyphs, digits, cifar10"),
         ({"source": "CIFAR-10"}, "did you mean 'cifar10'"),
         ({"source": "parquet"}, "needs a path: parquet:PATH"),
         ({"gamma_l": 0.1}, "gamma_l=0.1.*reverse_unlabelled"),
