@@ -141,7 +141,7 @@ def _parse(data: bytes, separator: str, columns: int, name: str):
     try:
         table = arrow.read_csv(
             pyarrow.BufferReader(data),
-            arrow.ReadOptions(autogenerate_column_names=True, block_size=min(max(len(data), 1), 2**30)),
+            arrow.ReadOptions(use_threads=False, autogenerate_column_names=True, block_size=min(max(len(data), 1), 2**30)),
             arrow.ParseOptions(delimiter=separator, newlines_in_values=True),
             arrow.ConvertOptions(column_types={f"f{i}": pyarrow.string() for i in range(columns)}, strings_can_be_null=False),
         )
@@ -162,7 +162,9 @@ def row_of(i: int) -> str:
 
 
 def _shown(value) -> str:
-    return repr(value if len(str(value)) <= 60 else f"{str(value)[:60]}...") if isinstance(value, str) else str(value)
+    if isinstance(value, str):
+        return repr(value if len(value) <= 60 else f"{value[:60]}...")
+    return f"{value:.6g}" if isinstance(value, float | np.floating) else str(value)
 
 
 def _number(text: str) -> float | int | None:
@@ -278,7 +280,8 @@ def classes(what: str, values, names: Sequence[str], where: Callable[[int], str]
         _refuse(values, bad, what, lambda value: _no_class(value, names, bool(values.size and values.min() >= 1)), where)
         return values.astype(np.int64)
     numbered = {name: i for i, name in enumerate(names)}
-    found = [_named(text, numbered) for text in values.texts]
+    loose = {name.strip(): i for name, i in numbered.items()}
+    found = [_named(text, numbered, loose if len(loose) == len(names) else {}) for text in values.texts]
     if any(i >= 0 for i in found if i is not None) or any(map(_is_finite, map(_number, names))):
         bad = np.array([i is None for i in found], bool)
         _refuse(values, bad, what, lambda value: _no_name(value, names), where)
@@ -297,11 +300,11 @@ def _refuse_fractions(what: str, values, bad: np.ndarray, where: Callable[[int],
     _refuse(values, bad, what, lambda _: "is no whole number, and a class is a name or a whole number; is it the wrong column?", where)
 
 
-def _named(text: str, numbered: dict[str, int]) -> int | None:
+def _named(text: str, numbered: dict[str, int], loose: dict[str, int]) -> int | None:
     """Class of a name, -1 of no name at all, None of another text; 1.0 is the class 1, as a float column writes it."""
-    for name in (text, text.strip()):
-        if name in numbered:
-            return numbered[name]
+    found = numbered.get(text, loose.get(text.strip()))
+    if found is not None:
+        return found
     number = _number(text)
     if not text.strip() or number == -1:
         return -1

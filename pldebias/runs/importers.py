@@ -43,9 +43,9 @@ def from_numpy(
     ----------
     path : str or Path
         Directory of the new run.
-    label : array_like of int, shape ``[E, N]``
-        Pseudo-label of every unlabelled sample at every epoch; they become the ``sweep``.
-    true_labels : array_like of int, shape ``[N]``, or None
+    label : array_like of int or str, shape ``[E, N]``
+        Pseudo-label of every unlabelled sample at every epoch, as class numbers of any type or as class names; they become the ``sweep``.
+    true_labels : array_like of int or str, shape ``[N]``, or None
         -1 where unknown; None if all are.
     labelled_counts : array_like of int, shape ``[K]``
     class_names : sequence of str
@@ -56,7 +56,7 @@ def from_numpy(
     test_labels : array_like of int, shape ``[T]``, optional
     scalars : mapping from str to sequence of E numbers, optional
     iterations : sequence of int, shape ``[E]``, optional
-        Optimiser steps done at the end of each epoch.
+        Optimiser steps done at the end of each epoch; they ascend.
     attrs : dict, optional
         ``method``, ``data``, ``seed``, ``config`` ...
 
@@ -67,7 +67,8 @@ def from_numpy(
     Raises
     ------
     ValueError
-        Shapes that do not fit each other.
+        Shapes that do not fit each other, or a value that is no class, no truth value or no whole number; the message names epoch and
+        sample. Nothing is left of the new run.
     """
     label = column("label", label)
     shape = label.codes.shape if isinstance(label, Column) else label.shape
@@ -146,26 +147,37 @@ def _ascending(what: str, iterations) -> np.ndarray:
 
 
 def from_csv(path, source, *, labelled_counts, class_names: Sequence[str], attrs: dict | None = None) -> Run:
-    """Read a CSV file of pseudo-labels, one row per sample and epoch.
+    """Read a text table of pseudo-labels, one row per sample and epoch.
 
     Parameters
     ----------
     path : str or Path
         Directory of the new run.
     source : path, URL or file
-        With the columns ``epoch``, ``index`` (position in the unlabelled set), ``label`` and, if known, ``true`` and ``accepted``. Classes
-        are numbers or names; an empty ``true`` is unknown.
+        With the columns ``epoch``, ``index`` (position in the unlabelled set, from 0), ``label`` and, if known, ``true`` and ``accepted``,
+        separated by comma, semicolon, tab or bar. A field that is a class name is that class; only where none is, and the class names are
+        no numbers themselves, fields are class numbers. An empty ``true`` is unknown. ``accepted`` holds yes and no, true and false,
+        1 and 0, or accepted and rejected.
     labelled_counts, class_names, attrs
         As in `from_numpy`.
 
     Returns
     -------
     Run
+        Its epochs are numbered from 0; where the file numbers them otherwise, the attribute ``epochs in the file`` has its numbers.
+
+    Warns
+    -----
+    UserWarning
+        There are columns that are not read.
 
     Raises
     ------
+    FileNotFoundError
+        There is no such file.
     ValueError
-        A column is missing, a sample is missing or twice in an epoch, or its true class changes.
+        The file is no such table, a sample is missing or twice in an epoch, or its true class changes. The message names file and row;
+        nothing is left of the new run.
     """
     name = name_of(source)
     table = read_table(source, ("epoch", "index", "label"), ("true", "accepted"))

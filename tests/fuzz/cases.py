@@ -1,15 +1,18 @@
 """How much is tried: some 10,000 cases that fit the test suite and are always the same, or 250,000 new ones (``make soak``)."""
 
+import os
 import signal
 from collections import Counter
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, seed, settings
 from needs import SOAK
 
 ALL = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 settings.register_profile("pldebias-ci", max_examples=100, derandomize=True, deadline=None, database=None, suppress_health_check=ALL)
 settings.register_profile("pldebias-soak", max_examples=2500, deadline=None, print_blob=True, suppress_health_check=ALL)
 PROFILE = settings.get_profile("pldebias-soak" if SOAK else "pldebias-ci")
+SEED = int(os.environ.get("PLDEBIAS_FUZZ_SEED") or int.from_bytes(os.urandom(4), "big"))
+"""Of the cases at full size; those of the test suite are always the same."""
 SECONDS = 60
 """One case may take; more is a hang."""
 tried = Counter()
@@ -17,7 +20,8 @@ tried = Counter()
 
 def fuzz(share: float = 1.0):
     """Settings of a fuzz test that takes `share` of the profile's cases."""
-    return settings(PROFILE, max_examples=max(1, int(share * PROFILE.max_examples)))
+    chosen = settings(PROFILE, max_examples=max(1, int(share * PROFILE.max_examples)))
+    return (lambda test: seed(SEED)(chosen(test))) if SOAK else chosen
 
 
 class Hang(BaseException):

@@ -1,15 +1,18 @@
 """Runs in other forms: data frames, netCDF, TensorBoard; other programs' logs as runs."""
 
+import gzip
+import io
 import json
 import sys
 
 import numpy as np
 import pandas
 import pytest
+import torch
 import xarray
 
 from pldebias import metrics
-from pldebias.runs import NotLogged, open_run
+from pldebias.runs import NotLogged, RunError, open_run
 from pldebias.runs.exchange import read_tensorboard, write_tensorboard
 from pldebias.runs.importers import from_confusionflow, from_csv, from_numpy
 
@@ -210,6 +213,159 @@ def test_from_csv_refuses_what_it_cannot_read(tmp_path):
             from_csv(tmp_path / "run", file, **options)
 
 
+def read(tmp_path, text, names=("cat", "dog"), **options):
+    (tmp_path / "log.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
+    return from_csv(tmp_path / "runs" / "new", tmp_path / "log.csv", labelled_counts=[3] * len(names), class_names=names, **options)
+
+
+@pytest.mark.parametrize(
+    ("names", "fields", "classes"),
+    [
+        *(((name, "x"), (name, "x", ""), [0, 1, -1]) for name in ("NA", "None", "nan", "null", "NaN", "True", "1e3", "<NA>")),
+        (("2", "1", "0"), ("0", "1", "2", "", "-1"), [2, 1, 0, -1, -1]),
+        (("1", "2", "3"), ("1", "2.0", "2"), [0, 1, 1]),  # a float column, as pandas writes one with gaps
+        (("007", "7"), ("7", "007"), [1, 0]),
+        (("a ", "a"), ("a", "a "), [1, 0]),
+        (("cat", "dog"), (" dog", "cat "), [1, 0]),
+        (("cat", "dog"), ("1", "0", "1.0", "-1"), [1, 0, 1, -1]),
+    ],
+)
+def test_what_a_word_in_a_table_means(tmp_path, names, fields, classes):
+    first = names[0]
+    rows = "".join(f"0,{i},{first},{field}\n" for i, field in enumerate(fields))
+    if fields[0] in ("1",) and names[0] == "cat":
+        rows = rows.replace(",cat,", ",0,")
+    assert read(tmp_path, f"epoch,index,label,true\n{rows}", names).true_labels.tolist() == classes
+
+
+@pytest.mark.parametrize("yes, no", [("yes", "no"), ("Y", "n"), ("TRUE", "False"), ("accepted", "Rejected"), ("1.0", "0.0"), ("t", "f")])
+@pytest.mark.parametrize("separator", ",;\t|")
+def test_accepted_in_words_and_other_separators(tmp_path, yes, no, separator):
+    text = f"Epoch, INDEX ,label,accepted\r\n0,0,cat,{yes}\r\n0,1,dog,{no}\r\n".replace(",", separator)
+    assert read(tmp_path, text.encode("utf-8-sig")).history()[1].tolist() == [[True, False]]
+
+
+HEAD = "epoch,index,label,true,accepted\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", r"log.csv holds no rows; its first row must be the heading, with epoch, index, label"),
+        (HEAD, "log.csv holds no rows, only the heading"),
+        ("epoch,index\n", "has no column label; it has epoch, index"),
+        (HEAD.replace("accepted", "acepted"), "did you mean accepted by acepted"),
+        ("epoch,index,Label,label\n0,0,cat,cat\n", "has 2 columns label"),
+        (HEAD + "0,0,cat,cat,yes\n0,1,cat\n", "cannot be read as a table separated by ','.*Row #3: Expected 5 columns, got 3"),
+        (HEAD + '0,0,"cat,cat,yes\n', "cannot be read as a table"),
+        (HEAD.encode("utf-16") + b"\xff", "no text in UTF-8"),
+        (HEAD.encode() + "0,0,küche,cat,1\n".encode("latin-1"), r"no text in UTF-8 \(line 2 is not\)"),
+        (HEAD + "0,0,cat,\0,1\n", "null characters"),
+        (HEAD + "0,0,cat,cat,maybe\n", r"accepted 'maybe' \(row 2\) is neither yes nor no"),
+        (HEAD + "0,0,cat,cat,\n", r"accepted '' \(row 2\)"),
+        (HEAD + "0,0,0.93,1,1\n", r"label '0.93' \(row 2\) is no whole number"),
+        (HEAD + "0,0,0,nan,1\n", r"true class 'nan' \(row 2\) is no whole number"),
+        (HEAD + "0,0,1,1,1\n0,1,2,1,1\n", r"label '2' \(row 3\) is no class: .* 0..1; they seem to be counted from 1"),
+        (HEAD + "0,0,-2,1,1\n", "label '-2'"),
+        (HEAD + "0,0,99999999999999999999999,1,1\n", "label '9+' .*is no whole number"),
+        (HEAD + "0,0,Dog,1,1\n", r"label 'Dog' \(row 2\) is no class; .*did you mean 'dog'"),
+        (HEAD + "0,0,cat,cat,1\n0,1,1,cat,1\n", r"label '1' \(row 3\) is no class; class_names has cat, dog"),
+        (HEAD + "0,0,cat,cat,1\n0,1,,cat,1\n", "row 3 has no label, but counts as accepted"),
+        (HEAD + "0.5,0,cat,cat,1\n", r"epoch '0.5' \(row 2\) is no whole number from 0 on"),
+        (HEAD + "0,one,cat,cat,1\n", r"index 'one' \(row 2\)"),
+        (HEAD + "0,-1,cat,cat,1\n", "index '-1'"),
+        (HEAD + "0,1,cat,cat,1\n0,2,cat,cat,1\n", r"without gaps; got 1..2 with 2 values, and it counts from 0"),
+        (HEAD + "0,0,cat,cat,1\n0,0,cat,cat,1\n", r"epoch 0 has 2 rows for 1 samples, sample 0 again in row 3"),
+        (HEAD + "0,0,cat,cat,1\n0,1,cat,cat,1\n3,1,cat,cat,1\n", "epoch 3 has 1 rows for 1 samples"),
+    ],
+)
+def test_tables_that_are_refused_leave_nothing_and_can_be_repaired(tmp_path, text, message):
+    with pytest.raises(ValueError, match=message) as refused:
+        read(tmp_path, text)
+    assert "log.csv" in str(refused.value) and [path.name for path in tmp_path.iterdir()] == ["log.csv"]
+    assert read(tmp_path, HEAD + "7,0,dog,cat,no\n").confusion("sweep", "rejected")[0].tolist() == [[0, 1], [0, 0]]
+
+
+def test_columns_that_are_not_read_are_said(tmp_path):
+    with pytest.warns(UserWarning, match="the columns confidence, step are not read, only epoch, index, label, true, accepted"):
+        read(tmp_path, ",epoch,index,label,confidence,step\n0,0,0,cat,0.5,1\n")
+
+
+def test_files_of_other_kinds(tmp_path):
+    text = "epoch,index,label\n0,0,dog\n"
+    with gzip.open(tmp_path / "log.csv.gz", "wt") as file:
+        file.write(text)
+    sources = tmp_path / "log.csv.gz", io.StringIO(text), io.BytesIO(text.encode()), io.StringIO("\n\n" + text)
+    for name, source in zip("abcd", sources, strict=True):
+        run = from_csv(tmp_path / name, source, labelled_counts=[1, 1], class_names=["cat", "dog"])
+        assert run.history()[0].tolist() == [[1]]
+    (tmp_path / "bad.gz").write_bytes(b"no gz")
+    for source in (tmp_path / "no.csv", tmp_path, tmp_path / "bad.gz", 3):
+        with pytest.raises((ValueError, FileNotFoundError), match=r"no file|cannot read|got '3'"):
+            from_csv(tmp_path / "none", source, labelled_counts=[1, 1], class_names=["cat", "dog"])
+
+
+KNOWN = {"true_labels": TRUE, "labelled_counts": COUNTS, "class_names": NAMES}
+
+
+@pytest.mark.parametrize("kind", ["u1", "f4", object, "names", "bfloat16", "frame"])
+def test_arrays_of_any_type(tmp_path, kind):
+    label = {
+        "names": lambda: np.array(NAMES)[LABELS],
+        "bfloat16": lambda: torch.tensor(LABELS, dtype=torch.bfloat16),
+        "frame": lambda: pandas.DataFrame(LABELS, dtype="Int64"),
+    }.get(kind, lambda: LABELS.astype(kind))()
+    run = from_numpy(tmp_path / "run", label, **KNOWN, accepted=(LABELS > 0).astype(float), iterations=np.array([3.0, 6.0]))
+    np.testing.assert_array_equal(run.history()[0], LABELS)
+    np.testing.assert_array_equal(run.history()[1], LABELS > 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        *(({"label": wrong}, rf"label {shown} \(epoch 1, sample 2\) is no") for wrong, shown in
+          ((0.5, "0.5"), (np.inf, "inf"), (-2, "-2"), (3, "3"), (2.0**62, r"4\.61169e\+18"), ("bat", "'bat'"))),
+        ({"label": np.nan}, "epoch 1, sample 2 has no label, but counts as accepted"),
+        ({"accepted": 0.5}, r"accepted 0.5 \(epoch 1, sample 2\) is neither 0 nor 1"),
+        ({"iterations": [20, 10]}, "iterations must ascend: epoch 1 ends at 10, epoch 0 before it at 20"),
+        ({"iterations": [10, 10]}, "iterations must ascend"),
+        ({"iterations": [1, 1.5]}, r"iterations 1.5 \(epoch 1\) is no whole number"),
+        ({"iterations": [1]}, "iterations needs one entry for each of the 2 epochs"),
+        ({"true_labels": [0, 1, 1, 2, 3]}, r"true label 3 \(sample 4\) is no class"),
+        ({"true_labels": [0, 1, 1, 2]}, "one class for each of the 5 samples"),
+        ({"label": np.zeros((0, 5))}, "holds no epoch"),
+        ({"label": np.zeros((2, 0))}, "holds no sample"),
+        ({"label": [[0, 1], [0]]}, "rows of one length"),
+        ({"test": [np.eye(3), np.eye(4)]}, "test"),
+        ({"scalars": {"loss": [1.0, "x"]}}, "scalars"),
+    ],
+)  # fmt: skip
+def test_arrays_that_are_refused_leave_nothing_and_can_be_repaired(tmp_path, change, message):
+    given = KNOWN | {"label": LABELS, "accepted": np.ones((2, 5))} | change
+    for name, value in change.items():
+        if name in ("label", "accepted") and np.isscalar(value):
+            given[name] = np.array((LABELS if name == "label" else np.ones((2, 5))).tolist(), object)
+            given[name][1, 2] = value
+            if isinstance(value, str):
+                given[name] = np.where(given[name] == value, value, np.array(NAMES, object)[LABELS])
+    with pytest.raises(ValueError, match=message):
+        from_numpy(tmp_path / "runs" / "run", given.pop("label"), **given)
+    assert not list(tmp_path.iterdir())
+    assert from_numpy(tmp_path / "runs" / "run", LABELS, **KNOWN).finished
+
+
+def test_a_failed_import_spares_what_was_there(tmp_path):
+    (tmp_path / "empty").mkdir()
+    wrong = {"scalars": {"loss": [1.0, "x"]}}
+    with pytest.raises(ValueError, match="scalars"):
+        from_numpy(tmp_path / "empty", LABELS, **KNOWN, **wrong)
+    assert (tmp_path / "empty").is_dir() and not list((tmp_path / "empty").iterdir())
+    from_numpy(tmp_path / "run", LABELS, **KNOWN)
+    with pytest.raises(RunError, match="already holds a run"):
+        from_numpy(tmp_path / "run", LABELS, **KNOWN, **wrong)
+    assert open_run(tmp_path / "run").finished
+
+
 def confusionflow(root):
     """Files as ConfusionFlow 0.1 exports them."""
     for folder in ("runs", "foldlogdata", "datasets"):
@@ -238,3 +394,20 @@ def test_from_confusionflow(tmp_path):
         5,
         1,
     ]
+
+
+def test_logs_of_confusionflow_that_are_refused(tmp_path):
+    confusionflow(tmp_path / "log")
+    file = tmp_path / "log" / "foldlogdata" / "net_pets_test_data.json"
+    for text, message in (
+        ("{", "is no JSON"),
+        ("[]", "needs a list epochdata"),
+        ('{"epochdata": [{"epochId": 1}]}', "entries have epochId, confmat"),
+        ('{"epochdata": [{"epochId": 1, "confmat": [1, 2, 3]}]}', "has 3 cells; it must be square"),
+        ('{"epochdata": [{"epochId": 1, "confmat": [1, 2, 3, 0.5]}]}', r"confmat 0.5 \(epoch 1, cell 3\) is no whole number"),
+        ('{"epochdata": [{"epochId": 1, "confmat": [1]}, {"epochId": 1, "confmat": [1]}]}', "epochId must ascend"),
+    ):
+        file.write_text(text)
+        with pytest.raises(ValueError, match=message):
+            from_confusionflow(tmp_path / "run", tmp_path / "log", "net", "pets_test")
+        assert not (tmp_path / "run").exists()
