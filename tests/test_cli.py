@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import subprocess
 import sys
 
 import pytest
@@ -117,3 +118,8 @@ def test_interrupt_says_how_to_go_on(call, monkeypatch):
     code, _, err = call("train", "fixmatch")
     assert code == 130
     assert "goes on from the last finished epoch" in err
+
+
+def test_python_m_pldebias_is_the_command_line():
+    done = subprocess.run([sys.executable, "-m", "pldebias", "nonsense"], capture_output=True, text=True)
+    assert done.returncode == 2 and "python -m pldebias" in done.stderr and "nonsense" in done.stderr
