@@ -127,7 +127,7 @@ def test_images_that_a_variable_leads_to_are_found_again(pictures, tmp_path, mon
     assert images.shape == (2, 32, 32, 3) and not problem
     monkeypatch.delenv("PICTURES")
     _LAST.clear()
-    assert "no such folder (an environment variable in it is not set)" in images_of(copy, [0])[1]
+    assert "PICTURES" in images_of(copy, [0])[1]  # named as the variable that is not set
 
 
 def test_rows_are_papers_rows():

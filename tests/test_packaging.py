@@ -31,6 +31,7 @@ NEVER_IMPORTED = {
 # Imported here and there, and always installed by a declared package that builds on them.
 BROUGHT_BY = {
     "triton": "torch",
+    "google": "tensorboard",  # protobuf, in which its event files are written
     "IPython": "jupyterlab",
     "jinja2": "nbconvert",
     "nbformat": "nbclient",

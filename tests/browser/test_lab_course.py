@@ -165,12 +165,14 @@ def at(explorer, epoch):
 
 def assert_scrubs(explorer, runs):
     """Keys and mouse go through the epochs; the pixels change, and what is said is what `metrics` computes; a cell opens its samples."""
-    page, epochs = explorer.page, runs[0].epochs.tolist()
+    page, timeline = explorer.page, sorted({epoch for run in runs for epoch in run.epochs.tolist()})
+    epochs = [epoch for epoch in timeline if all(epoch in run.epochs for run in runs)]  # copies may lack some
     explorer.scroll_into_view_if_needed()
     seen = {epochs[-1]: at(explorer, epochs[-1])}
     explorer.locator("input[type=range]").focus()
     for key, epoch in (("Home", epochs[0]), ("ArrowRight", epochs[1]), ("End", epochs[-1])):
-        page.keyboard.press(key)
+        for _ in range(timeline.index(epoch) if key == "ArrowRight" else 1):
+            page.keyboard.press(key)
         now = at(explorer, epoch)
         assert seen.setdefault(epoch, now) == now  # the same epoch always looks the same
     carpet = explorer.locator("canvas.pld-carpet:not([hidden])").first
