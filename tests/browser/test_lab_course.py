@@ -217,7 +217,7 @@ def assert_opens(explorer, runs, epoch):
     title = f"{min(n, 24)} of {n} samples of true class {names[true]} with pseudo-label {names[label]} in the sweep of epoch {epoch}"
     assert title in samples.inner_text()
     if runs[0].config:  # a run of this package knows how to make its data again, or says what it lacks
-        lacks = "an environment variable in it is not set" if "$" in runs[0].config["source"] else ""
+        lacks = "PLDEBIAS_CIFAR10 is not set" if "$" in runs[0].config["source"] else ""
         assert lacks in samples.inner_text() and ("pictures" in samples.inner_text()) is bool(lacks)
     assert samples.locator("canvas").bounding_box()["height"] > 30
 
