@@ -7,7 +7,7 @@ import os
 import uuid
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ PIXELS = 2**26
 
 
 def decode(data: bytes, where: str, channels: int, size: int | None = None) -> Tensor:
-    """One image file as uint8 ``[C, H, W]``, the pixels that Pillow gives.
+    """One image file as uint8 ``[C, H, W]``, the pixels that a viewer shows.
 
     Parameters
     ----------
@@ -40,16 +40,20 @@ def decode(data: bytes, where: str, channels: int, size: int | None = None) -> T
     Raises
     ------
     DataError
-        If this is no image, or a broken one.
+        If this is no image, a broken one, one of more than 8 bits a channel, or one of several frames.
+
+    Notes
+    -----
+    An EXIF orientation is applied, a palette is resolved, CMYK becomes RGB, and what is transparent is laid on white.
     """
     from PIL import Image
 
-    claimed = _jpeg_size(data)
-    _check_size(claimed, where)
-    pixels = _fast_jpeg(data, channels) if claimed != (0, 0) else None
+    width, height, components = _jpeg_header(data)
+    _check_size((width, height), where)
+    pixels = _fast_jpeg(data, channels) if components in (1, 3) else None
     if pixels is None:
         with _opened(data, where) as image:
-            array = np.array(image.convert("L" if channels == 1 else "RGB"))
+            array = np.array(_upright(image).convert("L" if channels == 1 else "RGB"))
         pixels = torch.from_numpy(array.reshape(*array.shape[:2], channels)).permute(2, 0, 1)
     if size is not None and tuple(pixels.shape[1:]) != (size, size):
         array = pixels[0].numpy() if channels == 1 else pixels.permute(1, 2, 0).numpy()
@@ -66,8 +70,11 @@ def _opened(data: bytes, where: str):
     try:
         with Image.open(io.BytesIO(data)) as image:
             _check_size(image.size, where)
-            if image.mode[0] in "IF":
+            if image.mode[0] in "IF" or any(_deep(tile) for tile in image.tile):
                 raise DataError(f"{where}: its pixels have more than 8 bits (mode {image.mode}); convert it, so that none is cut off")
+            # A phone's JPEG carries its preview as a second frame.
+            if image.format != "MPO" and (frames := getattr(image, "n_frames", 1)) > 1:
+                raise DataError(f"{where}: it holds {frames} frames or pages; save the one that is meant as a file of its own")
             yield image
     except DataError:
         raise
@@ -77,20 +84,39 @@ def _opened(data: bytes, where: str):
         raise DataError(f"{where}: not a readable image ({type(error).__name__}: {error}); repair or remove it") from error
 
 
+def _deep(tile: tuple) -> bool:
+    """Whether Pillow would cut the channels of this tile to 8 bits, as it does silently for 16-bit colour."""
+    codec, _, _, args = tile
+    args = args if isinstance(args, tuple) else (args,)
+    return any(isinstance(a, str) and ";16" in a for a in args) or (codec.startswith("ppm") and args[-1] > 255)
+
+
+def _upright(image):
+    """`image` turned by its EXIF orientation, and on white where it is transparent."""
+    from PIL import Image, ImageOps
+
+    with suppress(Exception):  # a damaged tag turns nothing; damaged pixels raise again when they are read
+        image = ImageOps.exif_transpose(image)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image
+
+
 def _check_size(size: tuple[int, int], where: str) -> None:
     if size[0] * size[1] > PIXELS:
         raise DataError(f"{where}: an image of {size[0]} x {size[1]} pixels; at most {PIXELS:,} pixels are decoded, so make it smaller")
 
 
-def _jpeg_size(data: bytes) -> tuple[int, int]:
-    """Width and height that a JPEG's header claims; (0, 0) if this is none."""
+def _jpeg_header(data: bytes) -> tuple[int, int, int]:
+    """Width, height and number of components that a JPEG's header claims; zeros if this is none."""
     at = 2 if data[:2] == b"\xff\xd8" else len(data)
-    while at + 9 <= len(data) and data[at] == 0xFF:
+    while at + 10 <= len(data) and data[at] == 0xFF:
         kind = data[at + 1]
         if 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):
-            return int.from_bytes(data[at + 7 : at + 9], "big"), int.from_bytes(data[at + 5 : at + 7], "big")
+            return int.from_bytes(data[at + 7 : at + 9], "big"), int.from_bytes(data[at + 5 : at + 7], "big"), data[at + 9]
         at += 1 if kind == 0xFF else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    return 0, 0
+    return 0, 0, 0
 
 
 def _fast_jpeg(data: bytes, channels: int) -> Tensor | None:
@@ -103,18 +129,25 @@ def _fast_jpeg(data: bytes, channels: int) -> Tensor | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         try:
-            return decode_jpeg(torch.frombuffer(bytearray(data), dtype=torch.uint8), mode=mode)
+            return decode_jpeg(torch.frombuffer(bytearray(data), dtype=torch.uint8), mode=mode, apply_exif_orientation=True)
         except RuntimeError:
             return None
 
 
+def coloured(data: bytes, where: str) -> bool:
+    """Whether an image file may hold colour, by its header."""
+    components = _jpeg_header(data)[2]
+    if components:
+        return components > 1
+    if data[:8] == b"\x89PNG\r\n\x1a\n" and len(data) > 25:
+        return data[25] not in (0, 4)
+    with _opened(data, where) as image:
+        return image.mode not in ("1", "L", "LA")
+
+
 def probe(samples: Iterable[tuple[bytes, str]]) -> int:
     """Channels that a set of images needs: 1 if every sample is grey, else 3."""
-    for data, where in samples:
-        with _opened(data, where) as image:
-            if image.mode not in ("1", "L"):
-                return 3
-    return 1
+    return 3 if any(coloured(data, where) for data, where in samples) else 1
 
 
 class ArrayReader:
@@ -193,27 +226,23 @@ class LazyImages:
         return LazyImages(self.reader, self.rows[index])
 
 
-def decoded(
-    images: Iterator[Tensor], count: int, path: Path, *, description: str, progress: bool, needs: str = "give image_size"
-) -> Tensor | LazyImages:
+def decoded(images: Iterator[tuple[Tensor, str]], count: int, path: Path, *, description: str, progress: bool) -> Tensor | LazyImages:
     """Write a stream of decoded images to the cache file `path` and map it; where the data root cannot be written, keep them in memory.
 
     Parameters
     ----------
-    images : iterator of Tensor
-        `count` uint8 images ``[C, H, W]`` of one size.
+    images : iterator of (Tensor, str)
+        `count` uint8 images ``[C, H, W]`` of one size, and the name of each for an error.
     count : int
         How many.
     path : Path
         The ``.npy`` file. It appears under its name only when it is whole.
     description, progress
         Of the progress bar, and whether to show it.
-    needs : str
-        What the user should do if sizes differ, for the message.
     """
     from tqdm.auto import tqdm
 
-    first = next(images, None)
+    first, origin = next(images, (None, ""))
     if first is None:
         raise DataError(f"{description}: no image where {count} are promised; the file is damaged")
     shape = (count, *first.shape)
@@ -233,11 +262,11 @@ def decoded(
             array[0] = first.numpy()
             bar.update()
             i = 0
-            for i, image in enumerate(images, 1):
+            for i, (image, where) in enumerate(images, 1):
                 if i == count:
                     raise DataError(f"{description}: more than the {count} images that are promised; the file is damaged")
                 if image.shape != first.shape:
-                    raise DataError(f"{description}: image {i} is {_size(image)} but the first is {_size(first)}: {needs} to resize all")
+                    raise DataError(f"{where} is {_size(image)} but {origin} is {_size(first)}: give image_size to resize all")
                 array[i] = image.numpy()
                 bar.update()
         if i + 1 < count:

@@ -1,28 +1,48 @@
-"""A user's own images: a folder of class folders, or Parquet files as Hugging Face writes them."""
+"""A user's own images: what lies below a folder, which split it belongs to, and the cache of what was decoded."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import unicodedata
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pldebias.data.decode import SUFFIXES, FileReader, LazyImages, decode, decoded, mapped, probe
+from pldebias.data.decode import SUFFIXES, FileReader, LazyImages, coloured, decode, decoded, mapped, probe
 from pldebias.data.errors import DataError
 from pldebias.paths import PathError, local
 
-PARTS = {"train": ("train", "training"), "test": ("test", "val", "validation"), "unlabelled": ("unlabelled", "unlabeled", "unsupervised")}
 TEST_FRACTION, TEST_SEED = 0.2, 77
 LAZY_ABOVE = 32 * 2**30  # decoded bytes of a folder beyond which nothing is cached and files are decoded as they are needed
 PROBES = 64
-CLASSES = 32767  # what a run can count
+DECODER = 2
+"""Part of the name of every cache; another number when `decode` gives other pixels."""
+
+_SPLIT_WORDS = {
+    "train": "train training labelled labeled",
+    "test": "test testing",
+    "validation": "val valid validation dev devel development eval evaluation",
+    "unlabelled": "unlabelled unlabeled unlabel unsupervised extra",
+}
+_KIND = {word: kind for kind, words in _SPLIT_WORDS.items() for word in words.split()}
+_NEUTRAL = frozenset(["set", "sets", "data", "dataset", "image", "images", "img", "imgs", "pictures", "split", "part", "folder", "files"])
+_GLUED = re.compile(f"({'|'.join(sorted(_KIND, key=len, reverse=True))})(?:{'|'.join(_NEUTRAL)})*")
+SPLITS = "train, test, validation (or val, dev, eval) and unlabelled (or extra)"
+
+_SYSTEM = frozenset(
+    ["__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__pycache__", "@eadir", "lost+found", "$recycle.bin",
+     "system volume information"]
+)  # fmt: skip
+_ABOUT = re.compile(r"(readme|licen[cs]e|citation|copying|notice|changelog)\b.*", re.IGNORECASE)
 
 
 @dataclass
@@ -35,270 +55,409 @@ class Part:
     positions: Tensor | None = None  # in the list of files or rows; None where nothing was cut off
 
 
-def _place(source: str, path: str) -> Path:
-    """Where the `path` of a `source` is on this machine."""
+def say(message: str) -> None:
+    """Warn of something that the user should know but need not change."""
+    warnings.warn(message, stacklevel=3)
+
+
+def place(source: str, path: str) -> Path:
+    """Where the `path` of a `source` is on this machine: ``~`` and environment variables stand for what they are here."""
     try:
         return local(path)
     except PathError as error:
         raise DataError(f"{source}:{error}") from error
 
 
-def load_imagefolder(path: str, root: Path, image_size: int | None, progress: bool) -> tuple[dict[str, Part], tuple[str, ...]]:
-    """Read a tree of images: ``PATH/CLASS/...`` or ``PATH/train/CLASS/...`` with optional ``test`` and ``unlabelled`` trees.
+def some(names: Iterable, limit: int = 5) -> str:
+    """The first few of `names` for a message."""
+    names = [str(name) for name in names]
+    return ", ".join(names[:limit]) + (f", ... ({len(names)} in all)" if len(names) > limit else "")
 
-    Class names are the sorted folder names. Folders of classes in ``unlabelled`` give true labels; images lying elsewhere in it have
-    none. Returns the parts by name and the class names.
+
+# -- Names of splits and classes ------------------------------------------------------------------------------------------
+
+
+def split_words(name: str) -> tuple[dict[str, str], bool]:
+    """The words of a file or folder name that name splits, each with its kind, and whether the name has any other word."""
+    name = re.sub(r"\b(?:un|non?|not)[^a-z]*(label|superv)", r"un\1", re.sub(r"[^a-z]+", " ", name.lower()))
+    found, others = {}, False
+    for word in name.split():
+        if glued := _GLUED.fullmatch(word):
+            found[glued[1]] = _KIND[glued[1]]
+        elif word not in _NEUTRAL:
+            others = True
+    return found, others
+
+
+def split_of(words: dict[str, str], where: str) -> str | None:
+    """The one split that these words name; None if there are none. Raises `DataError` if they name several."""
+    kinds = set(words.values())
+    if kinds == {"train", "unlabelled"}:
+        return "unlabelled"
+    if len(kinds) > 1:
+        raise DataError(f"{where}: its name says {' and '.join(words)}; rename it, so that it says one of {SPLITS}")
+    return next(iter(kinds), None)
+
+
+def _key(name: str) -> str:
+    return unicodedata.normalize("NFKC", name).strip().casefold()
+
+
+def check_names(names: Sequence[str], where: str) -> None:
+    """Refuse class names that are no text, and say which differ in capitals, spaces or encoding alone."""
+    seen: dict[str, str] = {}
+    for name in names:
+        if not name.strip() or any(unicodedata.category(c) in ("Cc", "Cs") for c in name):
+            raise DataError(f"{where}: {name!r} is no name for a class; rename it")
+        if (other := seen.setdefault(_key(name), name)) != name:
+            say(f"{where}: the classes {other!r} and {name!r} differ in capitals or spaces alone, and are two classes")
+
+
+# -- What lies in a folder ------------------------------------------------------------------------------------------------
+
+
+def visible(folder: str | os.PathLike) -> tuple[dict[str, str], list[str]]:
+    """Paths of the folders (by name) and of the files in `folder`, sorted; hidden ones and those of operating systems are left out.
+
+    Raises
+    ------
+    DataError
+        A link leads nowhere or in a circle, something is no plain file, or the folder cannot be read.
     """
-    base = _place("imagefolder", path)
-    if not base.is_dir():
-        raise DataError(f"imagefolder:{path}: there is no such folder; give the folder that holds one folder per class")
-    trees = {part: next((base / n for n in names if (base / n).is_dir()), None) for part, names in PARTS.items()}
-    special = {p.name for p in trees.values() if p is not None}
-    top = trees["train"] or base
-    names = tuple(sorted(_folders(top) - (special if top == base else set())))
-    if len(names) < 2:
-        raise DataError(f"imagefolder:{path}: {top} holds {len(names)} class folders; at least 2 are needed, one per class")
-    parts = {}
-    for part, tree in (("train", top), ("test", trees["test"]), ("unlabelled", trees["unlabelled"])):
-        if tree is not None:
-            files, labels = _walk(tree, names, part)
-            parts[part] = _folder_part(files, labels, base, root, image_size, progress, part)
-    return parts, names
-
-
-def _folders(tree: Path) -> set[str]:
-    return {p.name for p in tree.iterdir() if p.is_dir() and not p.name.startswith(".")}
-
-
-def _walk(tree: Path, names: Sequence[str], part: str) -> tuple[list[Path], list[int]]:
-    files, labels = [], []
-    folders = _folders(tree)
-    if part == "unlabelled" and not (folders and folders <= set(names)):
-        files = _images(tree)
-        labels = [-1] * len(files)
-    elif part == "test" and not folders <= set(names):
-        raise DataError(f"{tree}: the folders {', '.join(sorted(folders - set(names)))} are no classes of the training images")
-    else:
-        for label, name in enumerate(names):
-            found = _images(tree / name) if (tree / name).is_dir() else []
-            if part == "train" and not found:
-                raise DataError(f"{tree / name}: class {name!r} has no image; add some or remove the folder")
-            files += found
-            labels += [label] * len(found)
-    if not files:
-        raise DataError(f"{tree}: no image found")
-    return files, labels
-
-
-def _images(folder: Path) -> list[Path]:
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
-    for file in files:
-        if file.suffix.lower() not in SUFFIXES:
-            raise DataError(f"{file}: not an image file; remove it, or use one of {' '.join(sorted(SUFFIXES))}")
-    return files
-
-
-def _folder_part(files: list[Path], labels: list[int], base: Path, root: Path, size: int | None, progress: bool, part: str) -> Part:
-    digest = hashlib.sha256(json.dumps([size, labels]).encode())
-    for file in files:
-        stat = file.stat()
-        digest.update(f"{file.relative_to(base)} {stat.st_size} {stat.st_mtime_ns}\n".encode())
-    content = digest.hexdigest()
-    cache = _cache_path(root, base.name, part, content)
-    if not cache.exists():
-        step = max(len(files) // PROBES, 1)
-        channels = probe((f.read_bytes(), str(f)) for f in files[::step])
-        if size is not None and len(files) * channels * size * size > LAZY_ABOVE:
-            return Part(LazyImages(FileReader([str(f) for f in files], channels, size)), torch.tensor(labels), content)
-        stream = (decode(f.read_bytes(), str(f), channels, size) for f in files)
-        images = decoded(stream, len(files), cache, description=f"decoding {base.name} {part}", progress=progress)
-        return Part(images, torch.tensor(labels), content)
-    return Part(mapped(cache), torch.tensor(labels), content)
-
-
-def _cache_path(root: Path, name: str, part: str, content: str) -> Path:
-    return root / "decoded" / f"{name}-{part}-{content[:20]}.npy"
-
-
-def load_parquet(path: str, root: Path, image_size: int | None, progress: bool) -> tuple[dict[str, Part], tuple[str, ...]]:
-    """Read one Parquet file, or a folder of ``train*``, ``test*`` (or ``val*``) and ``unlabelled*`` files, in Hugging Face's layout.
-
-    The image column is a struct with ``bytes`` (or plain binary), the label column integers or strings. Class names come from the
-    "huggingface" entry of the schema where there is one. Returns the parts by name and the class names.
-    """
-    base = _place("parquet", path)
-    if not base.exists():
-        raise DataError(f"parquet:{path}: there is no such file or folder")
-    files = [base] if base.is_file() else sorted(base.rglob("*.parquet"))
-    if not files:
-        raise DataError(f"parquet:{path}: no .parquet file in this folder")
-    groups: dict[str, list[Path]] = {}
-    for file in files:
-        groups.setdefault(_part_of(file, base), []).append(file)
-    if "train" not in groups:
-        raise DataError(f"parquet:{path}: no train*.parquet among {', '.join(f.name for f in files[:5])}; name the training files so")
-    image_column, label_column, names = _columns(groups["train"][0])
-    raw = {part: _labels(group, label_column) for part, group in groups.items()}
+    folders, files = {}, []
     try:
-        names = names or _names(raw["train"])
-    except DataError as error:
-        raise DataError(f"parquet:{path}: {error}") from error
-    parts = {}
-    for part, group in groups.items():
-        labels = _to_ids(raw[part], names, part, group)
-        parts[part] = _parquet_part(group, image_column, torch.from_numpy(labels), base, root, image_size, progress, part)
-    return parts, names
+        with os.scandir(folder) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
+        for entry in entries:
+            name = entry.name
+            if name[0] == "." or name.lower() in _SYSTEM:
+                continue
+            if entry.is_dir():
+                if entry.is_symlink() and f"{os.path.realpath(folder)}{os.sep}".startswith(f"{os.path.realpath(entry.path)}{os.sep}"):
+                    raise DataError(f"{entry.path}: this link leads to a folder that it lies in; remove it")
+                folders[name] = entry.path
+            elif entry.is_file():
+                files.append(entry.path)
+            elif entry.is_symlink():
+                raise DataError(f"{entry.path}: this link leads nowhere; make its target available, or remove the link")
+            else:
+                raise DataError(f"{entry.path}: neither a file nor a folder; remove it")
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be read ({error.strerror or error})") from error
+    return folders, files
 
 
-def _part_of(file: Path, base: Path) -> str:
-    if file == base:
-        return "train"
-    words = re.split(r"[^a-z]+", "/".join(file.relative_to(base).parts).lower())
-    return next((part for part, names in PARTS.items() if any(n in words for n in names)), "train")
-
-
-def _open(file: Path):
-    import pyarrow.parquet as pq
-
-    with _readable(file):
-        return pq.ParquetFile(file)
-
-
-@contextmanager
-def _readable(file: Path):
-    import pyarrow as pa
-
-    try:
-        yield
-    except (pa.ArrowException, OSError, MemoryError, UnicodeDecodeError) as error:
-        raise DataError(f"{file}: not a readable Parquet file ({str(error) or type(error).__name__})") from error
-
-
-def _columns(file: Path) -> tuple[str, str, tuple[str, ...] | None]:
-    """Names of the image and the label column, and the class names if the schema tells them."""
-    import pyarrow.types as types
-
-    schema = _open(file).schema_arrow
-    features = _features(schema.metadata or {})
-    tagged = {
-        kind: [n for n, f in features.items() if isinstance(f, dict) and f.get("_type") == kind and n in schema.names]
-        for kind in ("Image", "ClassLabel")
-    }
-    binary = [f.name for f in schema if types.is_binary(f.type) or types.is_large_binary(f.type)]
-    structs = [f.name for f in schema if types.is_struct(f.type) and f.type.get_field_index("bytes") >= 0]
-    images = tagged["Image"] or structs or binary
-    plain = [f.name for f in schema if types.is_integer(f.type) or types.is_string(f.type) or types.is_large_string(f.type)]
-    labels = tagged["ClassLabel"] or sorted(plain, key=lambda n: n not in ("label", "labels", "class", "target", "y", "fine_label"))
-    if not images or not labels:
-        missing = "image column (struct with bytes)" if not images else "label column (integers or strings)"
-        raise DataError(f"{file}: no {missing} among its columns {', '.join(schema.names)}")
-    names = features[labels[0]].get("names") if tagged["ClassLabel"] else None
-    if names is not None and not (isinstance(names, list) and all(isinstance(n, str) for n in names) and len(set(names)) == len(names)):
-        raise DataError(f"{file}: the class names in its schema are no list of different texts: {str(names)[:100]}")
-    return images[0], labels[0], tuple(names) if names else None
-
-
-def _features(metadata: dict[bytes, bytes]) -> dict:
-    """What the "huggingface" entry of a schema says of its columns; empty if it says nothing that can be understood."""
-    try:
-        found = json.loads(metadata.get(b"huggingface", b"{}"))
-        for key in ("info", "features"):
-            found = found.get(key, {})
-        return dict(found)
-    except (ValueError, TypeError, AttributeError, RecursionError):
-        return {}
-
-
-def _labels(files: list[Path], column: str) -> list:
-    values = []
-    for file in files:
-        parquet = _open(file)
-        if column not in parquet.schema_arrow.names:
-            values += [-1] * parquet.metadata.num_rows
+def below(folder: str | os.PathLike) -> Iterator[str]:
+    """All visible files at every depth, in the order of their paths' parts."""
+    waiting = [("", str(folder), True)]
+    while waiting:
+        _, path, inner = waiting.pop()
+        if not inner:
+            yield path
             continue
-        with _readable(file):
-            values += parquet.read(columns=[column]).column(0).to_pylist()
-    return values
+        folders, files = visible(path)
+        found = [(name, path, True) for name, path in folders.items()] + [(_base(path), path, False) for path in files]
+        waiting += sorted(found, reverse=True)
 
 
-def _names(values: list) -> tuple[str, ...]:
-    if any(isinstance(v, str) for v in values):
-        return tuple(sorted({str(v) for v in values if v is not None}))
-    most = max((v for v in values if v is not None), default=-1)
-    if most >= CLASSES:
-        raise DataError(f"its labels go up to {most}; at most {CLASSES} classes, numbered from 0, can be trained")
-    return tuple(str(k) for k in range(most + 1))
+def is_image(path: str) -> bool:
+    """Whether a file's ending is that of an image."""
+    return os.path.splitext(path)[1].lower() in SUFFIXES
 
 
-def _to_ids(values: list, names: tuple[str, ...], part: str, files: list[Path]) -> np.ndarray:
-    lookup = {name: k for k, name in enumerate(names)}
-    # Anything beyond the classes is as wrong as -2, and fits the type.
-    ids = np.array(
-        [-1 if v is None else lookup.get(v, -2) if isinstance(v, str) else v if -1 <= v < len(names) else -2 for v in values], np.int64
-    )
-    wrong = np.flatnonzero((ids >= len(names)) | (ids < (-1 if part == "unlabelled" else 0)))
-    if len(wrong):
-        file, row = _locate(files, int(wrong[0]))
+def is_about(path: str) -> bool:
+    """Whether a file is a README, a licence or the like."""
+    return _ABOUT.fullmatch(os.path.basename(path)) is not None
+
+
+def _images(files: Iterable[str]) -> list[str]:
+    found = []
+    for file in files:
+        if is_image(file):
+            found.append(file)
+        elif not is_about(file):
+            raise DataError(f"{file}: not an image file; remove it, or use one of {' '.join(sorted(SUFFIXES))}")
+    return found
+
+
+# -- Folders of class folders ---------------------------------------------------------------------------------------------
+
+
+def load_imagefolder(path: str, root: Path, image_size: int | None, progress: bool) -> tuple[dict[str, Part], tuple[str, ...]]:
+    """Read a tree of images: ``PATH/CLASS/...`` or ``PATH/train/CLASS/...``, with optional test, validation and unlabelled folders.
+
+    Class names are the sorted folder names. Validation images are the test set where there is no test folder, and else left out, which
+    is said. Folders of classes in the unlabelled one give true labels; images lying elsewhere in it have none. What is neither a split,
+    a class nor an image is refused by name or, beside the class folders, said. Returns the parts by name and the class names.
+    """
+    source, base = f"imagefolder:{path}", place("imagefolder", path)
+    if not base.is_dir():
+        reason = "a file; give a folder (unpack an archive first)" if base.exists() else "no such folder; give the folder"
+        raise DataError(f"{source}: there is {reason} that holds one folder per class")
+    folders, files = visible(base)
+    splits, others = _splits(folders)
+    top = splits.get("train", str(base))
+    if "train" in splits:
+        if others:
+            raise DataError(
+                f"{base}: beside {_base(top)} it holds {some(others)}, neither train, test, validation nor unlabelled: move what is no "
+                f"data away; if these and {_base(top)} are classes, put all class folders into one folder named train"
+            )
+        _not_read(files, base)
+        classes, files = visible(top)
+    else:
+        classes = others
+        for kind, tree in splits.items():
+            if kind != "unlabelled" or _base(tree).lower() == "extra":
+                _not_a_class(tree, kind)
+    _not_read(files, top)
+    names = _class_names(classes, source, top)
+    makers, trees = {}, {**choose_test(splits, _base), "train": top}
+    for part in [part for part in ("train", "test", "unlabelled") if part in trees]:
+        if part == "unlabelled":
+            found = _unlabelled(trees[part], names)
+        else:
+            found = _labelled(trees[part], names, part, classes if part == "train" else None)
+        makers[part] = partial(_folder_part, *found, str(base), root, image_size, progress, part)
+    return together(makers), tuple(names)
+
+
+def _base(path: str) -> str:
+    return os.path.basename(path)
+
+
+def _not_a_class(tree: str, kind: str) -> None:
+    """Refuse a folder that may be a split or, as it holds no class folders, a class of that name."""
+    if not visible(tree)[0]:
         raise DataError(
-            f"{file}, row {row}: label {values[wrong[0]]!r} is out of range; allowed are 0..{len(names) - 1} for the {len(names)} classes"
+            f"{tree}: read as the {kind} set, it must hold one folder per class, as the training images do; if {_base(tree)} is a class "
+            "itself, put all class folders into one folder named train"
         )
-    return ids
 
 
-def _locate(files: list[Path], position: int) -> tuple[Path, int]:
-    for file in files:
-        rows = _open(file).metadata.num_rows
-        if position < rows:
-            return file, position
-        position -= rows
-    raise IndexError(position)
+def _splits(folders: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Folders that are splits by kind, and all others by name."""
+    splits, others = {}, {}
+    for name, path in folders.items():
+        words, more = split_words(name)
+        kind = None if more else split_of(words, path)
+        if kind in splits:
+            raise DataError(f"{path}: {_base(splits[kind])} beside it is the {kind} set too; join the two, or move one away")
+        if kind is None:
+            others[name] = path
+        else:
+            splits[kind] = path
+    return splits, others
 
 
-def _parquet_part(
-    files: list[Path], column: str, labels: Tensor, base: Path, root: Path, size: int | None, progress: bool, part: str
+def choose_test(splits: dict, name: Callable) -> dict:
+    """`splits` without validation: it is the test set where there is none, and else left out; either is said."""
+    splits = dict(splits)
+    if (validation := splits.pop("validation", None)) is not None:
+        if "test" in splits:
+            say(f"{name(validation)} is kept apart, neither trained on nor tested on; the test set is {name(splits['test'])}")
+        else:
+            say(f"{name(validation)} is the test set, for there is no other")
+            splits["test"] = validation
+    return splits
+
+
+def _not_read(files: list[str], folder: str | os.PathLike) -> None:
+    """Refuse loose images beside the class folders, and say which other files are not read."""
+    if loose := [_base(f) for f in files if is_image(f)]:
+        raise DataError(f"{folder}: images lie beside the class folders ({some(loose)}); move each into the folder of its class, or away")
+    if more := [_base(f) for f in files if not is_about(f)]:
+        say(f"{folder}: not read, as only images in class folders are: {some(more)} (an archive must be unpacked first)")
+
+
+def _class_names(classes: dict[str, str], source: str, top: str) -> list[str]:
+    """Class names, and `classes` by them: the folders' names in the one form that Unicode calls composed."""
+    for name in list(classes):
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise DataError(f"{top}: the folder {name!r} has a name that is no text; rename it") from error
+        composed = unicodedata.normalize("NFC", name)
+        if composed != name:
+            if composed in classes:
+                raise DataError(f"{top}: two folders are named {composed!r}, in two encodings of the same letters; join them")
+            classes[composed] = classes.pop(name)
+    names = sorted(classes)
+    if len(names) < 2:
+        inner = [name for path in classes.values() for name in visible(path)[0]]
+        hint = f"; for the folders in it ({some(inner)}) give imagefolder:{next(iter(classes.values()))}" if len(inner) > 1 else ""
+        raise DataError(f"{source}: {top} holds {len(names)} class folders; at least 2 are needed, one per class{hint}")
+    check_names(names, top)
+    return names
+
+
+def _labelled(tree: str, names: list[str], part: str, classes: dict[str, str] | None) -> tuple[list[str], list[int]]:
+    """Image files and labels of the class folders in `tree`."""
+    if classes is None:
+        folders, files = visible(tree)
+        classes = {unicodedata.normalize("NFC", name): path for name, path in folders.items()}
+        if strange := sorted(set(classes) - set(names)):
+            near = {_key(name): name for name in names}
+            hint = "".join(f"; did you mean {near[_key(name)]!r}?" for name in strange[:1] if _key(name) in near)
+            raise DataError(f"{tree}: the folders {some(strange)} are no classes of the training images{hint}")
+        if not classes:
+            raise DataError(f"{tree}: holds no class folders; {part} images must lie in one folder per class, as training images do")
+        _not_read(files, tree)
+    found, labels = [], []
+    for label, name in enumerate(names):
+        images = _class_images(classes[name], name, names) if name in classes else []
+        if part == "train" and not images:
+            raise DataError(f"{classes[name]}: class {name!r} has no image; add some or remove the folder")
+        found += images
+        labels += [label] * len(images)
+    if not found:
+        raise DataError(f"{tree}: no image found")
+    return found, labels
+
+
+def _class_images(folder: str, name: str, names: list[str]) -> list[str]:
+    for inner, path in visible(folder)[0].items():
+        words, more = split_words(inner)
+        if (words and not more) or (inner in names and inner != name):
+            raise DataError(
+                f"{path}: a folder named as a {'split' if words and not more else 'class'} inside the folder of class {name!r}; arrange "
+                "images as PATH/train/CLASS and PATH/test/CLASS, or rename it"
+            )
+    return _images(below(folder))
+
+
+def _unlabelled(tree: str, names: list[str]) -> tuple[list[str], list[int]]:
+    """Image files of an unlabelled set, with the labels that class folders give and -1 for all others."""
+    folders, files = visible(tree)
+    composed = {unicodedata.normalize("NFC", name): path for name, path in folders.items()}
+    others = [name for name in composed if name not in names]
+    if len(others) == len(composed):
+        found = _images(below(tree))
+        labels = [-1] * len(found)
+    else:
+        found, labels = _labelled(tree, names, "unlabelled", composed)
+        more = _images(files) + [image for name in others for image in _images(below(composed[name]))]
+        found, labels = found + more, labels + [-1] * len(more)
+    if not found:
+        raise DataError(f"{tree}: no image found")
+    if others and (len(others) < len(composed) or {_key(name) for name in others} & {_key(name) for name in names}):
+        say(f"{tree}: the folders {some(others)} are no classes of the training images; the true class of their images is unknown")
+    return found, labels
+
+
+# -- Decoding with a cache ------------------------------------------------------------------------------------------------
+
+
+class _Coloured(Exception):
+    """An image holds colour where all were taken for grey."""
+
+
+def together(makers: dict[str, Callable[[int], Part]]) -> dict[str, Part]:
+    """Make every part, all with three channels as soon as one of them holds colour."""
+    parts = {part: make(1) for part, make in makers.items()}
+    channels = {part: made.images.shape[1] for part, made in parts.items()}
+    return {part: makers[part](3) if channels[part] < max(channels.values()) else made for part, made in parts.items()}
+
+
+def decode_all(
+    samples: Callable[[], Iterator[tuple[bytes, str]]], count: int, cache: Path, *, channels: int, size: int | None, **options
+) -> Tensor | LazyImages:
+    """Images of encoded `samples`, kept in `cache`: with `channels`, or with 3 from the start again where one holds colour."""
+
+    def images(channels: int) -> Iterator[tuple[Tensor, str]]:
+        for data, where in samples():
+            if channels == 1 and coloured(data, where):
+                raise _Coloured
+            yield decode(data, where, channels, size), where
+
+    try:
+        return decoded(images(channels), count, cache, **options)
+    except _Coloured:
+        return decoded(images(3), count, cache, **options)
+
+
+def cache_path(root: Path, name: str, part: str, channels: int, key: str) -> Path:
+    """Where decoded images are kept."""
+    short = re.sub(r"[^\w.+=-]+", "_", name)[:40]
+    digest = hashlib.sha256(f"{DECODER} {channels} {key}".encode()).hexdigest()
+    return root / "decoded" / f"{short}-{part}-{digest[:20]}.npy"
+
+
+def read(file: str) -> bytes:
+    """A file's content, or a `DataError` that names it."""
+    try:
+        with open(file, "rb") as stream:
+            return stream.read()
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read ({error.strerror or error})") from error
+
+
+def _folder_part(
+    files: list[str], labels: list[int], base: str, root: Path, size: int | None, progress: bool, part: str, channels: int
 ) -> Part:
-    digest = hashlib.sha256(f"{size} {column}".encode())
-    for file in files:
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    content = digest.hexdigest()
-    cache = _cache_path(root, base.stem, part, content)
+    """Decode files, or map what was decoded before; their dates decide on the cache alone, what they hold decides on the content."""
+    start = len(os.path.join(base, ""))
+    names = [os.fsencode(file[start:].replace(os.sep, "/")) for file in files]
+    head = json.dumps([size, labels]).encode()
+    key, digest = hashlib.sha256(head), hashlib.sha256(head)
+    for file, name in zip(files, names, strict=True):
+        stat = os.stat(file)
+        key.update(b"%b %d %d %d\n" % (name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
+    cache = cache_path(root, _base(base), part, channels, key.hexdigest())
+    known = _remembered(cache.with_suffix(".json"))
+    if known and cache.exists():
+        return Part(mapped(cache), torch.tensor(labels), known["content"])
+
+    def samples() -> Iterator[tuple[bytes, str]]:
+        nonlocal digest
+        digest = hashlib.sha256(head)
+        for file, name in zip(files, names, strict=True):
+            data = read(file)
+            digest.update(name + b"\n" + hashlib.sha256(data).digest())
+            yield data, file
+
+    if channels == 1:
+        channels = probe((read(file), file) for file in files[:: max(len(files) // PROBES, 1)])
+    if size is not None and len(files) * channels * size * size > LAZY_ABOVE:
+        if not known:
+            for data, file in samples():
+                channels = 3 if channels == 3 or coloured(data, file) else 1
+            known = {"content": digest.hexdigest(), "channels": channels}
+            _remember(cache.with_suffix(".json"), known)
+        return Part(LazyImages(FileReader(files, known["channels"], size)), torch.tensor(labels), known["content"])
+    images = decode_all(
+        samples, len(files), cache, channels=channels, size=size, description=f"decoding {_base(base)} {part}", progress=progress
+    )
     if cache.exists():
-        return Part(mapped(cache), labels, content)
-    channels = probe(data for data, _ in zip(_encoded(files, column), range(PROBES), strict=False))
-    images = (decode(data, where, channels, size) for data, where in _encoded(files, column))
-    return Part(decoded(images, len(labels), cache, description=f"decoding {base.stem} {part}", progress=progress), labels, content)
+        _remember(cache.with_suffix(".json"), {"content": digest.hexdigest(), "channels": images.shape[1]})
+    return Part(images, torch.tensor(labels), digest.hexdigest())
 
 
-def _encoded(files: list[Path], column: str) -> Iterator[tuple[bytes, str]]:
-    """The bytes of every image and where it stands."""
-    import pyarrow.types as types
+def _remembered(path: Path) -> dict | None:
+    try:
+        known = json.loads(path.read_text())
+        return known if len(known["content"]) == 64 and known["channels"] in (1, 3) else None
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
 
-    for file in files:
-        row = 0
-        with _readable(file):
-            batches = _open(file).iter_batches(batch_size=1024, columns=[column])
-        while True:
-            with _readable(file):
-                batch = next(batches, None)
-                if batch is None:
-                    break
-                values = batch.column(0)
-                content = (values.field("bytes") if types.is_struct(values.type) else values).to_pylist()
-            for data in content:
-                if not isinstance(data, bytes):
-                    raise DataError(f"{file}, row {row}: the image has no bytes; a path alone is not enough")
-                yield data, f"{file}, row {row}"
-                row += 1
+
+def _remember(path: Path, known: dict) -> None:
+    partial_path = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial_path.write_text(json.dumps(known))
+        os.replace(partial_path, path)
+    except OSError:  # it is worked out again next time
+        partial_path.unlink(missing_ok=True)
 
 
 def cut_test(part: Part, num_classes: int) -> tuple[Part, Part]:
-    """Where no test images are given: 20 % of every class, the same whatever the seed of the split; returns (train, test)."""
+    """Where no test images are given: 20 % of every class, at least one of two, whatever the seed of the split; returns (train, test)."""
     rng, labels = np.random.RandomState(TEST_SEED), part.labels.numpy()
     test = []
     for c in range(num_classes):
         index = rng.permutation(np.flatnonzero(labels == c))
-        test.append(index[: round(len(index) * TEST_FRACTION)])
+        test.append(index[: max(round(len(index) * TEST_FRACTION), len(index) > 1)])
     chosen = torch.from_numpy(np.sort(np.concatenate(test)))
     rest = torch.from_numpy(np.setdiff1d(np.arange(len(labels)), chosen.numpy()))
 

@@ -11,18 +11,26 @@ from pldebias.data.longtail import check_gamma, class_counts
 
 
 def resolve_order(order: Sequence[str | int] | None, class_names: Sequence[str], default: Sequence[int]) -> tuple[int, ...]:
-    """Class ids from head to tail for names or ids in `order`; None gives `default`. Every class must appear once."""
+    """Class ids from head to tail for names or ids in `order`; None gives `default`. Every class must appear once.
+
+    Numbers and texts of the same digits mean the same: names if every entry is the name of a class, else ids.
+    """
     if order is None:
         return tuple(default)
-    names = list(class_names)
-    ids = []
-    for entry in order:
-        if isinstance(entry, str) and entry in names:
-            ids.append(names.index(entry))
-        elif str(entry).isdigit() and int(entry) < len(names):
-            ids.append(int(entry))
-        else:
-            raise DataError(f"class_order: {entry!r} is no class; allowed are the ids 0..{len(names) - 1} or the names {_short(names)}")
+    names, texts = list(class_names), [str(entry) for entry in order]
+    named = [text in names for text in texts]
+    numbers = [text.isascii() and text.isdigit() and len(text) < 10 and int(text) < len(names) for text in texts]
+    if not all(named) and not all(numbers):
+        for entry, text, is_name, is_number in zip(order, texts, named, numbers, strict=True):
+            if not is_name and not is_number:
+                raise DataError(
+                    f"class_order: {entry!r} is no class; allowed are the names {_short(names)}, or the ids 0..{len(names) - 1}"
+                )
+            if is_name and is_number and names.index(text) != int(text):
+                raise DataError(f"class_order: {entry!r} is ambiguous, the name of one class and the id of another; give names alone")
+    # The class named 10 is meant by 10 and by "10", wherever it stands among the names; numbers that are no names are ids.
+    by_name = named if all(named) or not all(numbers) else [False] * len(texts)
+    ids = [names.index(text) if use else int(text) for text, use in zip(texts, by_name, strict=True)]
     if len(ids) != len(names) or len(set(ids)) != len(names):
         missing = [names[c] for c in range(len(names)) if c not in ids]
         twice = sorted({names[c] for c in ids if ids.count(c) > 1})

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pldebias.data import digits, downloads, files, glyphs, ops
+from pldebias.data import digits, downloads, files, glyphs, ops, parquet
 from pldebias.data.errors import DataError
 from pldebias.paths import local
 from pldebias.settings import nearest
@@ -174,13 +174,15 @@ def _resized(images: Tensor | None, size: int) -> Tensor | None:
 
 
 def _load_files(kind: str, path: str, root: Path, image_size: int | None, progress: bool) -> Source:
-    read = files.load_imagefolder if kind == "imagefolder" else files.load_parquet
+    read = files.load_imagefolder if kind == "imagefolder" else parquet.load_parquet
     parts, names = read(path, root, image_size, progress)
     if "test" not in parts:
         parts["train"], parts["test"] = files.cut_test(parts["train"], len(names))
+    if missing := [name for k, name in enumerate(names) if not (parts["test"].labels == k).any()]:
+        files.say(f"{kind}:{path}: no test image of the classes {files.some(missing)}; their test accuracy is undefined")
     shapes = {part: tuple(p.images.shape[1:]) for part, p in parts.items()}
     if len(set(shapes.values())) > 1:
-        raise DataError(f"{kind}:{path}: images of different shapes ({shapes}): give image_size, and store all as grey or all as RGB")
+        raise DataError(f"{kind}:{path}: images of different shapes ({shapes}): give image_size")
     train, test, extra = parts["train"], parts["test"], parts.get("unlabelled")
     mean, std = _measure(train.images)
     return Source(

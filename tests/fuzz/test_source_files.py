@@ -3,6 +3,7 @@
 import io
 import json
 import struct
+import warnings
 import zlib
 
 import hypothesis.strategies as st
@@ -124,7 +125,8 @@ def parquet(path, images, labels, metadata=None):
 
 def load(path, root):
     """Build a split of a Parquet file; only a DataError may come out, and the message says which file."""
-    with bounded("Parquet files"):
+    with bounded("Parquet files"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
         try:
             made = build(SplitSpec(f"parquet:{path}", n1=1, m1=1, image_size=4, root=str(root)), 0)
         except DataError as error:
@@ -169,11 +171,11 @@ def test_broken_parquet(tmp_path_factory, whole, damages):
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        ([0, 1, 2 * 10**9], "labels go up to 2000000000; at most"),
-        ([0, 1, 2**62], "labels go up to"),
         ([-1, 0, 1], "row 0: label -1 is out of range"),
-        ([0, 0, 2], "class '1'"),
         ([None, 0, 1], "row 0: label None is out of range"),
+        ([0, 0, 0], "make 1 classes"),
+        ([0.5, 1, 2], "row 0: label 0.5 of column 'label' is no whole number"),
+        (["", "a", "b"], "'' is no name for a class"),
     ],
 )
 def test_labels_that_make_no_classes(tmp_path, labels, message):
@@ -195,7 +197,8 @@ def test_folders(tmp_path_factory, classes, size, odd):
         for i in range(count):
             form = FORMATS[i % 12] if odd else ("PNG", "RGB")
             (folder / "images" / name / f"{i}.{form[0].lower()}").write_bytes(encoded(*form, 5 + i * odd, 4, i))
-    with bounded("image folders"):
+    with bounded("image folders"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
         try:
             made = build(SplitSpec(f"imagefolder:{folder / 'images'}", n1=1, m1=1, image_size=size, root=str(folder / "root")), 0)
         except DataError as error:

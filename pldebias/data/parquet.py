@@ -1,0 +1,401 @@
+"""Parquet files as Hugging Face writes them: images as bytes, and a column of labels."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pldebias.data import files as trees
+from pldebias.data.decode import mapped, probe
+from pldebias.data.errors import DataError
+from pldebias.data.files import Part, say, some
+
+CLASSES = 32767  # what a run can count
+USUAL = {
+    "image": frozenset(["image", "img", "images", "picture", "photo"]),
+    "label": frozenset(["label", "labels", "class", "target", "y", "fine_label"]),
+}
+_ENDINGS = (".parquet", ".parq", ".pq")
+_SERVICE = re.compile(r"_SUCCESS|_(common_)?metadata|_(started|committed)_.*|dataset_(infos?|dict)\.json|.*\.(md|py|ya?ml)", re.IGNORECASE)
+
+
+@dataclass
+class _Columns:
+    """What is read of a Parquet file."""
+
+    image: str
+    label: str
+    names: tuple[str, ...] | None  # of the classes, where the schema tells them
+
+
+def load_parquet(path: str, root: Path, image_size: int | None, progress: bool) -> tuple[dict[str, Part], tuple[str, ...]]:
+    """Read one Parquet file, or a folder of train, test, validation and unlabelled files, in Hugging Face's layout.
+
+    The image column is a struct with ``bytes`` (or plain binary), the label column whole numbers, truth values, strings or categories;
+    ``PATH#COLUMN`` (or ``PATH#IMAGE,LABEL``) names columns where several could be meant. Class names come from the "huggingface" entry
+    of the schema where there is one; else they are the labels that occur. Validation files are the test set where there are no test
+    files, and else left out, which is said. Returns the parts by name and the class names.
+    """
+    source = f"parquet:{path}"
+    base, wanted = _place(path)
+    groups = trees.choose_test(_groups(base, source), lambda group: some(file.name for file in group))
+    columns = _columns(groups["train"][0], wanted)
+    for part, group in groups.items():
+        for file in group:
+            _check_columns(file, columns, part, groups["train"][0])
+    raw = {part: [value for file in group for value in _labels(file, columns.label)] for part, group in groups.items()}
+    for part, values in raw.items():
+        if not values:
+            raise DataError(f"{some(groups[part])}: no row")
+    _check_kinds(raw, groups)
+    names, ids = _names(raw["train"], columns, source, groups["train"])
+    trees.check_names(names, source)
+    makers = {}
+    for part, group in groups.items():
+        labels = torch.from_numpy(_to_ids(raw[part], ids, names, part, group))
+        makers[part] = partial(_parquet_part, group, columns.image, labels, base, root, image_size, progress, part)
+    return trees.together(makers), names
+
+
+def _place(path: str) -> tuple[Path, list[str]]:
+    """The file or folder, and the columns that are named behind ``#``."""
+    base, wanted = trees.place("parquet", path), ""
+    if not base.exists() and "#" in path:
+        path, _, wanted = path.rpartition("#")
+        base = trees.place("parquet", path)
+    if not base.exists():
+        raise DataError(f"parquet:{path}: there is no such file or folder")
+    return base, [name.strip() for name in wanted.split(",") if name.strip()]
+
+
+def _groups(base: Path, source: str) -> dict[str, list[Path]]:
+    """Files by the split that their name, or else the folder that they lie in, says."""
+    if base.is_file():
+        return {"train": [base]}
+    everything = [Path(file) for file in trees.below(base)]
+    files = [file for file in everything if file.suffix.lower() in _ENDINGS]
+    more = [file.name for file in everything if file.suffix.lower() not in _ENDINGS]
+    if not files:
+        raise DataError(f"{source}: no .parquet file in this folder" + (f", only {some(more)}" if more else ""))
+    if more := [name for name in more if not trees.is_about(Path(name)) and not _SERVICE.fullmatch(name)]:
+        say(f"{source}: not read, as only .parquet files are: {some(more)}")
+    groups: dict[str, list[Path]] = {}
+    origins: dict[str, tuple] = {}
+    unnamed = []
+    for file in files:
+        parts = file.relative_to(base).parts
+        depth, words = next(((i, w) for i in reversed(range(len(parts))) if (w := _words(parts[i]))), (0, {}))
+        kind = trees.split_of(words, str(file))
+        if kind is None:
+            unnamed.append(file)
+            continue
+        origin = (parts[:depth], frozenset(words))
+        if origins.setdefault(kind, origin) != origin:
+            raise DataError(
+                f"{source}: {groups[kind][0].relative_to(base)} and {file.relative_to(base)} are both {kind} files, but not of one set; "
+                "give the folder of one of them, or move one away"
+            )
+        groups.setdefault(kind, []).append(file)
+    if not groups:
+        groups, unnamed = {"train": unnamed}, []
+    if unnamed:
+        raise DataError(
+            f"{source}: the names of {some(f.relative_to(base) for f in unnamed)} say no split, beside {some(f.name for f in files)}; "
+            "rename them so that they say train, test, validation or unlabelled, or move them away"
+        )
+    if "train" not in groups:
+        raise DataError(f"{source}: no train*.parquet among {some(f.name for f in files)}; name the training files so")
+    for group in groups.values():
+        _check_shards(group)
+    return groups
+
+
+def _words(name: str) -> dict[str, str]:
+    """Words of a file's or folder's name that name splits; in ``NAME-SPLIT-00000-of-00002`` the one before the numbers alone."""
+    numbered = re.search(r"([A-Za-z]+)-\d+-of-\d+", name)
+    return trees.split_words(numbered[1])[0] if numbered and trees.split_words(numbered[1])[0] else trees.split_words(name)[0]
+
+
+def _check_shards(files: list[Path]) -> None:
+    """Say which of numbered files are missing, and refuse two sets of them."""
+    numbers = [match for file in files if (match := re.search(r"(\d+)-of-(\d+)", file.name))]
+    totals = {int(match[2]) for match in numbers}
+    if len(totals) > 1:
+        raise DataError(f"{some(files)}: parts of {' and of '.join(map(str, sorted(totals)))} files are mixed; keep one of the sets")
+    if totals and (missing := sorted(set(range(*_bounds(numbers, *totals))) - {int(match[1]) for match in numbers})):
+        say(f"{files[0].parent}: parts {some(missing)} of the {totals.pop()} files like {files[0].name} are missing; the others are read")
+
+
+def _bounds(numbers: list[re.Match], total: int) -> tuple[int, int]:
+    first = int(all(int(match[1]) > 0 for match in numbers) and max(int(match[1]) for match in numbers) == total)
+    return first, total + first
+
+
+def _open(file: Path):
+    import pyarrow.parquet as pq
+
+    with _readable(file):
+        return pq.ParquetFile(file)
+
+
+@contextmanager
+def _readable(file: Path):
+    import pyarrow as pa
+
+    try:
+        yield
+    except (pa.ArrowException, OSError, MemoryError, UnicodeDecodeError) as error:
+        raise DataError(f"{file}: not a readable Parquet file ({str(error) or type(error).__name__})") from error
+
+
+# -- Columns --------------------------------------------------------------------------------------------------------------
+
+
+def _is(kind: str, found: Any) -> bool:
+    """Whether a column of this type can hold images or labels."""
+    import pyarrow.types as types
+
+    if kind == "image":
+        binary = types.is_binary(found) or types.is_large_binary(found) or types.is_fixed_size_binary(found)
+        return binary or (types.is_struct(found) and found.get_field_index("bytes") >= 0)
+    if types.is_dictionary(found):
+        return _is(kind, found.value_type)
+    kinds = (types.is_integer, types.is_floating, types.is_decimal, types.is_boolean)
+    return _is_text(found) or any(is_kind(found) for is_kind in kinds)
+
+
+def _is_text(found: Any) -> bool:
+    import pyarrow.types as types
+
+    return types.is_string(found) or types.is_large_string(found) or getattr(types, "is_string_view", lambda _: False)(found)
+
+
+def _columns(file: Path, wanted: list[str]) -> _Columns:
+    """The image and the label column of a file; several that could be meant are refused, and a choice among several is said."""
+    schema = _open(file).schema_arrow
+    if twice := sorted({name for name in schema.names if schema.names.count(name) > 1}):
+        raise DataError(f"{file}: two columns are named {some(map(repr, twice))}; rename one")
+    if strange := [name for name in wanted if name not in schema.names]:
+        raise DataError(f"{file}: no column {strange[0]!r}; its columns are {', '.join(schema.names)}")
+    features = _features(schema.metadata or {})
+    image = _column("image", "Image", schema, features, wanted, file)
+    label = _column("label", "ClassLabel", schema, features, [name for name in wanted if name != image], file)
+    return _Columns(image, label, _class_names(features, label, file))
+
+
+def _column(kind: str, tag: str, schema: Any, features: dict, wanted: list[str], file: Path) -> str:
+    what = "image column (struct with bytes)" if kind == "image" else "label column (whole numbers, truth values, strings or categories)"
+    fit = [field.name for field in schema if _is(kind, field.type)]
+    if kind == "label" and (strange := [name for name in wanted if name not in fit]):
+        raise DataError(f"{file}: column {strange[0]!r} is of type {schema.field(strange[0]).type}, which is no {what}")
+    if kind == "label" and len(wanted) > 1:
+        raise DataError(f"{file}: labels are read from one column; {' and '.join(map(repr, wanted))} are named")
+    if chosen := [name for name in wanted if name in fit]:
+        return chosen[0]
+    usual = [field.name for field in schema if field.name.lower() in USUAL[kind]]
+    tagged = [name for name in fit if isinstance(features.get(name), dict) and features[name].get("_type") == tag]
+    if kind == "label" and (odd := [name for name in usual if name not in fit]) and not tagged:
+        types = ", ".join(f"{name!r} is of type {schema.field(name).type}" for name in odd)
+        raise DataError(f"{file}: {types}, which is no {what}; name another column as parquet:PATH#COLUMN")
+    usual = [name for name in usual if name in fit]
+    best = next((names for names in (tagged, usual, fit) if names), [])
+    if len(best) > 1 and len([name for name in best if name in usual]) == 1:
+        chosen = next(name for name in best if name in usual)
+    elif len(best) == 1:
+        chosen = best[0]
+    elif not best:
+        raise DataError(f"{file}: no {what} among its columns {', '.join(schema.names)}")
+    else:
+        raise DataError(
+            f"{file}: the {kind} may be in any of the columns {', '.join(map(repr, best))}; name one as parquet:PATH#{best[-1]}"
+        )
+    others = [name for name in dict.fromkeys([*tagged, *usual]) if name != chosen]
+    if others or (kind == "label" and chosen not in tagged + usual):
+        rest = others or [name for name in fit if name != chosen]
+        beside = f", not from {', '.join(map(repr, rest))}" if rest else ""
+        say(f"{file}: {kind}s are read from the column {chosen!r}{beside}; name a column as parquet:PATH#COLUMN")
+    return chosen
+
+
+def _features(metadata: dict[bytes, bytes]) -> dict:
+    """What the "huggingface" entry of a schema says of its columns; empty if it says nothing that can be understood."""
+    try:
+        found = json.loads(metadata.get(b"huggingface", b"{}"))
+        for key in ("info", "features"):
+            found = found.get(key, {})
+        return dict(found)
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return {}
+
+
+def _class_names(features: dict, label: str, file: Path) -> tuple[str, ...] | None:
+    feature = features.get(label)
+    names = feature.get("names") if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" else None
+    if names is None:
+        return None
+    if not (isinstance(names, list) and names and all(isinstance(n, str) for n in names) and len(set(names)) == len(names)):
+        raise DataError(f"{file}: the class names in its schema are no list of different texts: {str(names)[:100]}")
+    return tuple(names)
+
+
+def _check_columns(file: Path, columns: _Columns, part: str, first: Path) -> None:
+    """Refuse a file whose columns or classes are others than those of the first training file."""
+    schema = _open(file).schema_arrow
+    for kind, name in (("image", columns.image), ("label", columns.label)):
+        if schema.names.count(name) != 1:
+            if kind == "label" and part == "unlabelled" and name not in schema.names:
+                continue
+            raise DataError(f"{file}: no column {name!r}, the {kind} column of {first.name}, among its columns {', '.join(schema.names)}")
+        found = schema.field(name).type
+        if not _is(kind, found) and not (kind == "label" and str(found) == "null"):
+            raise DataError(f"{file}: column {name!r} is of type {found}, which holds no {kind}s; in {first.name} it does")
+    names = _class_names(_features(schema.metadata or {}), columns.label, file)
+    if names is not None and columns.names is not None and names != columns.names:
+        raise DataError(
+            f"{file}: its schema names the classes {some(names)}, but that of {first.name} {some(columns.names)}; write both with the same"
+        )
+
+
+# -- Labels ---------------------------------------------------------------------------------------------------------------
+
+
+def _labels(file: Path, column: str) -> list:
+    """Texts, whole numbers and None, where there is no label."""
+    import pyarrow.types as types
+
+    parquet = _open(file)
+    if column not in parquet.schema_arrow.names:
+        return [None] * parquet.metadata.num_rows
+    with _readable(file):
+        found = parquet.read(columns=[column]).column(column)
+        if types.is_dictionary(found.type):
+            found = found.cast(found.type.value_type)
+        values = found.to_pylist()
+    for row, value in enumerate(values):
+        if value is None or isinstance(value, str):
+            continue
+        if value != value:  # pandas writes a gap as NaN
+            values[row] = None
+        elif value % 1 == 0:
+            values[row] = int(value)
+        else:
+            raise DataError(f"{file}, row {row}: label {value} of column {column!r} is no whole number, and so no class")
+    return values
+
+
+def _check_kinds(raw: dict[str, list], groups: dict[str, list[Path]]) -> None:
+    """Refuse texts in one file and numbers in another."""
+    seen: dict[bool, tuple[Path, int]] = {}
+    for part, values in raw.items():
+        for kind in (True, False):
+            row = next((i for i, value in enumerate(values) if value is not None and isinstance(value, str) == kind), None)
+            if row is not None:
+                seen.setdefault(kind, _locate(groups[part], row))
+    if len(seen) == 2:
+        raise DataError(f"labels are texts in {seen[True][0]} but numbers in {seen[False][0]}; write both in one way")
+
+
+def _names(values: list, columns: _Columns, source: str, files: list[Path]) -> tuple[tuple[str, ...], dict]:
+    """Class names, and the class id of every label."""
+    found = set(values) - {None}
+    texts = any(isinstance(value, str) for value in found)
+    if columns.names is not None:
+        ids = {name: k for k, name in enumerate(columns.names)} if texts else {k: k for k in range(len(columns.names))}
+        if absent := [name for label, name in zip(ids, columns.names, strict=True) if label not in found]:
+            raise DataError(
+                f"{source}: no training image of the classes {some(map(repr, absent))}, which the schema of {files[0].name} names; add "
+                "some, or write the file with the names of the classes that occur"
+            )
+        names = columns.names
+    else:
+        if not texts and (below_zero := [row for row, value in enumerate(values) if value is not None and value < 0]):
+            file, row = _locate(files, below_zero[0])
+            raise DataError(f"{file}, row {row}: label {values[below_zero[0]]} is out of range; allowed are whole numbers from 0")
+        ids = {label: k for k, label in enumerate(sorted(found))}
+        names = tuple(map(str, ids))
+    if not 2 <= len(names) <= CLASSES:
+        raise DataError(f"{source}: its labels ({some(names)}) make {len(names)} classes; 2 to {CLASSES} can be trained")
+    if not texts and columns.names is None and any(label != k for label, k in ids.items()):
+        say(f"{source}: the labels {some(ids)} do not count from 0 without gaps; they become the classes 0..{len(ids) - 1}, named by label")
+    return names, ids
+
+
+def _to_ids(values: list, ids: dict, names: tuple[str, ...], part: str, files: list[Path]) -> np.ndarray:
+    """Class ids, -1 where the label of an unlabelled image is none or no class."""
+    found = np.array([ids.get(value, -1) for value in values], np.int64)
+    wrong = np.flatnonzero(found < 0)
+    if len(wrong) and part != "unlabelled":
+        file, row = _locate(files, int(wrong[0]))
+        value, allowed = values[wrong[0]], f"allowed are the {len(names)} classes of the training images, {some(map(repr, ids), 8)}"
+        raise DataError(
+            f"{file}, row {row}: label {value!r} is out of range; {allowed}"
+            + ("; images without a label belong into an unlabelled file" if value in (None, -1) else "")
+        )
+    if part == "unlabelled" and (strange := {values[row] for row in wrong} - {None, -1}):
+        say(f"{some(files)}: the labels {some(sorted(strange))} are no classes of the training images; the true class of these is unknown")
+    return found
+
+
+def _locate(files: list[Path], position: int) -> tuple[Path, int]:
+    for file in files:
+        rows = _open(file).metadata.num_rows
+        if position < rows:
+            return file, position
+        position -= rows
+    raise IndexError(position)
+
+
+# -- Images ---------------------------------------------------------------------------------------------------------------
+
+
+def _parquet_part(
+    files: list[Path], column: str, labels: Tensor, base: Path, root: Path, size: int | None, progress: bool, part: str, channels: int
+) -> Part:
+    digest = hashlib.sha256(f"{size} {column}".encode())
+    for file in files:
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    content = digest.hexdigest()
+    cache = trees.cache_path(root, base.stem, part, channels, content)
+    if cache.exists():
+        return Part(mapped(cache), labels, content)
+    if channels == 1:
+        channels = probe(sample for sample, _ in zip(_encoded(files, column), range(trees.PROBES), strict=False))
+    images = trees.decode_all(
+        lambda: _encoded(files, column), len(labels), cache,
+        channels=channels, size=size, description=f"decoding {base.stem} {part}", progress=progress,
+    )  # fmt: skip
+    return Part(images, labels, content)
+
+
+def _encoded(files: list[Path], column: str) -> Iterator[tuple[bytes, str]]:
+    """The bytes of every image and where it stands."""
+    import pyarrow.types as types
+
+    for file in files:
+        row = 0
+        with _readable(file):
+            batches = _open(file).iter_batches(batch_size=1024, columns=[column])
+        while True:
+            with _readable(file):
+                batch = next(batches, None)
+                if batch is None:
+                    break
+                values = batch.column(column)
+                content = (values.field("bytes") if types.is_struct(values.type) else values).to_pylist()
+            for data in content:
+                if not isinstance(data, bytes):
+                    raise DataError(f"{file}, row {row}: the image has no bytes; a path alone is not enough")
+                yield data, f"{file}, row {row}"
+                row += 1
