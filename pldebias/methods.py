@@ -188,21 +188,25 @@ class Method(nn.Module):
 
     def losses(self, models: Models, batch: Any, t: Tensor, generator: torch.Generator | None = None) -> tuple[dict[str, Tensor], Step]:
         """Loss terms of one training step, and the record of what was pseudo-labelled."""
-        step = Step(self._local(t), self.stage, self.chain, index=batch.index, batch=batch, models=models, generator=generator)
+        step = Step(self.local(t), self.stage, self.chain, index=batch.index, batch=batch, models=models, generator=generator)
         self.chain.before(step)
         return self.learner.losses(step), step
 
     def relabel(self, logits: Tensor, features: Tensor, t: Tensor, index: Tensor | None = None) -> Step:
         """Pseudo-labels that this method, in its present state, gives to given weak-view outputs ``[N, K]`` and ``[N, D]``."""
-        step = Step(self._local(t), self.stage, self.chain, index=index, weak_logits=logits, weak_features=features)
+        step = self.cached(logits, features, t, index)
         self.learner.pseudo_label(step)
         return step
+
+    def cached(self, logits: Tensor, features: Tensor, t: Tensor, index: Tensor | None = None) -> Step:
+        """The record of a step that has weak-view outputs ``[N, K]`` and ``[N, D]`` and no pseudo-labels yet."""
+        return Step(self.local(t), self.stage, self.chain, index=index, weak_logits=logits, weak_features=features)
 
     def predict(self, features: Tensor, logits: Tensor, network: nn.Module) -> Tensor:
         """Test-time logits ``[N, K]``."""
         return self.chain.predict(logits, features, network)
 
-    def _local(self, t: Tensor) -> Tensor:
+    def local(self, t: Tensor) -> Tensor:
         """Step `t` of the training as a step of the generation under way."""
         return next((t - scheme.began for scheme in self.chain if scheme.generations > 1), t)
 
@@ -233,21 +237,25 @@ class Method(nn.Module):
         """
         logged = {f"{self.learner.name}/{k}": v for k, v in self.learner.snapshot().items()} | self.chain.snapshot()
         known = self.series() | logged
-        rest = {name: buffer for name, buffer in self._small_buffers().items() if known.get(name) is not buffer}
+        rest = {name: buffer for name, buffer in self.logged_buffers().items() if known.get(name) is not buffer}
         return logged | {name: _by_class(buffer, self.problem.num_classes) for name, buffer in rest.items()}
 
     def restore(self, logged: Mapping[str, Tensor]) -> tuple[str, ...]:
-        """Set buffers from a run's series and snapshot state at one epoch, by name; returns the names of those that are not in it."""
+        """Set buffers from a run's series and snapshot state at one epoch, by name; returns the names of those that are not in it.
+
+        A value has the shape in which `snapshot` gives it, or that of the buffer.
+        """
         missing = []
-        for name, buffer in self._small_buffers().items():
+        for name, buffer in self.logged_buffers().items():
             kept = _by_class(buffer, self.problem.num_classes)
-            if name in logged and logged[name].shape == kept.shape:
+            if name in logged and logged[name].shape in (kept.shape, buffer.shape):
                 buffer.copy_(logged[name].flatten()[: buffer.numel()].view(buffer.shape))
             else:  # never logged, or by a method with other options
                 missing.append(name)
         return tuple(missing)
 
-    def _small_buffers(self) -> dict[str, Tensor]:
+    def logged_buffers(self) -> dict[str, Tensor]:
+        """Buffers that `snapshot` and `series` log, by ``"part/name"``."""
         limit = self.problem.num_classes * max(self.problem.feature_dim, 128)
         named = {f"{part.name}/{name}": buffer for part in self.parts for name, buffer in part.named_buffers()}
         return {n: b for n, b in named.items() if b.numel() <= limit and (b.is_floating_point() or b.dim() == 0)}

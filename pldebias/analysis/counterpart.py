@@ -8,35 +8,53 @@ from pathlib import Path, PurePosixPath
 from pldebias import metrics
 from pldebias.analysis.outputs import as_run
 from pldebias.learners import Learner
-from pldebias.methods import LEARNERS, SCHEMES, MethodError, Part, build_method, parse
+from pldebias.methods import LEARNERS, SCHEMES, Method, MethodError, Part, build_method, parse
 from pldebias.runs import Run, RunError
 from pldebias.runs.catalogue import find_runs
+from pldebias.schemes import Scheme
 
-__all__ = ["compose", "options_of", "outcome", "trained_counterpart"]
+__all__ = ["asked", "compose", "known_method", "options_of", "outcome", "trained_counterpart", "unseen"]
 
 
 def _plain(learner: Learner) -> bool:
-    """Whether a learner's logged labels are the bare chain: it trains without pseudo-labels, and only the log has them."""
+    """Whether a learner's logged labels are the bare chain: it trains without them, and only the log has them."""
     return "pseudo_label" not in learner.offers and type(learner).pseudo_label is Learner.pseudo_label
 
 
-def _with_labeller(parts: tuple[Part, ...], options: dict) -> tuple[str, str | None]:
-    """Method string whose learner pseudo-labels; a learner that does not is replaced by FixMatch at its threshold."""
-    learner = build_method(str(parts[0]), options).learner
-    spelling = "+".join(map(str, parts))
+def _with_labeller(spelling: str, options: dict) -> tuple[str, tuple[str, ...]]:
+    """Method string whose learner pseudo-labels, and a note: FixMatch, at its threshold, stands in for a learner that does not."""
+    first, *schemes = parse(spelling)
+    method = build_method(str(first), options)
+    learner = method.learner
+    if not method.predicts:
+        raise MethodError(f"{learner.name} learns no classifier, so there are no pseudo-labels to show; name a learner that makes them")
     if not _plain(learner):
-        return spelling, None
-    stand_in = "+".join(map(str, (Part("fixmatch", {"threshold": learner.confidence_threshold}), *parts[1:])))
-    return stand_in, f"{learner.name} trains without pseudo-labels; labelled as FixMatch would at its threshold"
+        return spelling, ()
+    stand_in = "+".join(map(str, (Part("fixmatch", {"threshold": learner.confidence_threshold}), *schemes)))
+    trains = "trains on the labels of its base run" if learner.name == "selftraining" else "trains without pseudo-labels"
+    return stand_in, (f"{learner.name} {trains}; labelled as FixMatch would at its threshold, {learner.confidence_threshold:g}",)
 
 
 def options_of(run: Run) -> dict[str, dict]:
     """Options of the run's preset, under those of its own configuration."""
-    return {**(run.attrs.get("defaults") or {}), **(run.config.get("options") or {})}
+    found = [run.attrs.get("defaults"), run.config.get("options")]
+    merged = {name: value for options in found if isinstance(options, dict) for name, value in options.items()}
+    return {name: value for name, value in merged.items() if isinstance(value, dict)}
 
 
-def compose(run: Run, scheme: str | None) -> tuple[str, tuple[str, ...]]:
-    """The full method string of a what-if, and notes on it.
+def known_method(run: Run) -> tuple[str | None, str]:
+    """The run's method, if this package has it; otherwise None, and a sentence on why."""
+    if run.method is None:
+        return None, "the run does not say its method"
+    try:
+        build_method(run.method, options_of(run))
+    except (MethodError, TypeError, AttributeError) as error:
+        return None, f"the run's method {run.method!r} is none of this package ({error})"
+    return run.method, ""
+
+
+def asked(run: Run, scheme: str | None) -> tuple[str, tuple[str, ...]]:
+    """The full method string that `scheme` names beside a run, and notes on it.
 
     Parameters
     ----------
@@ -45,29 +63,58 @@ def compose(run: Run, scheme: str | None) -> tuple[str, tuple[str, ...]]:
         None is the run's own method; a string that starts with a learner is taken as it is, otherwise the run's learner is put first.
         ``""`` is the learner alone.
     """
-    options = options_of(run)
+    own, why = known_method(run)
     if scheme is None:
-        if run.method is None:
-            raise MethodError(f"{run.name} does not say its method; pass the chain, such as 'fixmatch(threshold=0.95)+daso'")
-        spelling, note = _with_labeller(parse(run.method), options)
-        return spelling, (note,) if note else ()
+        if own is None:
+            raise MethodError(f"{run.name}: {why}; pass the chain, such as 'fixmatch(threshold=0.95)+daso'")
+        return own, ()
     text = scheme.strip().lstrip("+").strip()
-    asked = parse(text) if text else ()
-    if asked and asked[0].name in LEARNERS:
-        return build_method(text, options).spelling, ()
-    notes = []
-    if run.method is None:
-        base = (Part("fixmatch", {}),)
-        notes.append("the run does not say its method; labelled as FixMatch would at its default threshold")
-    else:
-        base = parse(run.method)[:1]
-    spelling, note = _with_labeller((*base, *asked), options)
-    built = build_method(spelling, options)
-    if len(built.chain) and not any(part.acts_on & {"pseudo_label", "acceptance"} for part in built.chain):
-        acts = " and ".join(sorted({a.replace("_", "-") for part in built.chain for a in part.acts_on}))
-        hint = "; la(at=pseudo) adjusts pseudo-labels" if any(part.name == "la" for part in built.chain) else ""
-        raise MethodError(f"{text!r} changes the {acts} step, not pseudo-labels: relabelling cannot show it{hint}. Train with it instead")
-    return built.spelling, (*notes, *([note] if note else []))
+    parts = parse(text) if text else ()
+    if parts and parts[0].name in LEARNERS:
+        return build_method(text, options_of(run)).spelling, ()
+    base = (Part("fixmatch", {}),) if own is None else parse(own)[:1]
+    notes = () if own else (f"{why}; labelled as FixMatch would at its default threshold",)
+    return "+".join(map(str, (*base, *parts))), notes
+
+
+def compose(run: Run, scheme: str | None) -> tuple[str, tuple[str, ...]]:
+    """The method string of a what-if, whose learner pseudo-labels, and notes on it; arguments as in `asked`."""
+    spelling, notes = asked(run, scheme)
+    stand_in, more = _with_labeller(spelling, options_of(run))
+    return stand_in, (*notes, *more)
+
+
+_SHOWN = ("refine", "blend", "expected", "threshold", "accept", "weigh", "target", "margin")  # hooks that relabelling runs
+
+
+def shows(scheme: Scheme) -> bool:
+    """Whether relabelling can show what a scheme does."""
+    acts = scheme.acts_on & {"pseudo_label", "acceptance"}
+    return bool(acts) and any(getattr(type(scheme), hook) is not getattr(Scheme, hook) for hook in _SHOWN)
+
+
+def unseen(method: Method) -> tuple[str, ...]:
+    """Notes on the schemes of an asked-for method that relabelling cannot show.
+
+    Raises
+    ------
+    MethodError
+        It can show none of them.
+    """
+    hidden = [scheme for scheme in method.chain if not shows(scheme)]
+    if hidden and len(hidden) == len(method.chain):
+        what = "; ".join(map(_instead, hidden))
+        raise MethodError(f"relabelling cannot show {method.spelling!r}: {what}. Train with it instead")
+    return tuple(f"not shown: {_instead(scheme)}" for scheme in hidden)
+
+
+def _instead(scheme: Scheme) -> str:
+    """What a scheme changes in place of pseudo-labels."""
+    if scheme.generations > 1:
+        return f"{scheme.name} changes the labelled set of the next generation, not pseudo-labels"
+    acts = " and ".join(sorted(a.replace("_", "-") for a in scheme.acts_on - {"pseudo_label", "acceptance"}))
+    hint = " (la(at=pseudo) adjusts pseudo-labels)" if scheme.name == "la" else ""
+    return f"{scheme.name} changes the {acts} step, not pseudo-labels{hint}"
 
 
 def _effective(spelling: str, options: dict) -> list[tuple[str, dict]]:
@@ -103,7 +150,8 @@ def trained_counterpart(run: Run | str | Path, scheme: str | None, root: str | P
     if options not in ("same", "any"):
         raise ValueError(f"options={options!r} is not known; choose 'same' or 'any'")
     run = as_run(run)
-    wanted = _effective(compose(run, scheme)[0], options_of(run))
+    spelling = build_method(asked(run, scheme)[0], options_of(run)).spelling
+    wanted = _effective(spelling, options_of(run))
     found = []
     for path in find_runs(_root_of(run) if root is None else root):
         try:

@@ -65,8 +65,9 @@ class Outputs:
         run = self.run
         iterations = run.iterations
         timed = len(iterations) and iterations[-1] > 0
-        per_epoch = int(run.config.get("steps_per_epoch") or (iterations[0] if timed else 1))
-        total = int(run.config.get("steps") or run.total_epochs * per_epoch)
+        average = round(iterations[-1] / (run.epochs[-1] + 1)) if timed else 1
+        per_epoch = max(int(_number(run, "steps_per_epoch") or average), 1)
+        total = max(int(_number(run, "steps") or run.total_epochs * per_epoch), 1)
         counts = run.unlabelled_counts
         return Problem(
             num_classes=run.num_classes,
@@ -78,6 +79,12 @@ class Outputs:
             unlabelled_counts=None if counts is None else torch.as_tensor(counts.copy()),
             fingerprint=run.fingerprint or "",
         )
+
+    @property
+    def mu(self) -> float:
+        """Unlabelled images that training draws for each labelled one; the ratio of the sets where the run does not say."""
+        run = self.run
+        return _number(run, "mu") or run.num_unlabelled / max(int(run.labelled_counts.sum()), 1)
 
     @cached_property
     def step(self) -> int:
@@ -97,6 +104,12 @@ class Outputs:
             if not name.startswith(f"{EXACT}/") and (values := _state(run, name, self.epoch)) is not None:
                 found[name] = values
         return found
+
+
+def _number(run: Run, setting: str) -> float | None:
+    """A positive number among the settings of a run; None if it does not have one there, as a foreign configuration may not."""
+    value = run.config.get(setting)
+    return value if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf") else None
 
 
 def as_run(run: Run | str | Path) -> Run:

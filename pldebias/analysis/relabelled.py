@@ -40,13 +40,17 @@ class WhatIf:
         int64 and bool.
     confidence : ndarray, shape ``[N]``, float32
         Of the label, as the chain sees it.
+    weight : ndarray, shape ``[N]``, float32
+        Factor of the sample's unlabelled loss if it is accepted; 1 unless a scheme such as ``saw`` weighs.
     pull : ndarray, shape ``[N]``, float32
-        How hard the label would pull, in [0, 1]: the gradient of its cross-entropy on its own logit, ``1 - p[label]``, with the chain's
-        margin. It is taken on these (weak-view) outputs, the only ones that a run keeps; a margin shows here and in no label.
+        How hard the target would pull at its label, in [0, 1]: the size of the gradient of its cross-entropy on the label's own logit, with
+        the chain's margin. It is ``1 - p[label]`` for a hard label and ``|q[label] - p[label]|`` for a target distribution q (simpro,
+        cdmad, and learners that use soft pseudo-labels). It is taken on these (weak-view) outputs, the only ones that a run keeps; a
+        margin shows here and in no label.
     logged_label, logged_accepted : ndarray or None
         What the run's sweep logged at this epoch.
-    logged_pull : ndarray or None
-        `pull` of the chain as trained; None where that cannot be relabelled.
+    logged_weight, logged_pull : ndarray or None
+        `weight` and `pull` of the chain as trained; None where that cannot be relabelled.
     true : ndarray, shape ``[N]``
         -1 where unknown.
     groups : Groups
@@ -56,7 +60,7 @@ class WhatIf:
     differing : int
         Samples in which it does not.
     settings : dict of str to str
-        What was asked for beside the scheme: ``threshold``, ``prior``, ``step``, in words.
+        What was asked for beside the scheme: ``threshold``, ``prior``, ``step``, ``generation``, in words.
     notes : tuple of str
         Where the state of each part comes from, and what else the reader must know.
     """
@@ -68,9 +72,11 @@ class WhatIf:
     label: np.ndarray
     accepted: np.ndarray
     confidence: np.ndarray
+    weight: np.ndarray
     pull: np.ndarray
     logged_label: np.ndarray | None
     logged_accepted: np.ndarray | None
+    logged_weight: np.ndarray | None
     logged_pull: np.ndarray | None
     true: np.ndarray
     groups: metrics.Groups
@@ -143,26 +149,27 @@ class WhatIf:
 
         Recall and precision are of all samples, in percent, averaged over the classes where they are defined; "accepted" is the
         share of the group's labels that were accepted, "right of accepted" the share of those that are right (both pooled), "labels/true"
-        the labels given per true sample of the group, "pull of accepted" the mean `pull` of the accepted ones. NaN where nothing is
-        defined or no truth is known.
+        the labels given per true sample of the group, "weight of accepted" and "pull of accepted" the mean `weight` and `pull` of the
+        accepted ones. NaN where nothing is defined or no truth is known.
         """
         import pandas
 
-        now = self._scores(self.confusion, self.confusion_accepted, self.label, self.accepted, self.pull)
+        now = self._scores(self.confusion, self.confusion_accepted, self.label, self.accepted, self.weight, self.pull)
         columns = {}
         before = None
         if self.logged_label is not None:
-            pull = np.full(len(self.label), np.nan) if self.logged_pull is None else self.logged_pull
+            unknown = np.full(len(self.label), np.nan)
+            weight, pull = (unknown if values is None else values for values in (self.logged_weight, self.logged_pull))
             logged = self.logged_confusion, self.logged_confusion_accepted, self.logged_label, self.logged_accepted
-            before = self._scores(*logged, pull)
+            before = self._scores(*logged, weight, pull)
         for name, values in now.items():
             was = np.full(4, np.nan) if before is None else before[name]
             columns |= {(name, "logged"): was, (name, "what if"): values, (name, "change"): values - was}
         index = pandas.Index([*GROUP_NAMES, "all"], name="group")
         return pandas.DataFrame(columns, index=index)
 
-    def _scores(self, every, accepted, label, mask, pull) -> dict[str, np.ndarray]:
-        """Columns of `table` from two matrices ``[K, K]``, and labels, acceptance and pull ``[N]``."""
+    def _scores(self, every, accepted, label, mask, weight, pull) -> dict[str, np.ndarray]:
+        """Columns of `table` from two matrices ``[K, K]``, and labels, acceptance, weight and pull ``[N]``."""
         members = [*self.groups[:3], self.groups.order]
         recall, precision = metrics.recall(every), metrics.precision(every)
         given = np.bincount(label, minlength=self.num_classes)
@@ -178,12 +185,16 @@ class WhatIf:
             "accepted %": 100 * pooled(used, given),
             "right of accepted %": 100 * pooled(np.diagonal(accepted), accepted.sum(0)),
             "labels/true": pooled(every.sum(0), every.sum(1)),
+            "weight of accepted": pooled(np.bincount(label[mask], weight[mask], self.num_classes), used),
             "pull of accepted %": 100 * pooled(np.bincount(label[mask], pull[mask], self.num_classes), used),
         }
 
     def trained(self, root: str | Path | None = None, options: str = "same") -> Run | None:
         """The run that was really trained with this chain, see `trained_counterpart`."""
-        return trained_counterpart(self.run, self.method, root, options)
+        try:
+            return trained_counterpart(self.run, self.scheme, root, options)
+        except MethodError:  # the run's learner does not go with the scheme; another stood in for it
+            return trained_counterpart(self.run, self.method, root, options)
 
     def __repr__(self) -> str:
         text = f"<WhatIf {self.title!r} on {self.run.name}, epoch {self.epoch}"

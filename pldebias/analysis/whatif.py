@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from pldebias import metrics
-from pldebias.analysis.counterpart import compose, options_of, trained_counterpart
+from pldebias.analysis.counterpart import compose, known_method, options_of, trained_counterpart, unseen
 from pldebias.analysis.estimate import prepare
 from pldebias.analysis.outputs import Outputs, as_run, outputs
 from pldebias.analysis.relabelled import GROUP_NAMES, SENTENCE, WhatIf, reproduction
 from pldebias.learners import Learner
 from pldebias.methods import Method, MethodError, build_method
 from pldebias.runs import Run
-from pldebias.schemes import Scheme
+from pldebias.schemes import Scheme, Step
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = ["SENTENCE", "WhatIf", "reproduction", "trained_counterpart", "what_if"]
 
-ALL_BEGUN = 2**31 - 1  # a step at which every scheme has begun
+SOFT = "the target is a distribution, not a label: the pull is that of its probability for the label"
+ROUNDING = 1e-6  # differences of weights and pulls up to this are none
 ROWS = 4096  # relabelled at once: what fits a core's cache is done twice as fast as what does not
 
 
@@ -78,40 +80,95 @@ def _quick() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _relabel(method: Method, seen: Outputs, step: int) -> tuple[np.ndarray, ...]:
-    """Label, acceptance, confidence and pull of every sample, each ``[N]``; block by block, unless a part looks at the whole set."""
+class Relabelled(NamedTuple):
+    """Label, acceptance, confidence, weight and pull of every sample, each ``[N]``."""
+
+    label: np.ndarray
+    accepted: np.ndarray
+    confidence: np.ndarray
+    weight: np.ndarray
+    pull: np.ndarray
+
+
+def _relabel(method: Method, seen: Outputs, step: int) -> tuple[Relabelled, tuple[str, ...]]:
+    """Label all samples block by block, or at once where a part looks at the whole set; with a note on soft targets."""
     samples = len(seen.logits)
     features = seen.features if seen.features is not None else seen.logits.new_zeros(samples, 1)
     rows = samples if any(scheme.whole_set for scheme in method.chain) else ROWS
-    t, index, found = torch.tensor(step), torch.arange(samples), []
+    t, index, found, soft = torch.tensor(step), torch.arange(samples), [], False
     for block in (slice(start, start + rows) for start in range(0, samples, rows)):
         done = method.relabel(seen.logits[block], features[block], t, index[block])
-        # The gradient that the label's cross-entropy, with the chain's margin, has on the label's own logit.
-        pull = 1 - method.chain.margin(done.weak_logits, done).softmax(1).gather(1, done.label[:, None])[:, 0]
-        found.append((done.label.numpy(), done.mask.numpy() > 0, done.confidence.numpy(), pull.numpy()))
-    return tuple(map(np.concatenate, zip(*found, strict=True)))
+        target = method.learner.target(done)
+        soft = target.dim() == 2
+        found.append((done.label, done.mask > 0, done.confidence, done.weight, _pull(method, done, target)))
+    relabelled = Relabelled(*(torch.cat(column).numpy() for column in zip(*found, strict=True)))
+    return relabelled, (SOFT,) if soft else ()
 
 
-def _as_trained(seen: Outputs) -> tuple[str, tuple[str, ...], tuple[np.ndarray, ...]]:
-    """Method, notes and (label, accepted, confidence, pull) of the run's own chain; computed once for an epoch."""
+def _pull(method: Method, step: Step, target: Tensor) -> Tensor:
+    """Size of the gradient that the target's cross-entropy, with the chain's margin, has on the label's own logit."""
+    label = step.label[:, None]
+    wanted = target.gather(1, label)[:, 0] if target.dim() == 2 else 1.0
+    return (wanted - method.chain.margin(step.weak_logits, step).softmax(1).gather(1, label)[:, 0]).abs()
+
+
+def _enter(method: Method, step: int, fixed: bool, generation: int | None, absent: tuple[str, ...]) -> tuple[int, tuple[str, ...]]:
+    """Let an asked-for method stand at a step, and act there unless the step is `fixed`; returns the step and notes."""
+    notes = []
+    scheme = next((scheme for scheme in method.chain if scheme.generations > 1), None)
+    if generation is not None and not generation < (scheme.generations if scheme else 0):
+        allowed = f"0..{scheme.generations - 1} for {scheme.name}" if scheme else f"left out: {method.spelling!r} has no generations"
+        raise ValueError(f"generation={generation} must be {allowed}")
+    if scheme is not None:
+        length = method.stage.total_steps
+        if generation is not None:
+            scheme.enter(generation)
+            step = step if fixed else (generation + 1) * length
+        elif f"{scheme.name}/generation" in absent:
+            scheme.enter(min(max(step - 1, 0) // length, scheme.generations - 1))
+        notes.append(f"{scheme.name}: generation {int(scheme.generation)} of 0..{scheme.generations - 1}; generation= chooses another")
+    if not fixed:
+        local = int(method.local(torch.tensor(step)))
+        notes += [f"{part.name}: {note}" for part in method.parts if (note := part.begin(local))]
+    return step, tuple(notes)
+
+
+def _as_trained(seen: Outputs) -> tuple[str, tuple[str, ...], Relabelled]:
+    """Method, notes and labels of the run's own chain; computed once for an epoch."""
     if not hasattr(seen, "as_trained"):
         spelling, notes = compose(seen.run, None)
         method = build_method(spelling, options_of(seen.run)).setup(seen.problem)
-        notes += prepare(method, seen, seen.state)
-        seen.as_trained = spelling, notes, _relabel(method, seen, seen.step)
+        notes += prepare(method, seen, method.restore(seen.state), seen.step)
+        found, soft = _relabel(method, seen, seen.step)
+        seen.as_trained = spelling, notes + soft, found
     return seen.as_trained
 
 
-def _check(seen: Outputs) -> tuple[bool | None, int, np.ndarray | None]:
-    """Whether the chain as trained reproduces the log, in how many samples it does not, and the pull of its labels."""
-    if seen.label is None or seen.run.method is None:
+def _check(seen: Outputs) -> tuple[bool | None, int, Relabelled | None]:
+    """Whether the chain as trained reproduces the log, in how many samples it does not, and what it gives."""
+    if seen.label is None or known_method(seen.run)[0] is None:
         return None, 0, None
     try:
-        _, _, (label, accepted, _, pull) = _as_trained(seen)
+        _, _, found = _as_trained(seen)
     except MethodError:  # its state is not in the log
         return None, 0, None
-    differing = int(((label != seen.label) | (accepted != seen.accepted)).sum())
-    return differing == 0, differing, pull
+    differing = int(((found.label != seen.label) | (found.accepted != seen.accepted)).sum())
+    return differing == 0, differing, found
+
+
+def _changes(found: Relabelled, seen: Outputs, logged: Relabelled | None) -> str:
+    """What an asked-for chain changes of what was logged, in words."""
+    counts = {"label": int((found.label != seen.label).sum()), "acceptance": int((found.accepted != seen.accepted).sum())}
+    if logged is not None:
+        counts |= {name: int((np.abs(getattr(found, name) - getattr(logged, name)) > ROUNDING).sum()) for name in ("weight", "pull")}
+    changed = [f"the {name} of {count:,}" for name, count in counts.items() if count]
+    if logged is None and not changed:
+        return "no label or acceptance changes at this epoch; the weights and pulls that were logged are not known"
+    if not changed:
+        return "nothing changes at this epoch"
+    text = ", ".join(changed[:-1]) + (" and " if changed[1:] else "") + changed[-1]
+    rest = "; no label or acceptance does" if not counts["label"] + counts["acceptance"] else ""
+    return f"changes {text} of {len(found.label):,} samples{rest}"
 
 
 @_quick()
@@ -124,6 +181,7 @@ def what_if(
     prior=None,
     state: Run | str | Path | Mapping | None = None,
     step: int | None = None,
+    generation: int | None = None,
     groups: str | tuple[int, int] = "tertiles",
 ) -> WhatIf:
     """Relabel the cached outputs of one epoch by another chain of schemes.
@@ -143,14 +201,17 @@ def what_if(
         Confidence that a label needs, in place of the method's own: one for all, by group of the *label* (``{"tail": 0.7}``, others keep
         theirs), or by class.
     prior : {"labelled", "running", "oracle"} or array_like [K], optional
-        Class distribution that the chain reads: what debiaspl, la and acr subtract, DASO's blending weights, the target of darp and of
-        distribution alignment. ``running`` is the mean prediction over these outputs, ``oracle`` the true unlabelled one. None leaves each
-        scheme its own.
+        Class distribution that the chain reads: what debiaspl and la subtract, the running prior of adello and udal, the unlabelled
+        distribution that acr and simpro estimate, the counts behind DASO's and SAW's weights, the target of darp and of distribution
+        alignment. ``running`` is the mean prediction over these outputs, ``oracle`` the true unlabelled one. None leaves each scheme its
+        own.
     state : Run, path or mapping, optional
         Take the state of the schemes from another run (its snapshot nearest to `epoch`), or from ``{"seval/learned.offsets": [K], ...}``.
     step : int, optional
-        Optimiser step that schemes see. None: the epoch's own for ``scheme=None``, otherwise one past every start, also that of a scheme
-        which begins later than this training ended.
+        Optimiser step at which the method stands, which schedules and starts read. None: the epoch's own; a scheme that would begin later
+        is shown as if it had begun there, and the notes say so.
+    generation : int, optional
+        0-based generation in which ``crestplus`` stands, at its end unless `step` says otherwise. None: that of the step.
     groups : "tertiles" or (int, int)
         As in `pldebias.metrics.groups`; for the table and for thresholds by group.
 
@@ -160,9 +221,9 @@ def what_if(
 
     Notes
     -----
-    A scheme that the run was trained with has its logged state. Any other gets what its own formulas give on these outputs: running priors
-    are their mean prediction, prototypes the clean labelled class means of the epoch, class distributions the logged pseudo-labels; the
-    notes of the result say which.
+    A scheme that the run was trained with has its logged state. Any other gets what its own formulas give on these outputs
+    (`pldebias.schemes.part.Part.recover`): running priors are their mean prediction, prototypes the clean labelled class means of the
+    epoch, class distributions those of the labels; the notes of the result say which.
 
     Raises
     ------
@@ -174,33 +235,54 @@ def what_if(
     run = as_run(run)
     seen = outputs(run, epoch)
     parts = metrics.groups(run.labelled_counts, groups)
-    if scheme is None and threshold is None and prior is None and state is None and step is None:
-        spelling, notes, (label, accepted, confidence, pull) = _as_trained(seen)
+    step, generation = _whole(step, "step"), _whole(generation, "generation")
+    if scheme is None and all(option is None for option in (threshold, prior, state, step, generation)):
+        spelling, notes, found = _as_trained(seen)
     else:
         spelling, notes = compose(run, scheme)
         method = build_method(spelling, options_of(run)).setup(seen.problem)
-        given, origin = _given_state(state, seen)
-        notes += (*origin, *prepare(method, seen, given, prior))
+        notes += unseen(method) if scheme else ()
+        given, origin = _given_state(state, seen, method)
+        absent = method.restore(given)
+        clock, when = seen.step if step is None else step, ()
+        if scheme is not None or generation is not None:
+            clock, when = _enter(method, clock, step is not None, generation, absent)
+        notes += (*origin, *prepare(method, seen, absent, clock, prior), *when)
         if threshold is not None:
             if type(method.learner).accept is not Learner.accept:
                 raise MethodError(f"{method.learner.name} uses every pseudo-label; threshold= has nothing to act on")
             method.chain.append(_Thresholds(_thresholds(threshold, run.num_classes, parts)))
-        clock = step if step is not None else seen.step if scheme is None else ALL_BEGUN
-        label, accepted, confidence, pull = _relabel(method, seen, clock)
-    if scheme and seen.label is not None and (label == seen.label).all() and (accepted == seen.accepted).all():
-        notes += ("nothing changes at this epoch",)
-    reproduces, differing, logged_pull = _check(seen)
+        found, soft = _relabel(method, seen, clock)
+        notes += soft
+    reproduces, differing, logged = _check(seen)
+    if scheme is not None and seen.label is not None:
+        notes += (_changes(found, seen, logged),)
     unknown = int((run.true_labels < 0).sum())
     if unknown:
-        notes += (f"truth unknown for {unknown:,} of {len(label):,} samples: recall and precision are of the others",)
+        notes += (f"truth unknown for {unknown:,} of {len(found.label):,} samples: recall and precision are of the others",)
     return WhatIf(
-        run=run, method=spelling, scheme=scheme, epoch=seen.epoch, label=label, accepted=accepted, confidence=confidence, pull=pull,
-        logged_label=seen.label, logged_accepted=seen.accepted, logged_pull=logged_pull, true=run.true_labels, groups=parts,
-        reproduces=reproduces, differing=differing, settings=_settings(threshold, prior, step), notes=notes,
+        run=run, method=spelling, scheme=scheme, epoch=seen.epoch, **found._asdict(),
+        logged_label=seen.label, logged_accepted=seen.accepted,
+        logged_weight=None if logged is None else logged.weight, logged_pull=None if logged is None else logged.pull,
+        true=run.true_labels, groups=parts, reproduces=reproduces, differing=differing,
+        settings=_settings(threshold, prior, step, generation), notes=notes,
     )  # fmt: skip
 
 
-def _settings(threshold, prior, step: int | None) -> dict[str, str]:
+def _whole(value, name: str) -> int | None:
+    """A whole number >= 0 of any integer type, or None."""
+    if value is None:
+        return None
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise ValueError(f"{name}={value!r} must be a whole number") from None
+    if number < 0:
+        raise ValueError(f"{name}={number} must not be negative")
+    return number
+
+
+def _settings(threshold, prior, step: int | None, generation: int | None) -> dict[str, str]:
     words = {}
     if isinstance(threshold, Mapping):
         words["threshold"] = " ".join(f"{name} {value:g}" for name, value in threshold.items() if value is not None)
@@ -208,19 +290,29 @@ def _settings(threshold, prior, step: int | None) -> dict[str, str]:
         words["threshold"] = "by class" if np.ndim(threshold) else f"{float(threshold):g}"
     if prior is not None:
         words["prior"] = prior if isinstance(prior, str) else "as given"
-    return words if step is None else words | {"step": str(step)}
+    return words | {name: str(value) for name, value in (("step", step), ("generation", generation)) if value is not None}
 
 
-def _given_state(state, seen: Outputs) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+def _given_state(state, seen: Outputs, method: Method) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """The state that schemes get, and a note on where it is from, if not from the run itself."""
     if state is None:
         return seen.state, ()
+    known = method.logged_buffers()
     if isinstance(state, Mapping):
         given = {name: torch.as_tensor(np.asarray(values, np.float32)) for name, values in state.items()}
+        for name, values in given.items():
+            if name not in known:
+                raise MethodError(f"state={name!r} is no state of {method.spelling!r}; it has {', '.join(known) or 'none'}")
+            if values.shape != known[name].shape or not bool(values.isfinite().all()):
+                raise MethodError(f"state={name!r} must be finite numbers of shape {list(known[name].shape)}; got {values.tolist()}")
         return seen.state | given, (f"state as given: {', '.join(given)}",)
     other = as_run(state)
     if other.class_names != seen.run.class_names:
         raise ValueError(f"state={other.name}: its classes are not those of {seen.run.name}; take a run on the same data")
     have = other.logged("logits")
     nearest = int(have[np.abs(have - seen.epoch).argmin()]) if len(have) else -1
-    return seen.state | outputs(other, nearest).state, (f"state of the schemes: {other.name}, epoch {nearest}",)
+    theirs = outputs(other, nearest).state
+    if not known.keys() & theirs.keys():
+        held = ", ".join(theirs) or "none"
+        raise MethodError(f"state={other.name} holds no state of {method.spelling!r} at epoch {nearest}; it has {held}")
+    return seen.state | theirs, (f"state of the schemes: {other.name}, epoch {nearest}",)

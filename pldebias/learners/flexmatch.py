@@ -16,6 +16,7 @@ from pldebias.learners.fixmatch import FixMatch
 
 if TYPE_CHECKING:
     from pldebias.schemes import Problem, Step
+    from pldebias.schemes.part import Seen
 
 
 def learning_status(counts: Tensor, unset: Tensor | float) -> Tensor:
@@ -53,6 +54,7 @@ class FlexMatch(FixMatch):
     """
 
     name = "flexmatch"
+    recovered = 3
 
     def __init__(self, threshold: float = 0.95, lambda_u: float = 1.0, warmup: bool = True, slots: int | None = None):
         super().__init__(threshold, lambda_u)
@@ -78,6 +80,16 @@ class FlexMatch(FixMatch):
         unset = counts[-1] + (self.slots or len(last)) - len(last)
         beta = learning_status(counts[:-1], unset if self.warmup else 0.0)
         self.beta.copy_(torch.where(counts[:-1].sum() > 0, beta, self.beta))
+
+    def recover(self, seen: Seen) -> str | None:
+        if "beta" not in seen.missing:
+            return None
+        step = seen.step()
+        confident = step.confidence >= self.confidence_threshold
+        counts = torch.bincount(step.label[confident], minlength=len(self.beta)).float()
+        unset = (self.slots or len(confident)) - counts.sum()
+        self.beta.copy_(learning_status(counts, unset if self.warmup else 0.0))
+        return "learning status: confident labels of this epoch"
 
     def series(self) -> dict[str, Tensor]:
         return {"beta": self.beta, "threshold": flexible_threshold(self.confidence_threshold, self.beta)}

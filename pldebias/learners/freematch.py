@@ -17,6 +17,7 @@ from pldebias.learners.fixmatch import FixMatch
 
 if TYPE_CHECKING:
     from pldebias.schemes import Problem, Step
+    from pldebias.schemes.part import Seen
 
 
 def adaptive_threshold(confidence: Tensor, class_mean: Tensor) -> Tensor:
@@ -97,12 +98,14 @@ class FreeMatch(FixMatch):
 
     @torch.no_grad()
     def prepare(self, step: Step) -> None:
-        probs = step.weak_logits.softmax(1)
+        self._update(step.weak_logits.softmax(1), self.momentum)
+
+    def _update(self, probs: Tensor, momentum: float) -> None:
         confidence, label = probs.max(1)
         level = confidence.mean() if self.quantile is None else confidence.quantile(self.quantile)
         hard = F.one_hot(label, probs.shape[1]).to(probs.dtype).mean(0)
         for running, now in ((self.global_threshold, level), (self.class_mean, probs.mean(0)), (self.histogram, hard)):
-            running.mul_(self.momentum).add_((1 - self.momentum) * now)
+            running.mul_(momentum).add_((1 - momentum) * now)
         self.global_threshold.clamp_(max=self.confidence_threshold)
 
     def threshold(self, step: Step) -> Tensor:
@@ -113,6 +116,12 @@ class FreeMatch(FixMatch):
         strong = step.strong_logits.softmax(1)
         mask = step.mask.repeat(len(strong) // len(step.mask))
         return {**losses, "fairness": self.fairness * fairness(strong, mask, self.class_mean, self.histogram)}
+
+    def recover(self, seen: Seen) -> str | None:
+        if not {"global_threshold", "class_mean"} & seen.missing:
+            return None
+        self._update(seen.probs, 0.0)
+        return "running confidence and class means: over this epoch's outputs"
 
     def series(self) -> dict[str, Tensor]:
         return {

@@ -19,6 +19,7 @@ from pldebias.schemes.alignment import DistributionAlignment
 
 if TYPE_CHECKING:
     from pldebias.schemes import Problem, Step
+    from pldebias.schemes.part import Seen
 
 
 def quarter_turns(rows: int, device: torch.device, generator: torch.Generator | None = None) -> Tensor:
@@ -57,6 +58,7 @@ class ReMixMatch(Mixing):
     """
 
     name = "remixmatch"
+    recovered = 2
     unlabelled_views = ("weak", "strong", "strong2")
     offers = frozenset({"labelled", "pseudo_label", "views", "prediction"})
     heads: ClassVar = {"rotation": 4}
@@ -73,6 +75,7 @@ class ReMixMatch(Mixing):
     ):
         super().__init__(lambda_u, ramp, T, alpha)
         self.anchor, self.rotation, self.align = anchor, rotation, align
+        self.takes_prior = "alignment.target" if align else ""
 
     def setup(self, problem: Problem) -> None:
         self.alignment = DistributionAlignment(problem.prior)
@@ -83,7 +86,7 @@ class ReMixMatch(Mixing):
     @torch.no_grad()
     def pseudo_label(self, step: Step) -> None:
         chain = step.chain
-        probs = chain.refine(step.weak_logits, step).softmax(1)
+        probs = self.refined(step)
         if self.align:
             if step.batch is not None:  # in training the mean includes this batch
                 self.alignment.push(probs)
@@ -91,6 +94,13 @@ class ReMixMatch(Mixing):
         step.probs = chain.blend(sharpen(probs, self.T), step)
         step.confidence, step.label = step.probs.max(1)
         self.accept(step)
+
+    def refined(self, step: Step) -> Tensor:
+        """Predictions ``[M, K]`` of the weak view that are aligned."""
+        return step.chain.refine(step.weak_logits, step).softmax(1)
+
+    def recover(self, seen: Seen) -> str | None:
+        return self.alignment.recover(seen, self.refined(seen.step())) if self.align else None
 
     def losses(self, step: Step) -> dict[str, Tensor]:
         chain, student = step.chain, step.models.student

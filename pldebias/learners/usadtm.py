@@ -19,6 +19,7 @@ from pldebias.schemes.queue import FeatureQueue, cosine
 
 if TYPE_CHECKING:
     from pldebias.schemes import Problem, Step
+    from pldebias.schemes.part import Seen
 
 _EPS = torch.finfo(torch.float64).eps
 
@@ -56,6 +57,8 @@ class USADTM(Learner):
     """
 
     name = "usadtm"
+    reads_features = True
+    starts = "start"
     unlabelled_views = ("identity", "weak", "strong")
     offers = frozenset({"labelled", "prediction"})
 
@@ -93,6 +96,13 @@ class USADTM(Learner):
             "mutual_information": self.mi_weight * information,
             "unlabelled": masked_cross_entropy(strong, step.label, step.mask * step.weight),
         }
+
+    def recover(self, seen: Seen) -> str | None:
+        if "prototypes" not in seen.missing:
+            return None
+        prototypes, note = seen.prototypes()
+        self.prototypes.copy_(prototypes)
+        return note
 
     def snapshot(self) -> dict[str, Tensor]:
         return {"prototypes": self.prototypes}

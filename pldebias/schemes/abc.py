@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pldebias.schemes.base import Problem, Scheme, Step
+from pldebias.schemes.part import Seen
 
 
 def keep_rates(counts: Tensor) -> Tensor:
@@ -91,6 +92,9 @@ class ABC(Scheme):
 
     def predict(self, logits: Tensor, features: Tensor, network: nn.Module) -> Tensor:
         return network.heads["abc"](features)
+
+    def recover(self, seen: Seen) -> None:
+        """Nothing: rates follow from the labelled counts and the step, and only its losses read them."""
 
     def series(self) -> dict[str, Tensor]:
         return {"keep_labelled": self.rates, "keep_unlabelled": self.present}

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from pldebias.schemes.base import Problem, Scheme, Step
 from pldebias.schemes.la import adjust, posthoc
+from pldebias.schemes.part import Seen
 
 
 def anchors(prior: Tensor) -> Tensor:
@@ -73,6 +74,8 @@ class ACR(Scheme):
     heads: ClassVar = {"acr": None}
     unlabelled_views = ("strong", "strong2")
     estimates: ClassVar[bool] = True
+    takes_prior = "estimate"
+    starts = "first"
 
     def __init__(
         self,
@@ -153,6 +156,28 @@ class ACR(Scheme):
     def predict(self, logits: Tensor, features: Tensor, network: nn.Module) -> Tensor:
         return network.heads["acr"](features)
 
+    def take_prior(self, prior: Tensor) -> set[str]:
+        """Take `prior` for the estimated unlabelled distribution; the strength follows from it as in training."""
+        self.estimate.copy_(prior)
+        if float(prior.min()) > 0:  # otherwise training leaves the strength as it was
+            apart = distances(self.estimate, self.anchors)
+            self.tau_now.copy_(strength(apart if self.window == "epoch" else apart / self.epoch, self.tau))
+        return {"estimate", "tau_now"}
+
+    def recover(self, seen: Seen) -> str | None:
+        if "tau_now" not in seen.missing:
+            return None
+        if not self.estimates:
+            self.tau_now.copy_(strength(self.summed, self.tau))
+            return f"strength {float(self.tau_now):.2f}, a third of tau, as in training after its start"
+        if "estimate" in seen.missing:
+            raise ValueError(
+                f"{self.name} sets its strength by the confident predictions of a second classifier, which {seen.name} has not; pass "
+                "state=run of an acr training, or prior= (labelled, running, oracle or weights) as the unlabelled distribution"
+            )
+        self.take_prior(self.estimate)
+        return f"strength {float(self.tau_now):.2f}, from the estimated distribution that was given"
+
     def series(self) -> dict[str, Tensor]:
         return {"estimate": self.estimate, "offset": self.tau_now * self.prior.clamp(min=1e-12).log()}
 
@@ -166,3 +191,4 @@ class ABCLA(ACR):
     name = "abcla"
     unlabelled_views = ("strong",)
     estimates = False
+    takes_prior = ""

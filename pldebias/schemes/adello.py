@@ -17,6 +17,7 @@ from torch import Tensor
 from pldebias.schemes.base import Problem, Step
 from pldebias.schemes.debiaspl import update_prior
 from pldebias.schemes.flexda import FlexDA, alpha, log_ratio, smooth
+from pldebias.schemes.part import Seen
 
 __all__ = ["ADELLO", "alpha", "imbalance_temperature", "log_ratio", "smooth"]
 
@@ -101,6 +102,9 @@ class ADELLO(FlexDA):
         first = self.num_labelled
         super().restart(problem, done)
         self.num_labelled = first  # the unlabelled set stays as it is
+
+    def counted(self, seen: Seen) -> Tensor:
+        return seen.probs[self.num_labelled :] if self.exclude_labelled and seen.includes_labelled else seen.probs
 
     def observe(self, step: Step) -> None:
         probs = step.weak_logits.softmax(1)

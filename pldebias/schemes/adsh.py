@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from pldebias.schemes.base import EpochEnd, Problem, Scheme, Step
+from pldebias.schemes.part import Seen
 
 
 def adaptive_thresholds(
@@ -89,8 +90,21 @@ class Adsh(Scheme):
         return self.thresholds[step.label]
 
     def end_epoch(self, end: EpochEnd) -> None:
-        confidence, label = end.score("unlabelled")[0].softmax(1).max(1)
+        self.update(end.score("unlabelled")[0].softmax(1))
+
+    def update(self, probs: Tensor) -> None:
+        """New thresholds, from predictions ``[N, K]`` of the unlabelled set."""
+        confidence, label = probs.max(1)
         self.thresholds.copy_(adaptive_thresholds(confidence, label, self.reference, self.fixed, self.thresholds, official=self.official))
+
+    def recover(self, seen: Seen) -> str | None:
+        if "thresholds" not in seen.missing:
+            return None
+        before = self.thresholds.clone()
+        self.update(seen.probs)
+        if torch.equal(self.thresholds, before):
+            return f"no prediction of the commonest class reaches {self.fixed:g}: thresholds are those of the start of a training"
+        return "thresholds: from this epoch's outputs"
 
     def series(self) -> dict[str, Tensor]:
         return {"threshold": self.thresholds}

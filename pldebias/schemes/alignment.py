@@ -11,6 +11,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from pldebias.schemes.part import Seen
+
 _EPS = 1e-6  # on both sides of the ratio, as in all public code
 
 
@@ -78,6 +80,16 @@ class DistributionAlignment(nn.Module):
         self.sums.index_copy_(0, slot, probs.sum(0, keepdim=True).to(self.sums.dtype))
         self.rows.index_fill_(0, slot, len(probs))
         self.pushed += 1
+
+    def recover(self, seen: Seen, probs: Tensor) -> str | None:
+        """Take the recorded predictions ``[N, K]`` for all of the window, unless its state is known; see `Part.recover`."""
+        if not {"alignment.sums", "alignment.rows"} & seen.missing:
+            return None
+        self.sums.zero_()
+        self.rows.zero_()
+        self.pushed.zero_()
+        self.push(probs)
+        return "running mean: mean prediction over this epoch's outputs, as they reach the alignment"
 
     def running(self) -> Tensor:
         """Mean prediction of the window, shape ``[K]``."""

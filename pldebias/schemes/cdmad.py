@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pldebias.schemes.base import Problem, Scheme, Step
+from pldebias.schemes.part import Seen
 
 
 def debias(logits: Tensor, bias: Tensor) -> Tensor:
@@ -58,6 +59,7 @@ class CDMAD(Scheme):
 
     name = "cdmad"
     acts_on = frozenset({"pseudo_label", "prediction"})
+    starts = "first"
 
     def __init__(
         self, start: int | None = None, soft: bool = True, threshold: float = 0.0, fill: float = 1.0, image_stats: str = "apart"
@@ -101,6 +103,12 @@ class CDMAD(Scheme):
     def predict(self, logits: Tensor, features: Tensor, network: nn.Module) -> Tensor:
         shape = tuple(self.image_shape.tolist())
         return debias(logits, bias_logits(network, shape, logits, self.fill)) if all(shape) else logits
+
+    def recover(self, seen: Seen) -> None:
+        if "bias" in seen.missing:
+            raise ValueError(
+                f"cdmad subtracts the network's answer to a blank image, which {seen.name} did not keep; pass state=run of a cdmad training"
+            )
 
     def series(self) -> dict[str, Tensor]:
         return {"bias": self.bias}

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pldebias.schemes.alignment import DistributionAlignment, align
 from pldebias.schemes.base import EpochEnd, Problem, Scheme, Step
+from pldebias.schemes.part import Seen
 
 __all__ = ["CReST", "CReSTPlus", "align", "sampling_rates", "select", "temperature"]
 
@@ -113,6 +114,14 @@ class CReST(Scheme):
             logits, _, _ = end.score("unlabelled")
             end.new_generation(*select(logits.softmax(1), self.rates))
 
+    def enter(self, generation: int) -> None:
+        """Stand in this 0-based generation of a training that was recorded without generations."""
+        self.generation.fill_(generation)
+        self.began.fill_(generation * self.length)
+
+    def recover(self, seen: Seen) -> str | None:
+        """Nothing: rates follow from the labelled counts, and who relabels chooses the generation (`enter`)."""
+
     def series(self) -> dict[str, Tensor]:
         return {"rate": self.rates}
 
@@ -133,6 +142,8 @@ class CReSTPlus(CReST):
     """
 
     name = "crestplus"
+    takes_prior = "alignment.target"
+    recovered = 2
 
     def __init__(self, generations: int = 5, alpha: float = 1 / 3, t_min: float = 0.5, window: int = 128):
         super().__init__(generations, alpha)
@@ -148,6 +159,9 @@ class CReSTPlus(CReST):
         if step.batch is not None:
             self.alignment.push(probs)
         return self.alignment(probs, temperature(self.generation, self.generations, self.t_min))
+
+    def recover(self, seen: Seen) -> str | None:
+        return self.alignment.recover(seen, seen.step(before=self).probs)
 
     def series(self) -> dict[str, Tensor]:
         return {**super().series(), "running": self.alignment.running()}

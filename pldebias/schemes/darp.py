@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from pldebias.schemes.base import EpochEnd, Problem, Scheme, Step
+from pldebias.schemes.part import Seen
 from pldebias.schemes.refinery import refine, scaled, select
 
 __all__ = ["DARP", "estimate_counts", "refine", "select"]
@@ -75,6 +76,8 @@ class DARP(Scheme):
 
     name = "darp"
     whole_set = True
+    takes_prior = "counts"
+    starts = "first"
 
     def __init__(
         self,
@@ -101,6 +104,7 @@ class DARP(Scheme):
                 raise ValueError(f"darp({option}={value}) must be positive")
         self.goal, self.alpha, self.rounds, self.part = target, alpha, rounds, start
         self.period, self.holdout, self.compat = period, holdout, compat
+        self.solver = "newton" if compat == "exact" else "secant"
         self.uncapturable = "compat='official' refines within the step, on the host" if compat == "official" else ""
 
     @property
@@ -126,12 +130,13 @@ class DARP(Scheme):
         self.ready.fill_(self.compat == "official")
 
     def _refine(self) -> None:
-        self.refined.copy_(refine(self.table, self.counts, self.alpha, self.rounds, "newton" if self.compat == "exact" else "secant"))
+        self.refined.copy_(refine(self.table, self.counts, self.alpha, self.rounds, self.solver))
         self.ready.fill_(True)
 
     def blend(self, probs: Tensor, step: Step) -> Tensor:
         if step.batch is None:  # a sweep, or what-if: the whole set is at hand
-            refined = refine(probs, self.counts, self.alpha, self.rounds) if len(probs) == len(self.table) else self.refined[step.index]
+            whole = len(probs) == len(self.table)
+            refined = refine(probs, self.counts, self.alpha, self.rounds, self.solver) if whole else self.refined[step.index]
             return torch.where(step.t >= self.first, refined, probs)
         self.table.index_copy_(0, step.index, probs.to(self.table.dtype))
         if self.compat == "official" and int(step.t) >= self.first and (int(step.t) + 1) % self.period == 0:
@@ -155,6 +160,20 @@ class DARP(Scheme):
             mean = self.counts.double() if int(self.estimates) else torch.zeros_like(found)
             self.estimates += 1
             self.counts.copy_(mean + (found * len(self.table) / found.sum() - mean) / int(self.estimates))
+
+    def take_prior(self, prior: Tensor) -> set[str]:
+        self.counts.copy_(prior * len(self.table))
+        return {"counts"}
+
+    def recover(self, seen: Seen) -> str | None:
+        if "counts" not in seen.missing:
+            return None
+        if self.goal == "estimate":
+            raise ValueError(
+                f"darp(target=estimate) estimates class counts on a hold-out, which {seen.name} has not; use darp(target=labelled), "
+                "darp(target=oracle) or prior="
+            )
+        return f"target: {self.goal} class distribution" if isinstance(self.goal, str) else "target: the given frequencies"
 
     def series(self) -> dict[str, Tensor]:
         return {"target": self.counts, "total": self.refined.sum(0)}

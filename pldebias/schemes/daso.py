@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pldebias.schemes.base import Problem, Scheme, Step
+from pldebias.schemes.part import Seen
 from pldebias.schemes.queue import FeatureQueue, cosine
 
 
@@ -85,6 +86,9 @@ class DASO(Scheme):
     """
 
     name = "daso"
+    reads_features = True
+    starts = "start"
+    recovered = 2
 
     def __init__(
         self,
@@ -104,6 +108,7 @@ class DASO(Scheme):
         if weight is not None and not 0 <= weight <= 1:
             raise ValueError(f"daso(weight={weight}) must be in [0, 1], or None for the distribution-aware weights")
         self.T, self.T_proto, self.capacity, self.window, self.weight = T, T_proto, queue, window, weight
+        self.takes_prior = "class_dist" if weight is None else ""
         self.start, self.align, self.align_start = start, align, start if align_start is None else align_start
 
     def setup(self, problem: Problem) -> None:
@@ -142,6 +147,18 @@ class DASO(Scheme):
         views = len(similarity) // len(step.memo["semantic"])
         loss = F.cross_entropy(similarity, step.memo["semantic"].repeat(views, 1))
         return {"align": self.align * torch.where(step.t >= self.align_start, loss, 0.0)}
+
+    def recover(self, seen: Seen) -> str | None:
+        notes = []
+        if "prototypes" in seen.missing:
+            prototypes, note = seen.prototypes()
+            self.prototypes.copy_(prototypes)
+            notes.append(note)
+        if "class_dist" in seen.missing and self.weight is None:
+            label = seen.step(before=self).probs.argmax(1)
+            self.class_dist.copy_(torch.bincount(label, minlength=len(self.class_dist)))
+            notes.append("class distribution: pseudo-labels of this epoch before blending")
+        return "; ".join(notes) or None
 
     def series(self) -> dict[str, Tensor]:
         return {"class_dist": self.class_dist, "blend_weight": blend_weights(self.class_dist, self.T)}

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pldebias.schemes.base import Problem, Scheme, Step
 from pldebias.schemes.la import adjust, posthoc
+from pldebias.schemes.part import Seen
 
 
 def update_prior(prior: Tensor, probs: Tensor, momentum: float) -> Tensor:
@@ -79,6 +80,7 @@ class DebiasPL(Scheme):
     """
 
     name = "debiaspl"
+    takes_prior = "prior"
 
     def __init__(self, tau: float = 0.4, momentum: float = 0.999, margin: bool = True, cld: float = 0.0, compat: str = "paper"):
         super().__init__()
@@ -108,6 +110,12 @@ class DebiasPL(Scheme):
         strong = self.margin(views[0], step) if self.official and len(views) == 1 else views.mean(0)
         group = weak.argmin(1) if self.official else weak.argmax(1)
         return {"cld": self.cld * group_discrimination(strong.softmax(1), weak, group)}
+
+    def recover(self, seen: Seen) -> str | None:
+        if "prior" not in seen.missing:
+            return None
+        self.prior.copy_(update_prior(self.prior, seen.probs, 0.0))
+        return "prior: mean prediction over this epoch's outputs"
 
     def series(self) -> dict[str, Tensor]:
         return {"prior": self.prior}

@@ -14,13 +14,16 @@ from torch import Tensor
 from pldebias.schemes.alignment import temper
 from pldebias.schemes.base import Problem, Scheme, Step
 from pldebias.schemes.debiaspl import update_prior
+from pldebias.schemes.part import Seen
 
 _EPS = 1e-9  # on both sides of a ratio of priors
 
 
 def alpha(step: Tensor | float, total: float, alpha_min: float = 0.1, d: float = 2.0) -> Tensor | float:
-    """Exponent of the smoothed prior, ``1 - (1 - alpha_min) * (step / total)^d``: 1 at the start, `alpha_min` at the end."""
-    return 1 - (1 - alpha_min) * (step / total) ** d
+    """Exponent of the smoothed prior, ``1 - (1 - alpha_min) * (step / total)^d``: 1 at the start, `alpha_min` at the end and after it."""
+    done = step / total
+    done = done.clamp(max=1) if isinstance(done, Tensor) else min(done, 1.0)
+    return 1 - (1 - alpha_min) * done**d
 
 
 def smooth(prior: Tensor, alpha: Tensor | float) -> Tensor:
@@ -41,6 +44,7 @@ class FlexDA(Scheme):
     """
 
     acts_on = frozenset({"labelled", "pseudo_label"})
+    takes_prior = "prior"
     targets: tuple[str, ...] = ()
 
     def __init__(self, target: str, alpha_min: float, d: float, momentum: float, alpha_by: str):
@@ -69,7 +73,8 @@ class FlexDA(Scheme):
         problem = step.problem
         if self.alpha_by == "step":
             return alpha(step.t, problem.total_steps, self.alpha_min, self.d)
-        return alpha(step.t // problem.steps_per_epoch, problem.total_steps // problem.steps_per_epoch, self.alpha_min, self.d)
+        epochs = max(problem.total_steps // problem.steps_per_epoch, 1)
+        return alpha(step.t // problem.steps_per_epoch, epochs, self.alpha_min, self.d)
 
     def smoothed(self, step: Step) -> tuple[Tensor, Tensor]:
         """Target priors ``[K]`` of the labelled and of the unlabelled loss."""
@@ -91,6 +96,16 @@ class FlexDA(Scheme):
 
     def observe(self, step: Step) -> None:
         self.prior.copy_(update_prior(self.prior, step.weak_logits.softmax(1), self.momentum))
+
+    def recover(self, seen: Seen) -> str | None:
+        if "prior" not in seen.missing:
+            return None
+        self.prior.copy_(update_prior(self.prior, self.counted(seen), 0.0))
+        return "running prior: mean prediction over this epoch's outputs"
+
+    def counted(self, seen: Seen) -> Tensor:
+        """Recorded predictions ``[M, K]`` that the running prior averages."""
+        return seen.probs
 
     def series(self) -> dict[str, Tensor]:
         return {"prior": self.prior}

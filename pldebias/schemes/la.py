@@ -10,6 +10,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from pldebias.schemes.base import Problem, Scheme, Step
+from pldebias.schemes.part import Seen
 
 _TINY = 1e-12  # a class without a sample gets a large finite adjustment, not an infinite one
 
@@ -60,6 +61,7 @@ class LA(Scheme):
             raise ValueError(f"la(at={at!r}) is not known; choose one of {', '.join(acts_on)}")
         self.tau, self.at = tau, at
         self.acts_on = frozenset({acts_on[at]})
+        self.takes_prior = "prior" if at == "pseudo" else ""
 
     def setup(self, problem: Problem) -> None:
         self.register_buffer("prior", problem.prior)
@@ -72,6 +74,9 @@ class LA(Scheme):
 
     def predict(self, logits: Tensor, features: Tensor, network: nn.Module) -> Tensor:
         return posthoc(logits, self.prior, self.tau) if self.at == "posthoc" else logits
+
+    def recover(self, seen: Seen) -> None:
+        """Nothing: the prior is that of the labelled set."""
 
     def series(self) -> dict[str, Tensor]:
         return {"prior": self.prior}

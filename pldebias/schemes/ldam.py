@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pldebias.schemes.base import Problem, Scheme, Step
+from pldebias.schemes.part import Seen
 
 
 def margins(counts: Tensor, max_margin: float = 0.5) -> Tensor:
@@ -65,6 +66,9 @@ class LDAM(Scheme):
         y = step.batch.y.repeat(len(logits) // len(step.batch.y))
         plain = logits if self.cosine is None else logits / self.scale  # a cosine classifier's logits carry the scale already
         return torch.where(step.t >= self.first, enforce(plain, y, self.margins, self.scale), logits)
+
+    def recover(self, seen: Seen) -> None:
+        """Nothing: margins follow from the labelled counts."""
 
     def series(self) -> dict[str, Tensor]:
         return {"margin": self.margins}

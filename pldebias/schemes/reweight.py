@@ -12,6 +12,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from pldebias.schemes.base import Problem, Scheme, Step
+from pldebias.schemes.part import Seen
 from pldebias.schemes.saw import effective_weights
 
 
@@ -54,6 +55,9 @@ class ClassBalanced(Scheme):
         if self.normalise:
             weight = weight / weight.mean()
         return losses * weight.where(step.t >= self.first, 1.0)
+
+    def recover(self, seen: Seen) -> None:
+        """Nothing: weights follow from the labelled counts."""
 
     def series(self) -> dict[str, Tensor]:
         return {"weight": self.weights}

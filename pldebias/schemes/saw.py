@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pldebias.schemes.base import EpochEnd, Problem, Scheme, Step
 from pldebias.schemes.debiaspl import update_prior
+from pldebias.schemes.part import Seen
 
 
 def effective_weights(counts: Tensor, beta: float | None = None) -> Tensor:
@@ -50,6 +51,7 @@ class SAW(Scheme):
 
     name = "saw"
     acts_on = frozenset({"labelled", "acceptance"})
+    takes_prior = "class_dist"
 
     def __init__(self, estimate: str = "epoch", momentum: float = 0.999, beta: float | None = None):
         super().__init__()
@@ -73,18 +75,34 @@ class SAW(Scheme):
     @torch.no_grad()
     def prepare(self, step: Step) -> None:
         if self.estimate == "running":
-            self.class_dist.copy_(update_prior(self.class_dist, step.weak_logits.softmax(1), self.momentum))
-            self.weight.copy_(effective_weights(self.class_dist * self.size))
+            self.take_prior(update_prior(self.class_dist, step.weak_logits.softmax(1), self.momentum))
 
     def weigh(self, weight: Tensor, step: Step) -> Tensor:
         return weight * self.weight[step.label]
 
     def end_epoch(self, end: EpochEnd) -> None:
         if self.estimate == "epoch":
-            label = end.score("unlabelled")[0].argmax(1)
-            counts = torch.bincount(label, minlength=len(self.weight))
-            self.class_dist.copy_(counts / counts.sum())
-            self.weight.copy_(effective_weights(counts))
+            self.count(end.score("unlabelled")[0].argmax(1))
+
+    def count(self, label: Tensor) -> None:
+        """Weights from the pseudo-labels ``[N]`` of the unlabelled set."""
+        counts = torch.bincount(label, minlength=len(self.weight))
+        self.class_dist.copy_(counts / counts.sum())
+        self.weight.copy_(effective_weights(counts))
+
+    def take_prior(self, prior: Tensor) -> set[str]:
+        self.class_dist.copy_(prior)
+        self.weight.copy_(effective_weights(self.class_dist * self.size))
+        return {"class_dist", "weight"}
+
+    def recover(self, seen: Seen) -> str | None:
+        if "weight" not in seen.missing:
+            return None
+        if self.estimate == "running":
+            self.take_prior(update_prior(self.class_dist, seen.probs, 0.0))
+            return "weights: by the mean prediction over this epoch's outputs"
+        self.count(seen.logits.argmax(1))
+        return "weights: by the predictions of this epoch's outputs"
 
     def series(self) -> dict[str, Tensor]:
         return {"class_dist": self.class_dist, "weight": self.weight, "labelled_weight": self.labelled_weight}

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from pldebias.schemes.base import EpochEnd, Problem, Scheme, Step
 from pldebias.schemes.curriculum import Curriculum, load_curve, save_curve
 from pldebias.schemes.offsets import learn_offsets, rank_groups, refine
+from pldebias.schemes.part import Seen
 from pldebias.schemes.thresholds import learn_thresholds
 
 __all__ = ["SEVAL", "learn_offsets", "learn_thresholds", "load_curve", "refine", "save_curve"]
@@ -56,6 +57,7 @@ class SEVAL(Scheme):
     """
 
     name = "seval"
+    learns_truth = True
 
     def __init__(
         self,
@@ -150,6 +152,24 @@ class SEVAL(Scheme):
         self.learned.restart()
         if self.learned_head is not None:
             self.learned_head.restart()
+
+    def recover(self, seen: Seen) -> str | None:
+        if not {"learned.offsets", "learned.thresholds"} & seen.missing:
+            return None
+        if seen.oracle:
+            truth, learned = seen.truth, self.learned
+            learned.decay = learned.threshold_decay = 0.0  # nothing to average with
+            learned.prior = torch.bincount(truth, minlength=len(learned.offsets)) / len(truth)
+            learned.learn(seen.logits, truth)
+            return "offsets and thresholds: learned on the TRUE labels of the unlabelled set, an upper bound"
+        if self.mode == "load":
+            epoch = min(seen.epoch, len(self.rows[0]) - 1)
+            self.learned.replay(*(rows[epoch] for rows in self.rows))
+            return f"offsets and thresholds: of the curve {self.curve} at epoch {epoch}"
+        raise ValueError(
+            f"seval learns offsets and thresholds on a hold-out, and {seen.name} was trained without one. Pass state=run of a seval "
+            "training, or prior='oracle' to learn them on the true labels of the unlabelled set (an upper bound)"
+        )
 
     def series(self) -> dict[str, Tensor]:
         series = {"offsets": self.learned.offsets, "thresholds": self.learned.thresholds}

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pldebias.schemes.base import EpochEnd, Problem, Scheme, Step
 from pldebias.schemes.la import adjust
+from pldebias.schemes.part import Seen
 
 
 def maximise(summed: Tensor, previous: Tensor, momentum: float) -> Tensor:
@@ -51,6 +52,8 @@ class SimPro(Scheme):
     acts_on = frozenset({"labelled", "pseudo_label", "acceptance"})
     labelled_views = ("weak", "strong")
     unlabelled_views = ("strong", "strong2")
+    takes_prior = "unlabelled_dist"
+    recovered = 1
 
     def __init__(self, tau: float = 2.0, momentum: float = 0.9, alpha: float | None = None):
         super().__init__()
@@ -94,6 +97,24 @@ class SimPro(Scheme):
         self.joint_dist.copy_(maximise(self.labelled_sum + self.unlabelled_sum, self.joint_dist, self.momentum))
         self.labelled_sum.zero_()
         self.unlabelled_sum.zero_()
+
+    def recover(self, seen: Seen) -> str | None:
+        """One M-step without momentum on the recorded outputs, whose labels are made under the distribution that is known or uniform."""
+        wanted = {"unlabelled_dist", "joint_dist"} & seen.missing
+        if not wanted:
+            return None
+        step = seen.step()
+        accepted = step.mask[:, None] * step.probs
+        labelled = seen.problem.prior
+        if "unlabelled_dist" in wanted:
+            self.unlabelled_dist.copy_(maximise(accepted.sum(0), self.unlabelled_dist, 0.0))
+        if "joint_dist" in wanted:
+            self.joint_dist.copy_(maximise(labelled + seen.mu * accepted.mean(0), self.joint_dist, 0.0))
+        under = "a uniform one" if "unlabelled_dist" in wanted else "the given one"
+        if not bool(step.mask.any()):
+            return f"no label of this epoch is accepted under {under}: the class distributions are those before the first M-step"
+        which = " and ".join(name.removesuffix("_dist") for name in sorted(wanted, reverse=True))
+        return f"{which} class distribution: one M-step on the labels of this epoch that are accepted under {under}"
 
     def series(self) -> dict[str, Tensor]:
         return {"unlabelled_dist": self.unlabelled_dist, "joint_dist": self.joint_dist}

@@ -20,7 +20,8 @@ HINTS = {
     "accepted %": "of the group's labels, the share that training would use",
     "right of accepted %": "of those, the share that is right",
     "labels/true": "labels given for each sample that truly belongs to the group",
-    "pull of accepted %": "gradient of an accepted label's cross-entropy on its own logit, with the chain's margin, on these outputs",
+    "weight of accepted": "factor of an accepted sample's loss, mean; 1 unless a scheme weighs samples",
+    "pull of accepted %": "gradient of an accepted target's cross-entropy on the label's logit, with the chain's margin, on these outputs",
 }
 """What the columns of the group table say, for a pointer that rests on them."""
 HATCH = "repeating-linear-gradient(45deg,#f1f1f1 0 3px,#c8c8c8 3px 4px)"
@@ -101,7 +102,7 @@ def scores(table) -> str:
         cells = []
         for name in measures:
             now, change = table.loc[group, (name, "what if")], table.loc[group, (name, "change")]
-            digits = 2 if name == "labels/true" else 1
+            digits = 1 if name.endswith("%") else 2
             text = "–" if np.isnan(now) else f"{now:.{digits}f}"
             text += "" if np.isnan(change) else f" <span style='opacity:.65'>({change:+z.{digits}f})</span>"
             cells.append(f"<td style='text-align:right;padding:1px 8px'>{text}</td>")
