@@ -120,7 +120,7 @@ def _enter(method: Method, step: int, fixed: bool, generation: int | None, absen
         allowed = f"0..{scheme.generations - 1} for {scheme.name}" if scheme else f"left out: {method.spelling!r} has no generations"
         raise ValueError(f"generation={generation} must be {allowed}")
     if scheme is not None:
-        length = method.stage.total_steps
+        length = max(method.stage.total_steps, 1)  # a run of fewer steps than generations
         if generation is not None:
             scheme.enter(generation)
             step = step if fixed else (generation + 1) * length

@@ -45,10 +45,11 @@ def test_blocks_are_labelled_as_the_whole_is(row, monkeypatch):
     monkeypatch.setattr(whatif, "ROWS", 20)
     with torch.no_grad():
         whole = method.relabel(seen.logits, seen.features, torch.tensor(150), torch.arange(64))
-        label, accepted, confidence, pull = whatif._relabel(method, seen, 150)
+        (label, accepted, confidence, weight, pull), _ = whatif._relabel(method, seen, 150)
     np.testing.assert_array_equal(label, whole.label)
     np.testing.assert_array_equal(accepted, whole.mask > 0)
     np.testing.assert_array_equal(confidence, whole.confidence)
+    np.testing.assert_array_equal(weight, whole.weight)
     assert ((pull >= 0) & (pull <= 1)).all()
 
 
@@ -196,7 +197,11 @@ def test_state_of_another_run(trained):
 
 
 @pytest.mark.parametrize(
-    "scheme", ["darp", "acr", "abcla", "simpro", "adsh", "crestplus", "freematch", "flexmatch", "usadtm", "remixmatch", "daso+debiaspl"]
+    "scheme",
+    [
+        *("darp", "abcla", "saw", "adello", "udal", "simpro", "adsh", "crestplus", "freematch", "flexmatch", "usadtm"),
+        *("remixmatch", "daso+debiaspl"),
+    ],
 )
 def test_every_pseudo_labelling_part_can_be_tried(trained, scheme):
     first, second = (what_if(trained("fixmatch"), scheme) for _ in range(2))
@@ -213,6 +218,17 @@ def test_every_pseudo_labelling_part_can_be_tried(trained, scheme):
         ("daso(t=2)", {}, "has no option 't'"),
         ("dazo", {}, "did you mean 'daso'"),
         ("cdmad", {}, "blank image"),
+        ("acr", {}, "second classifier.*prior="),
+        ("crest", {}, "labelled set of the next generation"),
+        ("fixmatch+la", {}, "labelled step, not pseudo-labels"),
+        ("cb+focal", {}, "cb changes the labelled step.*focal"),
+        ("moco", {}, "learns no classifier"),
+        ("rotation", {}, "learns no classifier"),
+        ("daso(weight=0.5)", {"prior": "oracle"}, "reads a class distribution"),
+        ("remixmatch(align=False)", {"prior": "oracle"}, "reads a class distribution"),
+        ("debiaspl", {"state": {"debiaspl/priors": np.ones(10)}}, "is no state of .*debiaspl/prior"),
+        ("debiaspl", {"state": {"debiaspl/prior": np.ones(3)}}, r"finite numbers of shape \[10\]"),
+        ("debiaspl", {"state": {"debiaspl/prior": np.full(10, np.nan)}}, "finite numbers"),
         ("meanteacher", {"threshold": 0.5}, "uses every pseudo-label"),
         ("", {"prior": "labelled"}, "reads a class distribution"),
         ("darp(target=estimate)", {}, "hold-out"),
@@ -231,6 +247,10 @@ def test_impossible_chains_are_refused(trained, scheme, options, message):
         ({"threshold": {"rare": 0.5}}, "groups are head, medium, tail"),
         ({"prior": "true", "scheme": "debiaspl"}, "labelled, running, oracle"),
         ({"prior": [1.0, 2.0], "scheme": "debiaspl"}, "10 weights"),
+        ({"step": -1, "scheme": "daso"}, "must not be negative"),
+        ({"step": 2.5, "scheme": "daso"}, "whole number"),
+        ({"generation": 5, "scheme": "crestplus(generations=5)"}, r"0\.\.4 for crestplus"),
+        ({"generation": 0, "scheme": "daso"}, "has no generations"),
     ],
 )
 def test_wrong_arguments_say_what_is_allowed(trained, options, message):

@@ -204,4 +204,4 @@ def test_scores_as_html(panel):
     value = panel.result.table.loc["tail", ("recall %", "what if")]
     assert f"{value:.1f} <span" in html and "tail</th>" in html
     assert set(HINTS) == {name for name, _ in panel.result.table.columns}  # every column is explained
-    assert html.count("<th scope='col' title='") == len(HINTS) == html.count("mean over classes") + 4
+    assert html.count("<th scope='col' title='") == len(HINTS) == html.count("mean over classes") + 5
