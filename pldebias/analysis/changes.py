@@ -88,7 +88,8 @@ def flows(
         raise ValueError(f"of={of!r} is not known; choose all, head, medium, tail or a class: {', '.join(run.class_names)}")
     if split not in ("all", "accepted", "rejected"):
         raise ValueError(f"split={split!r} is not known; choose all, accepted or rejected")
-    keep = np.ones(len(true), bool) if of == "all" else np.isin(true, members[of])
+    keep = (before >= 0) & (after >= 0)  # a sample without a label is in no flow
+    keep &= True if of == "all" else np.isin(true, members[of])
     if split != "all":
         keep &= accepted.astype(bool) == (split == "accepted")
     before, after, true = before[keep], after[keep], true[keep]

@@ -344,6 +344,9 @@ def embed(
     history = [run.history(int(e)) for e in epochs]
     true = run.true_labels
     index = sample(np.where(true >= 0, true, history[-1][0]) if (true < 0).all() else true, parts, per_class, seed)
+    index = index[np.all([h[0][index] >= 0 for h in history], axis=0)]  # those without a label have no place in its colours
+    if not len(index):
+        raise ValueError(f"{run.name} has no sample with a label at all of these epochs, so there is nothing to place")
     features = np.stack([_features(run, int(e), index, normalise) for e in epochs])
     finite = _finite(run, features, index, epochs)
     left_out, index, features = index[~finite], index[finite], features[:, finite]

@@ -114,7 +114,7 @@ def samples(
     else:
         epoch = int(logged[-1]) if epoch == -1 else epoch
         label = run.history(epoch)[0].astype(np.int64)
-    eligible = np.isin(np.where(true >= 0, true, label), members[of])
+    eligible = np.isin(np.where(true >= 0, true, label), members[of]) & (label >= 0)
     if choice == "hardest":
         score, eligible = (history == true).sum(0).astype(float), eligible & (true >= 0)
         order = np.argsort(score, kind="stable")

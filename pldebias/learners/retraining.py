@@ -83,7 +83,10 @@ class SelfTraining(Learner):
             raise ValueError(f"selftraining(base={self.base!r}): that run is not finished or gave no pseudo-labels; finish it first")
         if len(run.true_labels) != problem.num_unlabelled or (problem.fingerprint and run.fingerprint != problem.fingerprint):
             raise ValueError(f"selftraining(base={self.base!r}): that run saw other data or another split; train it with the same settings")
-        return torch.as_tensor(run.history(-1)[0]).long()
+        labels = torch.as_tensor(run.history(-1)[0]).long()
+        if n := int((labels < 0).sum()):
+            raise ValueError(f"selftraining(base={self.base!r}): {n} samples have no label at the last epoch of that run; label all")
+        return labels
 
     def losses(self, step: Step) -> dict[str, Tensor]:
         self.forward_views(step, strong=self.unlabelled_views)

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import functools
 import importlib
+import math
 import sys
 import warnings
 from typing import TYPE_CHECKING, Any
+
+from pldebias.runs.checks import is_scalar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,15 +23,38 @@ __all__ = ["lightning_callback", "usb_hook"]
 
 
 def _numbers(values: dict) -> dict[str, float]:
-    """Those entries that are single numbers."""
+    """Those entries that are single numbers; names of columns that every record has are put under ``logged/``."""
     found = {}
     for name, value in values.items():
         if getattr(value, "ndim", 0) == 0 and not isinstance(value, str | bool):
             try:
-                found[str(name)] = float(value)
+                number = float(value)
             except (TypeError, ValueError):
                 continue
+            found[str(name) if is_scalar(str(name)) else f"logged/{name}"] = number
     return found
+
+
+def _begin(recorder: Recorder, epoch: int) -> None:
+    """Have the record go on at the epoch at which the training goes on."""
+    if epoch > recorder.end:
+        _warn(f"the training goes on at epoch {epoch}, so the epochs {recorder.end}..{epoch - 1} are missing from the record")
+    if epoch != recorder.epoch:
+        recorder.rewind(epoch)
+
+
+def _end(recorder: Recorder, iteration: int, logged: dict, more: dict | None, counted: int, steps: int) -> None:
+    """Close an epoch, of which `counted` of `steps` steps were recorded."""
+    more = {"iteration": iteration, **(more or {})}
+    scalars = {**_numbers(logged), **more.pop("scalars", {})}
+    if counted < steps:
+        _warn(f"epoch {recorder.epoch}: {counted} of {steps} steps were recorded, so its visits are those of a part of it")
+        scalars["recorded_steps"] = counted
+    recorder.end_epoch(scalars=scalars, **more)
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, RuntimeWarning, stacklevel=3)
 
 
 def _callbacks() -> tuple[type, ...]:
@@ -73,13 +99,42 @@ def lightning_callback(recorder: Recorder, *, key: str = "pseudo_labels", epoch_
     ValueError
         During training: a step without the triple, or more than one process (each would record a part only).
 
+    Warns
+    -----
+    RuntimeWarning
+        The training goes on at an epoch beyond the record, no step of an epoch returned the triple, or only a part of the epoch was
+        recorded: it was stopped, or goes on in its middle from a checkpoint that was saved without this callback. The scalar
+        ``recorded_steps`` then says how many steps were.
+
     Notes
     -----
-    Metrics that were logged with ``self.log`` and are single numbers become scalars of the epoch; they are read once an epoch.
+    Metrics that were logged with ``self.log``, in the module's ``on_train_epoch_end`` too, and are single numbers become scalars of the
+    epoch; they are read once an epoch. One named ``epoch`` or ``iteration`` becomes ``logged/epoch`` or ``logged/iteration``.
+    A step for which ``training_step`` returns None is passed over. Checkpoints hold the counts of an epoch that is not over.
     A training that goes on from an earlier checkpoint rewinds the recorder to its epoch.
     """
 
     class RecorderCallback(*_callbacks()):
+        def __init__(self):
+            super().__init__()
+            self._saved: dict = {}
+            self._steps = self._heard = 0
+            self._first: int | None = None  # batch of the epoch that was trained on first
+            self._module = None
+
+        @property
+        def state_key(self) -> str:  # several recorders may be in one training
+            return f"pldebias.Recorder {recorder.path.parent.name}/{recorder.path.name}"
+
+        def state_dict(self) -> dict:
+            if recorder.closed:
+                return {}
+            recorder.flush()  # the record reaches as far as the checkpoint
+            return {**recorder.state_dict(), "steps": self._steps, "heard": self._heard}
+
+        def load_state_dict(self, state_dict: dict) -> None:
+            self._saved = state_dict
+
         def on_fit_start(self, trainer, pl_module) -> None:
             if trainer.world_size > 1:
                 raise ValueError(
@@ -87,26 +142,54 @@ def lightning_callback(recorder: Recorder, *, key: str = "pseudo_labels", epoch_
                 )
 
         def on_train_start(self, trainer, pl_module) -> None:
-            if trainer.current_epoch != recorder.epoch:
-                recorder.rewind(trainer.current_epoch)
+            _begin(recorder, trainer.current_epoch)
+            if pl_module is not None:  # what is logged in its own hook, which comes after ours, belongs to the epoch, too
+                self._module = pl_module
+                _tap(pl_module, "on_train_epoch_end", lambda _: self._close_epoch(trainer, pl_module))
+
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
+            if self._first is None:
+                self._first = batch_idx
+                if batch_idx and (self._saved.get("epoch"), self._saved.get("steps")) == (recorder.epoch, batch_idx):
+                    recorder.load_state_dict(self._saved)
+                    self._first, self._steps, self._heard = 0, batch_idx, self._saved["heard"]
 
         def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
-            if outputs is None:  # a step that Lightning skipped
+            self._steps += 1
+            if outputs is None or (isinstance(outputs, dict) and not outputs):  # training_step returned None
                 return
-            if not isinstance(outputs, dict) or key not in outputs:
-                given = ", ".join(outputs) if isinstance(outputs, dict) else type(outputs).__name__
+            triple = outputs.get(key) if isinstance(outputs, dict) else None
+            if not isinstance(triple, tuple | list) or len(triple) != 3:
+                given = ", ".join(map(str, outputs)) if isinstance(outputs, dict) else type(outputs).__name__
                 raise ValueError(f"training_step must return a dict with 'loss' and {key!r}: (index, label, accepted); it returned {given}")
-            recorder.update(*outputs[key])
+            recorder.update(*triple)
+            self._heard += 1
 
         def on_train_epoch_end(self, trainer, pl_module) -> None:
-            more = epoch_end(trainer, pl_module) if epoch_end else {}
-            scalars = {**_numbers(trainer.callback_metrics), **more.pop("scalars", {})}
-            recorder.end_epoch(iteration=trainer.global_step, scalars=scalars, **more)
+            if self._module is None:
+                self._close_epoch(trainer, pl_module)
+
+        def _close_epoch(self, trainer, pl_module) -> None:
+            if self._steps and not self._heard:
+                _warn(f"no step of epoch {recorder.epoch} returned {key!r}, so it is recorded without visits")
+            more = epoch_end(trainer, pl_module) if epoch_end else None
+            batches = getattr(trainer, "num_training_batches", math.inf)
+            steps = batches if batches < math.inf else self._steps + (self._first or 0)
+            _end(recorder, trainer.global_step, trainer.callback_metrics, more, self._steps, steps)
+            self._steps = self._heard = 0
+            self._first = None
+
+        def _let_go(self) -> None:
+            if self._module is not None:
+                vars(self._module).pop("on_train_epoch_end", None)
+                self._module = None
 
         def on_fit_end(self, trainer, pl_module) -> None:
+            self._let_go()
             recorder.close()
 
         def on_exception(self, trainer, pl_module, exception) -> None:
+            self._let_go()
             recorder.__exit__(type(exception), exception, exception.__traceback__)
 
     return RecorderCallback()
@@ -171,7 +254,8 @@ def usb_hook(recorder: Recorder, *, epoch_end: Callable[[Any], dict] | None = No
         def __init__(self):
             super().__init__()
             self._index = self._label = self._mask = None
-            self._heard, self._begun = 0, False
+            self._heard = self._steps = self._before = self._last = 0
+            self._begun = False
 
         def _hear(self, name: str, value) -> None:
             if getattr(self, name) is None:
@@ -198,13 +282,13 @@ def usb_hook(recorder: Recorder, *, epoch_end: Callable[[Any], dict] | None = No
                 return process(*args, **batch)
 
             algorithm.process_batch = process_batch
-            if (start := getattr(algorithm, "start_epoch", 0)) != recorder.epoch:
-                recorder.rewind(start)
+            _begin(recorder, getattr(algorithm, "start_epoch", 0))
 
         def before_train_step(self, algorithm) -> None:
             self._index = self._label = self._mask = None
 
         def after_train_step(self, algorithm) -> None:
+            self._steps += 1
             if self._index is None:
                 raise ValueError("the batch has no idx_ulb; USB's unlabelled data sets give it, so a custom one must too")
             if self._label is not None and self._mask is not None:
@@ -214,16 +298,19 @@ def usb_hook(recorder: Recorder, *, epoch_end: Callable[[Any], dict] | None = No
 
         def after_train_epoch(self, algorithm) -> None:
             if not self._heard:
-                warnings.warn(
+                _warn(
                     f"{type(algorithm).__name__} made no pseudo-labels in epoch {recorder.epoch} through its hooks, so none are recorded; "
-                    "if it makes them elsewhere, call recorder.update in its step",
-                    RuntimeWarning,
-                    stacklevel=2,
+                    "if it makes them elsewhere, call recorder.update in its step"
                 )
-            self._heard = 0
-            more = epoch_end(algorithm) if epoch_end else {}
-            scalars = {**_numbers(getattr(algorithm, "log_dict", {})), **more.pop("scalars", {})}
-            recorder.end_epoch(iteration=algorithm.it, scalars=scalars, **more)
+            more = epoch_end(algorithm) if epoch_end else None
+            loaders = getattr(algorithm, "loader_dict", {})
+            lengths = [len(loaders[name]) for name in ("train_lb", "train_ulb") if hasattr(loaders.get(name), "__len__")]
+            if algorithm.it < self._last:  # CReST counts anew in every generation
+                self._before += self._last
+            self._last = algorithm.it
+            steps = min(lengths, default=self._steps)
+            _end(recorder, self._before + algorithm.it, getattr(algorithm, "log_dict", {}), more, self._steps, steps)
+            self._heard = self._steps = 0
 
         def after_run(self, algorithm) -> None:
             recorder.close()

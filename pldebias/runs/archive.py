@@ -52,8 +52,16 @@ class Progress:
 
     @property
     def first_unfinished(self) -> int:
-        missing = np.flatnonzero(~self.done)
-        return int(missing[0]) if len(missing) else len(self.done)
+        """The first epoch to record: one that was begun and is not whole, or the one after the last.
+
+        Epochs that were never recorded, since the recording began late, stay out.
+        """
+        end = int(np.flatnonzero(self.done).max(initial=-1)) + 1
+        begun = ~self.done[:end]
+        if self.crc is not None:
+            touched = np.any([rows[:end] != 0 for rows in self.crc.values()], axis=0)
+            begun &= touched | np.isin(np.arange(end), list(self.dropped))
+        return int(np.append(np.flatnonzero(begun), end)[0])
 
     def expected(self, name: str, epochs: np.ndarray) -> np.ndarray | None:
         """Checksums of `name` at some epochs; None where there are none to compare with."""

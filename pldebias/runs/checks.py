@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import unicodedata
 import zlib
 from functools import cache, lru_cache
@@ -66,6 +67,40 @@ def is_name(name) -> bool:
     if not is_plain(name) or not name or len(name) > 400 or set(name) & set('\\:*?"<>|'):
         return False
     return all(part and part[0] != "." and part[-1] not in ". " and part != "zarr.json" for part in name.split("/"))
+
+
+COLUMNS = ("epoch", "iteration", "recall_<kind>/<head, medium or tail>")
+"""Names that tables and exports of scalars give to columns of their own."""
+_COLUMN = re.compile(rf"epoch|iteration|recall_({'|'.join(layout.MATRICES)})/(head|medium|tail)")
+
+
+def is_scalar(name) -> bool:
+    """Whether `name` may be that of a scalar: plain, and no column that a table or an export adds."""
+    return is_plain(name) and not _COLUMN.fullmatch(name)
+
+
+def is_state(name) -> bool:
+    """Whether `name` may be that of state: `is_name`, and no dimension, whose coordinate an array of that name would be."""
+    return is_name(name) and name.rpartition("/")[2] not in ("epoch", "snapshot", "klass")
+
+
+def clash(name: str, others) -> str | None:
+    """What keeps an array from being stored beside `others`; None if nothing does.
+
+    Arrays are folders, so one cannot lie inside another, nor can names differ by case alone; in netCDF "/" becomes ".".
+    """
+    mine = _folded(name)
+    for other in others:
+        if name.startswith(f"{other}/") or other.startswith(f"{name}/"):
+            return f"lies inside another array or around it: {other!r} is there, too; choose another name"
+        if mine == _folded(other):
+            return f"cannot be told from {other!r} in every file system and format; choose another name"
+    return None
+
+
+@lru_cache(4096)
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold().replace("/", ".")
 
 
 def _whole(value, most: int = 2**53) -> bool:

@@ -2,19 +2,49 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from torch import Tensor
 
+from pldebias.runs.given import array, classes, given, mask, whole
+
 ROWS = 65536
 """Rows that wait, at most, before they are counted on the CPU."""
+UNLABELLED = "; -1 marks a row without a label, which must not be accepted"
+
+
+class Counts(NamedTuple):
+    """Counters of an epoch: `here` of the CPU, shape ``[2 (accepted), K + 1 (true class, then unknown), K (label)]``, `there` of a device.
+
+    Those of a device have places for what they cannot refuse at once, shape ``[3, K + 2, K + 3]``: rejected, between 0 and 1, accepted;
+    true class, unknown, no sample; label below -1, -1, 0..K-1, beyond.
+    """
+
+    here: np.ndarray
+    there: Tensor | np.ndarray | None
+
+    def sum(self) -> tuple[np.ndarray, str | None]:
+        """All sound rows, shape ``[2, K + 1, K]``, and what was wrong with others."""
+        if self.there is None:
+            return self.here, None
+        k = self.here.shape[-1]
+        cells = array("counts", self.there).reshape(3, k + 2, k + 3)
+        faults = {
+            "an index outside the unlabelled set": cells[:, k + 1].sum(),
+            f"a label outside 0..{k - 1}": cells[:, : k + 1, [0, k + 2]].sum() + cells[2, : k + 1, 1].sum(),
+            "an entry in the mask that is neither 0 nor 1": cells[1, : k + 1, 1:-1].sum(),
+        }
+        found = ", ".join(f"{n} rows with {fault}" for fault, n in faults.items() if n)
+        return self.here + cells[::2, : k + 1, 2:-1], found or None
 
 
 class Counter:
-    """Counters of shape ``[2 (accepted), K + 1 (true class, then unknown), K (label)]``, kept flat.
+    """Counts what `pldebias.Recorder.update` is given.
 
-    On a CUDA device every step is counted there at once, by a few operations that do not wait. On the CPU its rows are put aside and
-    counted together: even a tiny operation costs 50 microseconds when the step before it has filled the caches.
+    On the CPU a step is checked and put aside, and many are counted together: even a tiny operation costs 50 microseconds when the step
+    before it has filled the caches. On a device every step is counted there at once, by a few operations that do not wait.
 
     Parameters
     ----------
@@ -22,174 +52,152 @@ class Counter:
         True class of every unlabelled sample, -1 where unknown.
     num_classes : int
         K.
+    class_names : sequence of str, optional
+        What categories of pandas may be called.
     """
 
-    def __init__(self, truth: np.ndarray, num_classes: int):
-        self.num_classes, self.used = num_classes, False
+    def __init__(self, truth: np.ndarray, num_classes: int, class_names=()):
+        self.num_classes, self.class_names, self.used = num_classes, class_names, False
         self._captured = False  # a CUDA graph counts, and no call tells when
         self._row = np.where(truth < 0, num_classes, truth)
-        self._here = np.zeros(self._size, np.int64)
-        self._waiting: list[tuple[Tensor | np.ndarray, ...]] = []
-        self._patience = 64  # steps, until it is known how many rows they have
+        self._sizes = (len(truth), num_classes, 2)
+        self._here = np.zeros((2, num_classes + 1, num_classes), np.int64)
+        self._waiting: list[np.ndarray] = []  # index, label and accepted as one number
+        self._rows = 0
         self._base: Tensor | None = None  # on the device, as the rest
         self._there: Tensor | None = None
-        self._one: dict[torch.device, Tensor] = {}  # kept for good: a captured graph reads it
+        self._one: Tensor | None = None  # kept for good: a captured graph reads it
 
     @property
-    def _size(self) -> int:
-        return 2 * (self.num_classes + 1) * self.num_classes
+    def _strides(self) -> tuple[int, int]:
+        """Of the device's counters, flat: from one slice to the next, from one row to the next."""
+        return (self.num_classes + 2) * (self.num_classes + 3), self.num_classes + 3
 
     def to(self, device: torch.device) -> None:
         """Get ready to count on a device."""
         if device.type != "cpu" and (self._there is None or self._there.device != device):
+            fault = None
             if self._there is not None:
-                self._here += self._there.cpu().numpy()
-            self._base = torch.as_tensor(self._row * self.num_classes, device=device)
-            self._there = torch.zeros(self._size, dtype=torch.int64, device=device)
+                self._here, fault = self.peek().sum()
+            slices, rows = self._strides
+            self._base = torch.as_tensor(np.append(self._row, self.num_classes + 1) * rows + 2, device=device)
+            self._there = torch.zeros(3 * slices, dtype=torch.int64, device=device)
+            self._one = torch.ones((), dtype=torch.int64, device=device)
+            if fault:
+                raise ValueError(f"update was given {fault}")
 
     def update(self, index, label, accepted) -> None:
         """Add one step; see `pldebias.Recorder.update`."""
-        if isinstance(label, Tensor) and not label.is_cpu:
-            self.to(label.device)
-            index, accepted = torch.as_tensor(index, device=label.device), torch.as_tensor(accepted, device=label.device)
-            _same_shape(index, label, accepted)
-            if index.is_floating_point() or label.is_floating_point():
-                raise ValueError(f"index and label must be whole numbers; got {index.dtype} and {label.dtype}")
-            self._add(self._there, self._base[index], label, accepted)
-            self._captured |= label.is_cuda and torch.cuda.is_current_stream_capturing()
-        else:
-            self._keep(index, label, accepted)
+        try:
+            if self._there is not None:
+                raise TypeError("where the rows lie must be asked")
+            parts = index.numpy(), label.numpy(), accepted.numpy()
+            rows = np.ravel_multi_index(parts, self._sizes)  # refuses what lies outside
+            if rows.ndim != 1 or not parts[0].shape == parts[1].shape == parts[2].shape or parts[0].dtype == bool:
+                raise TypeError("the rows must be looked at")
+        except (AttributeError, TypeError, ValueError, RuntimeError):
+            rows = self._look(index, label, accepted)
+        if rows is not None:
+            self._waiting.append(rows)
+            self._rows += len(rows)
+            if self._rows >= ROWS:
+                self._count()
         self.used = True
 
-    def _keep(self, index, label, accepted) -> None:
-        """Put the rows of one step aside, and look at them later: after a step the caches hold none of this, and every question is dear."""
-        if type(index) is type(label) is type(accepted) is Tensor:
-            mask = accepted.detach() if accepted.requires_grad else accepted  # else the whole graph of the step would wait, too
-            self._waiting.append((index.clone(), label.clone(), mask.clone()))
+    def _look(self, index, label, accepted) -> np.ndarray | None:
+        """The rows of a step as numbers; None if they were counted on a device."""
+        label = classes("labels", label, self.class_names)
+        devices = [part.device for part in (label, index, accepted) if isinstance(part, Tensor) and not part.is_cpu]
+        if devices:
+            self._on_device(devices[0], index, label, accepted)
+            return None
+        index, accepted = array("index", index), array("accepted", accepted)
+        same_shape(index, label, accepted)
+        if index.dtype.kind == "b":
+            raise ValueError("index must be positions in the unlabelled set; of a mask, give mask.nonzero()")
+        index = whole("index", index, 0, self._sizes[0] - 1)
+        accepted = mask("accepted", accepted)
+        label = labels(label, accepted, self.num_classes)
+        keep = label >= 0
+        if not len(index):
+            return np.zeros(0, np.int64)
+        return np.ravel_multi_index((index[keep], label[keep], accepted[keep]), self._sizes)
+
+    def _on_device(self, device: torch.device, index, label, accepted) -> None:
+        self.to(device)
+        names = ("index", "labels", "accepted")
+        parts = [given(name, part) for name, part in zip(names, (index, label, accepted), strict=True)]
+        same_shape(*parts)
+        index, label, accepted = (part if isinstance(part, Tensor) else torch.tensor(part, device=device) for part in parts)
+        if index.dtype == torch.bool:
+            raise ValueError("index must be positions in the unlabelled set; of a mask, give mask.nonzero()")
+        slices, _ = self._strides
+        index, label = (_integers(part) for part in (index, label))
+        row = self._base[index.clamp(-1, self._sizes[0])]  # the last one takes what lies outside
+        flat = row + label.clamp(-2, self.num_classes)
+        if accepted.dtype == torch.bool:
+            flat = torch.add(flat, accepted, alpha=2 * slices)
         else:
-            rows = tuple(np.array(_array(part)) for part in (index, label, accepted))
-            _same_shape(*rows)
-            if rows[0].size:  # an empty list has the type of numbers with a point
-                _whole(*rows)
-                self._waiting.append(rows)
-        if len(self._waiting) >= self._patience:
-            self._count()
+            flat = torch.add(torch.add(flat, accepted != 0, alpha=slices), accepted == 1, alpha=slices)
+        self._there.index_add_(0, flat, self._one.expand_as(flat))
+        self._captured |= flat.is_cuda and torch.cuda.is_current_stream_capturing()
 
     def _count(self) -> None:
-        """Count the rows that wait; what is wrong with some of them is said when the others are counted."""
-        waiting, self._waiting, good, problems = self._waiting, [], [], []
-        for number, rows in enumerate(waiting, 1):
-            rows = tuple(map(_array, rows))
-            try:
-                _same_shape(*rows)
-                if rows[0].size:
-                    _whole(*rows)
-                    good.append(rows)
-            except ValueError as error:
-                problems.append(f"{error} (step {number} of the last {len(waiting)})")
-        if good:
-            index, label, accepted = (np.concatenate(parts) for parts in zip(*good, strict=True))
-            self._patience = max(1, ROWS * len(good) // len(index))
-            inside = (index >= 0) & (index < len(self._row))
-            if not inside.all():
-                problems.append(f"index must lie in 0..{len(self._row) - 1}; got {index.min()}..{index.max()}")
-            known = (label >= 0) & (label < self.num_classes)
-            if not known.all():
-                problems.append(self._outside(label))
-            keep = inside & known
-            self._here += self._tally(self._row[index[keep]], label[keep], accepted[keep])
-        if problems:
-            raise ValueError(problems[0])
+        """Count the rows that wait."""
+        if self._waiting:
+            index, label, accepted = np.unravel_index(np.concatenate(self._waiting), self._sizes)
+            self._waiting, self._rows = [], 0
+            self._here += tally(self._row[index], label, accepted, self.num_classes)
 
-    def _tally(self, true: np.ndarray, label: np.ndarray, accepted: np.ndarray) -> np.ndarray:
-        k = self.num_classes
-        if label.size and (label.min() < 0 or label.max() >= k):
-            raise ValueError(self._outside(label))
-        flat = ((accepted != 0) * (k + 1) + true) * k + label
-        return np.bincount(flat.astype(np.int64), minlength=self._size)
-
-    def _outside(self, label: np.ndarray) -> str:
-        return f"labels must lie in 0..{self.num_classes - 1}; got {label.min()}..{label.max()}"
-
-    def take(self, keep) -> Tensor:
-        """The counters since the last `take`, by way of `keep` (which copies from the device); starts from zero.
-
-        The device's memory is zeroed in place: a captured CUDA graph goes on adding to it.
-        """
+    def peek(self) -> Counts:
+        """The counters since the last `take`."""
         self._count()
-        here = torch.from_numpy(self._here)
-        if self._there is not None:
-            here = keep(self._there + here.to(self._there.device) if here.any() else self._there)
+        return Counts(self._here, self._there)
+
+    def put(self, counts: np.ndarray) -> None:
+        """Go on from counters that were kept, shape ``[2, K + 1, K]``."""
         self.reset()
-        return here
+        self._here += counts
+        self.used = True
 
     def reset(self) -> None:
         """Forget what was counted."""
-        self._here = np.zeros(self._size, np.int64)
-        self._waiting, self.used = [], self._captured
+        self._here = np.zeros_like(self._here)
+        self._waiting, self._rows, self.used = [], 0, self._captured
         if self._there is not None:
             self._there.zero_()
 
-    def sweep(self, label: Tensor, accepted: Tensor) -> Tensor:
-        """Counters of one pass over all N samples."""
-        if label.device.type == "cpu":
-            accepted = accepted.cpu()
-            _same_shape(self._row, label, accepted)
-            return torch.from_numpy(self._tally(self._row, label.numpy(), accepted.numpy()))
-        if self._base is not None and self._base.device == label.device:
-            base = self._base
-        else:
-            base = torch.as_tensor(self._row * self.num_classes, device=label.device)
-        return self._on_device(base, label, accepted.to(label.device))
-
-    def pairs(self, true: Tensor, label: Tensor) -> Tensor:
-        """Matrix ``[K, K]`` of true class and label, without the rows of unknown truth."""
-        k = self.num_classes
-        true = true.to(label.device, torch.int64)
-        _same_shape(true, label)
-        true = torch.where(true < 0, k, true)
-        if label.device.type == "cpu":
-            counts = torch.from_numpy(self._tally(true.numpy(), label.numpy(), np.zeros(len(label), bool)))
-        else:
-            counts = self._on_device(true * k, label, torch.zeros_like(label))
-        return counts[: k * k].view(k, k)
-
-    def _on_device(self, base: Tensor, label: Tensor, accepted: Tensor) -> Tensor:
-        """Counters of rows whose true class, times K, is `base`."""
-        _same_shape(base, label, accepted)
-        counts = torch.zeros(self._size, dtype=torch.int64, device=label.device)
-        self._add(counts, base, label, accepted)
-        return counts
-
-    def _add(self, counts: Tensor, base: Tensor, label: Tensor, accepted: Tensor) -> None:
-        k = self.num_classes
-        if label.device not in self._one:
-            self._one[label.device] = torch.ones((), dtype=torch.int64, device=label.device)
-        flat = torch.add(base + label, accepted.bool(), alpha=(k + 1) * k)
-        counts.index_add_(0, flat, self._one[label.device].expand_as(flat))
+    def sweep(self, label: np.ndarray, accepted: np.ndarray) -> np.ndarray:
+        """Counters of one pass over all N samples, of which those whose label is -1 have none."""
+        keep = label >= 0
+        return tally(self._row[keep], label[keep], accepted[keep], self.num_classes)
 
 
-def _array(values) -> np.ndarray:
-    """A tensor's own memory, or a copy of anything else."""
-    if isinstance(values, Tensor):
-        return values.detach().cpu().numpy()
-    try:
-        return np.array(values)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"index, label and accepted must be tensors or arrays of one dimension ({error})") from error
+def tally(true: np.ndarray, label: np.ndarray, accepted: np.ndarray, k: int) -> np.ndarray:
+    """Counters ``[2, K + 1, K]`` of rows whose true class is K where it is unknown."""
+    flat = (accepted.astype(np.int64) * (k + 1) + true) * k + label
+    return np.bincount(flat, minlength=2 * (k + 1) * k).reshape(2, k + 1, k)
 
 
-def _whole(index: np.ndarray, label: np.ndarray, accepted: np.ndarray) -> None:
-    if index.dtype.kind not in "iu" or label.dtype.kind not in "iu" or accepted.dtype.kind not in "biuf":
-        raise ValueError(
-            f"index and label must be whole numbers and accepted a mask; got {index.dtype}, {label.dtype} and {accepted.dtype}"
-        )
+def labels(label: np.ndarray, accepted: np.ndarray, k: int, what: str = "labels") -> np.ndarray:
+    """Labels in 0..K-1, or -1 where a row has none and is not accepted."""
+    none = label == -1
+    found = whole(what, np.where(none & ~accepted, 0, label), 0, k - 1, UNLABELLED)
+    return np.where(none, -1, found)
 
 
-def _same_shape(*parts) -> None:
+def _integers(part: Tensor) -> Tensor:
+    """Whole numbers as int64; a fraction becomes what no index and no label is, since to look would be to wait."""
+    if part.is_floating_point():
+        return torch.where(part == part.trunc(), part, -(2.0**15)).to(torch.int64)
+    return part.to(torch.int64)
+
+
+def same_shape(*parts) -> None:
+    """Refuse parts of a step of different lengths."""
     if len({tuple(part.shape) for part in parts}) != 1 or parts[0].ndim != 1:
         shapes = ", ".join(str(list(part.shape)) for part in parts)
-        raise ValueError(f"true class or index, label and accepted need one shape [M]; got {shapes}")
+        raise ValueError(f"index, label and accepted need one shape [M]; got {shapes}")
 
 
 def matrices(kind: str, counts: np.ndarray, num_classes: int, unknown: bool) -> dict[str, np.ndarray]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numbers
+import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -12,15 +14,18 @@ from torch import Tensor
 from pldebias.paths import is_address, local
 from pldebias.runs import checks, layout
 from pldebias.runs.archive import Archive
-from pldebias.runs.counts import Counter, matrices
+from pldebias.runs.counts import Counter, labels, matrices, tally
 from pldebias.runs.disk import explained
+from pldebias.runs.given import array, classes, given, halved, kept, mask, names_of, number, per_class, shaped, to_json, whole, whole_number
 from pldebias.runs.layout import RunError
 from pldebias.runs.lock import WriterLock
-from pldebias.runs.store import Store, to_json
+from pldebias.runs.store import Store
 from pldebias.runs.writer import Handover, Writer, abandon
 
 RESERVED = ("pldebias_format", "class_names", "labelled_counts", "unlabelled_counts", "num_epochs", "finished", "checksum")
 IDENTITY = ("method", "data", "seed", "fingerprint")
+LABELS, MASK = "sweep labels", "the sweep's mask"
+TRUE, PREDICTED = "true classes of the test set", "predicted classes of the test set"
 
 
 class Recorder:
@@ -91,51 +96,59 @@ class Recorder:
         if is_address(path):
             raise ValueError(f"record into a local directory and copy it when it is finished; got {path}")
         self.path = local(path).absolute()  # the working folder may change while it records
-        self.class_names = tuple(str(name) for name in class_names)
+        self.class_names = names_of(class_names)
         k = self.num_classes = len(self.class_names)
-        if not 1 <= k <= 32767:
-            raise ValueError(f"1 to 32767 classes can be recorded; got {k} class names")
-        if true_labels is None:
-            if num_unlabelled is None:
-                raise ValueError("give true_labels, or num_unlabelled if the truth is unknown")
-            true_labels = np.full(num_unlabelled, -1)
-        truth = self._classes(true_labels, "true_labels")
-        counts = _numpy(labelled_counts)
-        if counts.shape != (k,):
-            raise ValueError(f"labelled_counts needs one count per class, shape [{k}]; got {list(counts.shape)}")
-        tests = None if test_labels is None else self._classes(test_labels, "test_labels")
+        if num_unlabelled is not None:
+            num_unlabelled = whole_number("num_unlabelled", num_unlabelled, 0, 2**40)
+        elif true_labels is None:
+            raise ValueError("give true_labels, or num_unlabelled if the truth is unknown")
+        truth = np.full(num_unlabelled, -1) if true_labels is None else self._classes("true_labels", true_labels)
+        if num_unlabelled not in (None, len(truth)):
+            raise ValueError(f"true_labels has {len(truth)} entries, but num_unlabelled is {num_unlabelled}; give one of them")
+        counts = whole("labelled_counts", per_class("labelled_counts", labelled_counts, self.class_names), 0, 2**53)
+        tests = None if test_labels is None else self._classes("test_labels", test_labels)
         known = truth[truth >= 0]
-        self.num_unlabelled, self.num_epochs, self.num_features = len(truth), num_epochs, num_features
-        self.snapshots = frozenset(int(epoch) for epoch in snapshots)
+        self.num_unlabelled = len(truth)
+        self.num_epochs = None if num_epochs is None else whole_number("num_epochs", num_epochs, 0, checks.EPOCHS)
+        self.num_features = None if num_features is None else whole_number("num_features", num_features, 1, 2**40)
+        self.snapshots = frozenset(whole_number("snapshots", epoch, 0, checks.EPOCHS) for epoch in snapshots)
         self._test_labels, self._has_unknown = tests, len(known) < len(truth)
-        self._counter = Counter(truth, k)
+        self._counter = Counter(truth, k, self.class_names)
         if device is not None:
-            self._counter.to(torch.device(device))
+            try:
+                self._counter.to(torch.device(device))
+            except (RuntimeError, AssertionError, TypeError) as error:
+                raise ValueError(f"device={device!r} cannot be used here ({str(error).partition(chr(10))[0]})") from error
 
-        given = to_json(attrs or {})
-        if clash := [name for name in given if name in RESERVED]:
+        kept_attrs = to_json(attrs or {})
+        if clash := [name for name in kept_attrs if name in RESERVED]:
             raise ValueError(f"attrs must not set {', '.join(clash)}; the recorder does")
-        given |= {
+        kept_attrs |= {
             "pldebias_format": layout.FORMAT,
             "class_names": list(self.class_names),
-            "labelled_counts": [int(n) for n in counts],
+            "labelled_counts": counts.tolist(),
             "unlabelled_counts": None if self._has_unknown else np.bincount(known, minlength=k).tolist(),
-            "num_epochs": num_epochs,
+            "num_epochs": self.num_epochs,
             "finished": False,
         }
-        if problem := checks.attributes(given):
+        if problem := checks.attributes(kept_attrs):
             raise ValueError(problem)
         with explained("write beside", self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = WriterLock(self.path)
         try:
-            store = self._open(given, truth, resume)
+            store = self._open(kept_attrs, truth, resume)
             store.probe()
         except BaseException:
             self._lock.release()
             raise
         self.epoch = store.progress.first_unfinished
         self._end = int(np.flatnonzero(store.progress.done).max(initial=-1)) + 1
+        done = np.flatnonzero(store.progress.done)
+        self._iterations = dict(zip(done.tolist(), store.progress.iteration[done].tolist(), strict=True))
+        self._stored = {name: (tuple(meta["shape"][1:]), np.dtype(meta["data_type"])) for name, meta in store.arrays.items() if "/" in name}
+        if self.num_features is None and "features" in store.arrays:
+            self.num_features = store.arrays["features"]["shape"][2]
         self._stale = True  # epochs from here on may lie on disk, half-trusted; they are forgotten before the first is written
         self._store, self._writer = store, Writer(store)
         self._finalizer = weakref.finalize(self, abandon, self._writer, self._lock)
@@ -184,21 +197,49 @@ class Recorder:
         """One more than the last epoch that is recorded (an earlier one may be damaged: see `epoch`)."""
         return self._end
 
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return not self._finalizer.alive
+
     def rewind(self, epoch: int) -> None:
         """Continue at `epoch` and forget what was recorded from there on (a checkpoint may be older than the record).
+
+        A recording may also begin late: epochs between the last recorded one and `epoch` are then missing from the run.
 
         Parameters
         ----------
         epoch : int
-            At most one more than the last recorded epoch.
+            0 or more.
         """
+        epoch = whole_number("epoch", epoch, 0, checks.EPOCHS)
         self.flush()
-        if not 0 <= epoch <= self._end:
-            raise ValueError(f"{self.path} is recorded up to epoch {self._end - 1}; cannot continue at {epoch}, only at 0..{self._end}")
         self._store.rewind(epoch)
-        self.epoch = self._end = epoch
+        self.epoch, self._end = epoch, min(self._end, epoch)
+        self._iterations = {e: step for e, step in self._iterations.items() if e < epoch}
         self._stale = False
         self._counter.reset()
+
+    def state_dict(self) -> dict:
+        """Number and counts of the epoch that is not closed yet, for a checkpoint in the middle of it; waits for the device.
+
+        Returns
+        -------
+        dict
+            ``epoch``, and ``visits``: a tensor ``[2, K + 1, K]``, or None before the first `update` of the epoch.
+        """
+        self._check()
+        return {"epoch": self.epoch, "visits": torch.from_numpy(self._counter.peek().sum()[0]) if self._counter.used else None}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Go on in the middle of an epoch: `rewind` to it, with the counts that `state_dict` gave."""
+        shape = (2, self.num_classes + 1, self.num_classes)
+        visits = None if state["visits"] is None else whole("visits", array("visits", state["visits"]), 0, 2**53)
+        if visits is not None:
+            shaped("visits", visits, shape)
+        self.rewind(state["epoch"])
+        if visits is not None:
+            self._counter.put(visits)
 
     # -- recording ----------------------------------------------------------------------------------------------------
 
@@ -207,18 +248,23 @@ class Recorder:
 
         Parameters
         ----------
-        index : int tensor or array, shape ``[M]``
+        index : array_like of whole numbers, shape ``[M]``
             Position of each row in the unlabelled set.
-        label : int tensor or array, shape ``[M]``
-            Pseudo-labels in 0..K-1. On the CPU they are checked when they are counted, at the latest in `end_epoch`, which then counts
-            what is sound before it raises; on a CUDA device they are not, since that would wait for it.
-        accepted : tensor or array, shape ``[M]``
-            Whether the loss used the row: bool, or a mask of 0 and 1.
+        label : array_like of whole numbers, shape ``[M]``
+            Pseudo-labels in 0..K-1. A row without a label has -1; it is not counted, and must not be accepted.
+        accepted : array_like, shape ``[M]``
+            Whether the loss used the row: bool, or a mask of 0 and 1 in any type.
+
+        Raises
+        ------
+        ValueError
+            Something else was given; nothing of the step is counted.
 
         Notes
         -----
-        On a CUDA device: five small operations, none of which waits; they can be captured in a CUDA graph after one call outside it.
-        On the CPU: a copy of the rows, counted later.
+        Values on a CUDA device are not looked at, since that would wait for it: there `end_epoch` says how many rows were wrong, and
+        counts the others. The few operations on the device can be captured in a CUDA graph after one call outside it.
+        On the CPU the rows are checked and copied at once, and counted later.
         """
         self._check()
         self._counter.update(index, label, accepted)
@@ -243,17 +289,19 @@ class Recorder:
         iteration : int, optional
             Optimiser steps done so far.
         scalars : dict of str to float, optional
-            Losses, accuracies ...; a name that is missing in an epoch reads as NaN there.
+            Losses, accuracies ...; a name that is missing in an epoch reads as NaN there. ``epoch``, ``iteration`` and
+            ``recall_<kind>/<head, medium or tail>`` are names of our own.
         sweep : (label [N], accepted [N]), optional
-            Pseudo-labels of one clean pass over the whole unlabelled set. Compute them from the logits *rounded to float16* if
-            `logits` are given too: the store keeps float16, and only then does relabelling the stored logits give exactly
+            Pseudo-labels of one clean pass over the whole unlabelled set, as in `update`. Compute them from the logits *rounded to
+            float16* if `logits` are given too: the store keeps float16, and only then does relabelling the stored logits give exactly
             these labels.
         test : (true [T], predicted [T]), matrix [K, K] or predicted [T], optional
-            The last form needs `test_labels`. Rows with true class -1 are left out.
+            The last form needs `test_labels`. Rows with true class -1 are left out. A list of two lists is a matrix if K is 2 and both
+            have two entries, else a pair.
         logits, semantic : [N, K], optional
-            Outputs for the unlabelled set at a snapshot epoch (kept in float16).
+            Outputs for the unlabelled set at a snapshot epoch (kept in float16: at most 65504).
         features : [N, D], optional
-            Features at a snapshot epoch (kept in float16).
+            Features at a snapshot epoch (likewise).
         series : dict of "scheme/name" to [K], optional
             State of the schemes.
         snapshot : dict of "scheme/name" to [K, ...], optional
@@ -261,101 +309,158 @@ class Recorder:
 
         Raises
         ------
+        ValueError
+            Something does not mean what its name says. Nothing of this call is recorded, and the counts of the epoch stay: call it again
+            without what was wrong. Rows on a CUDA device that were wrong (see `update`) are left out then.
         RunError
             The writing thread could not write an earlier epoch.
+
+        Warns
+        -----
+        RuntimeWarning
+            NaN or infinity in `logits`, `semantic` or `features`; they are kept as given.
+
+        Notes
+        -----
+        Values on a CUDA device are copied and waited for, once an epoch; the writing goes on beside the training.
         """
         self._check()
-        k, n, hand = self.num_classes, self.num_unlabelled, Handover()
-        chunks: dict[str, Tensor] = {}
-        states: dict[str, Tensor] = {}
-        outputs: dict[str, Tensor] = {}
+        k, n = self.num_classes, self.num_unlabelled
+        parts: dict[str, Tensor | np.ndarray] = {}
         if sweep is not None:
-            if not isinstance(sweep, (tuple, list)) or len(sweep) != 2:
-                raise ValueError(f"sweep must be (label [N], accepted [N]); got {type(sweep).__name__}")
-            label, accepted = _tensor("sweep labels", sweep[0], whole=True), _tensor("the sweep's mask", sweep[1])
-            self._shape("sweep labels", label, (n,))
-            self._shape("the sweep's mask", accepted, (n,))
-            chunks["sweep"] = hand.keep(self._counter.sweep(label, accepted))
-            chunks["history"], chunks["history_accepted"] = hand.keep(label, torch.int16), hand.keep(accepted, torch.bool)
+            label, accepted = _pair("sweep", sweep, "(label [N], accepted [N])")
+            parts |= {LABELS: classes(LABELS, label, self.class_names), MASK: given(MASK, accepted)}
+            shaped(LABELS, parts[LABELS], (n,))
+            shaped(MASK, parts[MASK], (n,))
         if test is not None:
-            chunks["test"] = hand.keep(self._test(test), torch.uint32)
-        for name, values in (("logits", logits), ("semantic", semantic), ("features", features)):
-            if values is not None:
-                values = _tensor(name, values)
-                if name == "features" and values.ndim:
-                    self.num_features = self.num_features or values.shape[-1]
-                self._shape(name, values, (n, self.num_features if name == "features" else k))
-                outputs[name] = hand.keep(values, torch.float16)
-        for name, values in (series or {}).items():
-            values = _tensor(f"series {name!r}", values)
-            self._shape(f"series {name!r}", values, (k,))
-            states[_name("scheme", name)] = hand.keep(values, None if values.dtype in (torch.float32, torch.float64) else torch.float64)
-        for name, values in (snapshot or {}).items():
-            values = _tensor(f"snapshot {name!r}", values)
-            outputs[_name("snapshot_state", name)] = hand.keep(values, torch.float32 if values.dtype == torch.bfloat16 else None)
-        plain = {str(name): _number(f"scalars[{name!r}]", value) for name, value in (scalars or {}).items()}
-        if wrong := [name for name in plain if not checks.is_plain(name)]:
-            raise ValueError(f"a scalar is named by one line of text without control characters; got {wrong[0]!r}")
-        if iteration is not None and not -1 <= _number("iteration", iteration) < 2**63:
-            raise ValueError(f"iteration must lie in 0..{2**63 - 1}; got {iteration}")
-        if self._counter.used:
-            chunks["visits"] = self._counter.take(hand.keep)
-        hand.seal()
-        epoch, unknown, stale = self.epoch, self._has_unknown, self._stale
+            parts |= self._test(test)
+        outputs = {
+            name: given(name, values)
+            for name, values in (("logits", logits), ("semantic", semantic), ("features", features))
+            if values is not None
+        }
+        for name, values in outputs.items():
+            shaped(name, values, (n, k if name != "features" else self.num_features or (values.shape or (0,))[-1]))
+            parts[name], parts[f"{name}, beyond"] = halved(values)
+        states = {"scheme": _states("series", series), "snapshot_state": _states("snapshot", snapshot)}
+        for root, found in states.items():
+            parts |= {f"{root}/{name}": values for name, values in found.items()}
+        plain = _scalars(scalars)
+        step = self._step(iteration)
+        counts = self._counter.peek() if self._counter.used else None
+        if counts is not None and counts.there is not None:
+            parts["visits"] = counts.there
+
+        parts = Handover().bring(parts)
+        kinds: dict[str, np.ndarray] = {}
+        chunks: dict[str, np.ndarray] = {}
+        if sweep is not None:
+            accepted = mask(MASK, parts[MASK])
+            label = labels(parts[LABELS], accepted, k, LABELS)
+            kinds["sweep"] = self._counter.sweep(label, accepted)
+            chunks["history"], chunks["history_accepted"] = label.astype(np.int16), accepted
+        if test is not None:
+            chunks["test"] = self._matrix(parts)
+        for name in outputs:
+            lost, odd = parts[f"{name}, beyond"].tolist()
+            if lost:
+                raise ValueError(
+                    f"{name} is kept as float16, which holds -65504..65504; {lost} values lie beyond. Divide by a constant, or leave "
+                    f"{name} out of this epoch"
+                )
+            if odd:
+                warnings.warn(
+                    f"epoch {self.epoch}: {name} of {odd} of {n} samples hold NaN or infinity; they are kept so, and no figure shows them",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+        stored = dict(self._stored)
+        series, snapshot = (
+            {f"{root}/{name}": self._fit(root, name, parts[f"{root}/{name}"], stored) for name in found} for root, found in states.items()
+        )
+        snapshot |= {name: parts[name] for name in outputs}
+        if counts is not None:
+            kinds["visits"], fault = counts._replace(there=parts.get("visits")).sum()
+            if fault:
+                self._counter.put(kinds["visits"])
+                raise ValueError(f"update was given {fault} in epoch {self.epoch}. Call end_epoch again to record the other rows")
+
+        for kind, cells in kinds.items():
+            chunks |= matrices(kind, cells, k, self._has_unknown)
+        epoch, stale = self.epoch, self._stale
 
         def write(store: Store) -> None:
-            hand.wait()
             if stale:
                 store.rewind(epoch)
-            arrays = {name: value.numpy() for name, value in chunks.items()}
-            for kind in ("visits", "sweep"):
-                if kind in arrays:
-                    arrays |= matrices(kind, arrays.pop(kind), k, unknown)
-            store.write_epoch(
-                epoch,
-                chunks=arrays,
-                snapshot={name: value.numpy() for name, value in outputs.items()},
-                series={name: value.numpy() for name, value in states.items()},
-                scalars=plain,
-                iteration=None if iteration is None else int(iteration),
-            )
+            store.write_epoch(epoch, chunks=chunks, snapshot=snapshot, series=series, scalars=plain, iteration=step)
 
         self._writer.put(write)
-        self._stale = False
+        if features is not None:
+            self.num_features = parts["features"].shape[1]
+        self._stored, self._stale = stored, False
+        self._iterations[epoch] = -1 if step is None else step
+        self._counter.reset()
         self.epoch += 1
         self._end = self.epoch
 
-    def _test(self, test) -> Tensor:
+    def _test(self, test) -> dict[str, Tensor | np.ndarray]:
+        """A test matrix, or true and predicted classes."""
         k = self.num_classes
-        if isinstance(test, tuple):
-            if len(test) != 2:
-                raise ValueError(f"test must be (true [T], predicted [T]); got {len(test)} parts")
-            true, label = test
+        parts = list(map(_depth, test)) if isinstance(test, tuple | list) else []
+        if any(parts) and (isinstance(test, tuple) or (len(test) == 2 and not (k == 2 and parts == [2, 2]))):
+            true, label = _pair("test", test, "(true [T], predicted [T])")
         else:
-            test = _tensor("test", test)
-            if test.ndim == 2:
-                self._shape("the test matrix", test, (k, k))
-                if test.device.type == "cpu" and not ((test >= 0) & (test < 2**32) & (test == test.to(torch.int64))).all():
-                    raise ValueError("the test matrix must hold counts: whole numbers, 0 or more")
-                return test
+            values = classes("test", test, self.class_names)
+            if values.ndim == 2:
+                shaped("the test matrix", values, (k, k))
+                return {"test": values}
             if self._test_labels is None:
                 raise ValueError("test=prediction needs test_labels in Recorder(...); or give test=(true, predicted)")
-            true, label = self._test_labels, test
-        return self._counter.pairs(_tensor("test", true, whole=True), _tensor("test", label, whole=True))
+            true, label = self._test_labels, values
+        parts = {TRUE: classes(TRUE, true, self.class_names), PREDICTED: classes(PREDICTED, label, self.class_names)}
+        sizes = [list(part.shape) for part in parts.values()]
+        if sizes[0] != sizes[1] or len(sizes[0]) != 1:
+            raise ValueError(f"true and predicted classes of the test set need one shape [T]; got {sizes[0]} and {sizes[1]}")
+        return parts
 
-    def _classes(self, values, name: str) -> np.ndarray:
-        values = _numpy(values)
-        if values.ndim != 1 or (values.size and values.dtype.kind not in "iu"):
-            raise ValueError(f"{name} must be whole numbers of shape [N]; got {values.dtype} of shape {list(values.shape)}")
-        values = values.astype(np.int64)
-        if values.size and (values.min() < -1 or values.max() >= self.num_classes):
-            raise ValueError(f"{name} must lie in 0..{self.num_classes - 1}, or be -1 if unknown; got {values.min()}..{values.max()}")
-        return values
+    def _matrix(self, parts: dict[str, np.ndarray]) -> np.ndarray:
+        k = self.num_classes
+        if "test" in parts:
+            return whole("the test matrix", parts["test"], 0, 2**32 - 1, "; it holds counts of samples").astype(np.uint32)
+        true = whole(TRUE, parts[TRUE], -1, k - 1, "; -1 alone means unknown")
+        label = whole(PREDICTED, parts[PREDICTED], 0, k - 1)
+        known = true >= 0
+        return tally(true[known], label[known], np.zeros(known.sum(), bool), k)[0, :k].astype(np.uint32)
 
-    @staticmethod
-    def _shape(what: str, values: Tensor, shape: tuple[int, ...]) -> None:
-        if tuple(values.shape) != shape:
-            raise ValueError(f"{what} must have shape {list(shape)}; got {list(values.shape)}")
+    def _fit(self, root: str, name: str, values: np.ndarray, stored: dict) -> np.ndarray:
+        """State in the type in which its array keeps it; `stored` has the shapes and types of all arrays, and gets that of a new one."""
+        what, full, shape = f"{'series' if root == 'scheme' else 'snapshot'} {name!r}", f"{root}/{name}", values.shape
+        if root == "scheme":
+            shaped(what, values, (self.num_classes,))
+        if full not in stored:
+            if problem := checks.clash(full, stored):
+                raise ValueError(f"{what} {problem}")
+            stored[full] = shape, values.dtype if root != "scheme" or values.dtype in (np.float32, np.float64) else np.dtype(np.float64)
+        there, dtype = stored[full]
+        if there != shape:
+            raise ValueError(f"{what} has shape {list(shape)}, but {list(there)} in the epochs before; keep one shape for the whole run")
+        return kept(what, values, dtype)
+
+    def _step(self, iteration) -> int | None:
+        if iteration is None or (step := whole_number("iteration", iteration, -1, 2**63 - 1)) == -1:
+            return None
+        before = max((e for e, told in self._iterations.items() if e < self.epoch and told >= 0), default=None)
+        if before is not None and step < self._iterations[before]:
+            raise ValueError(
+                f"iteration counts the optimiser steps so far, {self._iterations[before]} at epoch {before}; it cannot go back to {step}"
+            )
+        return step
+
+    def _classes(self, name: str, values) -> np.ndarray:
+        values = array(name, classes(name, values, self.class_names))
+        if values.ndim != 1:
+            raise ValueError(f"{name} must be whole numbers of shape [N]; got shape {list(values.shape)}")
+        return whole(name, values, -1, self.num_classes - 1, "; -1 alone means unknown")
 
     # -- ending -------------------------------------------------------------------------------------------------------
 
@@ -415,30 +520,41 @@ class Recorder:
         return f"<Recorder {str(self.path)!r}: next epoch {self.epoch} of {self.num_epochs or 'unknown'}>"
 
 
-def _numpy(values) -> np.ndarray:
-    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+def _pair(what: str, pair, meant: str):
+    if not isinstance(pair, tuple | list) or len(pair) != 2:
+        got = f"{len(pair)} parts" if isinstance(pair, tuple | list) else type(pair).__name__
+        raise ValueError(f"{what} must be a pair {meant}; got {got}")
+    return pair
 
 
-def _tensor(what: str, values, whole: bool = False) -> Tensor:
-    """A tensor of anything that numpy understands; a read-only array, such as JAX gives, is copied, since torch would warn of it."""
-    try:
-        array = values if isinstance(values, Tensor) else np.asarray(values)
-        tensor = array if isinstance(array, Tensor) else torch.from_numpy(array if array.flags.writeable else array.copy())
-    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-        raise ValueError(f"{what} must be a tensor or an array of numbers ({error})") from error
-    if whole and tensor.numel() and (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool):
-        raise ValueError(f"{what} must be whole numbers; got {tensor.dtype}")
-    return tensor.to(torch.int64) if whole and not tensor.numel() else tensor
+def _depth(part) -> int:
+    """0 for a number, 2 for a list of two, which may be a row of a matrix ``[2, 2]``, 1 for anything else."""
+    if isinstance(part, list):
+        return 1 + (len(part) == 2)
+    return int(not isinstance(part, numbers.Number) and getattr(part, "ndim", 1) > 0)
 
 
-def _number(what: str, value) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
-        raise ValueError(f"{what} must be one number; got {str(value)[:80]!r}") from error
+def _states(what: str, states) -> dict[str, Tensor | np.ndarray]:
+    """State as given, by its names."""
+    if states is not None and not isinstance(states, Mapping):
+        raise ValueError(f"{what} must be a dict from 'scheme/name' to values; got {type(states).__name__}")
+    for name in states or ():
+        if not checks.is_state(name):
+            raise ValueError(f"state is named 'scheme/name', and the name is not epoch, snapshot or klass; got {name!r}")
+    return {name: given(f"{what} {name!r}", values) for name, values in (states or {}).items()}
 
 
-def _name(root: str, name: str) -> str:
-    if not checks.is_name(name):
-        raise ValueError(f"state is named 'scheme/name'; got {name!r}")
-    return f"{root}/{name}"
+def _scalars(scalars) -> dict[str, float]:
+    if scalars is not None and not isinstance(scalars, Mapping):
+        raise ValueError(f"scalars must be a dict from names to numbers; got {type(scalars).__name__}")
+    plain: dict[str, float] = {}
+    for name, value in (scalars or {}).items():
+        if not checks.is_scalar(str(name)):
+            raise ValueError(
+                f"a scalar is named by one line of text without control characters, and not {', '.join(checks.COLUMNS)}, which "
+                f"are columns of our own; got {str(name)!r}"
+            )
+        if str(name) in plain:
+            raise ValueError(f"two scalars are named {str(name)!r}")
+        plain[str(name)] = number(f"scalars[{name!r}]", value)
+    return plain

@@ -279,9 +279,10 @@ class Run:
         Returns
         -------
         label : ndarray, int16, shape ``[N]`` or ``[E, N]``
+            -1 where a sample got none; no matrix counts it.
         accepted : ndarray, bool, same shape
         """
-        return self._within("history", self._rows("history", epoch), 0), self._rows("history_accepted", epoch)
+        return self._within("history", self._rows("history", epoch), -1), self._rows("history_accepted", epoch)
 
     def _snapshot(self, name: str, epoch: int) -> np.ndarray:
         have = self.logged(name)

@@ -35,25 +35,6 @@ def dims_of(name: str) -> tuple[str, ...]:
     return DIMS.get(name, ("true", "pseudo"))
 
 
-def to_json(attrs: dict) -> dict:
-    """Attributes as JSON keeps them (tuples become lists, numpy numbers plain ones)."""
-
-    def plain(value):
-        if isinstance(value, (np.generic, np.ndarray)) or hasattr(value, "tolist"):
-            return value.tolist()
-        if isinstance(value, os.PathLike):
-            return os.fspath(value)
-        raise TypeError(type(value).__name__)
-
-    result = {}
-    for key, value in attrs.items():
-        try:
-            result[str(key)] = json.loads(json.dumps(value, default=plain))
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"attrs[{key!r}] cannot be kept as JSON ({error}); give numbers, texts, lists and dicts") from error
-    return result
-
-
 class Store:
     """The writing side of one run's directory. Not thread-safe: one thread writes.
 

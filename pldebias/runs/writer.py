@@ -7,9 +7,11 @@ import threading
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from pldebias.runs.given import array
 from pldebias.runs.lock import WriterLock
 from pldebias.runs.store import Store
 
@@ -72,13 +74,19 @@ class Handover:
         self._devices: set[torch.device] = set()
         self._events: list[torch.cuda.Event] = []
 
-    def keep(self, values: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-        """A copy of `values`, converted where they are."""
+    def keep(self, values: Tensor) -> Tensor:
+        """A copy of `values`."""
         values = values.detach()
         if values.is_cuda:
-            return self._send(values.to(dtype or values.dtype, copy=True))
-        converted = (values if dtype is None else values.to(dtype)).cpu()
-        return converted.clone() if converted.data_ptr() == values.data_ptr() else converted.contiguous()
+            return self._send(values.clone())
+        return values.clone() if values.is_cpu else values.cpu()
+
+    def bring(self, parts: dict[str, Tensor | np.ndarray]) -> dict[str, np.ndarray]:
+        """Copies of all `parts` as arrays; waits for those that lie on a device."""
+        copies = {name: np.array(part) if isinstance(part, np.ndarray) else self.keep(part) for name, part in parts.items()}
+        self.seal()
+        self.wait()
+        return {name: array(name, copy) for name, copy in copies.items()}
 
     def keep_all(self, value: Any) -> Any:
         """`value` with a copy in place of every tensor in it, in dicts, lists and tuples too."""

@@ -1,6 +1,7 @@
 """The recorder in other people's loops: the real Lightning, USB's protocol of hooks, plain arrays."""
 
 import sys
+import warnings
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
@@ -61,7 +62,7 @@ def trainer(callback, **options):
     import lightning.pytorch as lightning
 
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
-    return lightning.Trainer(accelerator="cpu", callbacks=[callback], **quiet, **options)
+    return lightning.Trainer(accelerator="cpu", callbacks=callback, **quiet | options)
 
 
 @lightning_warns
@@ -110,6 +111,118 @@ def test_lightning_interrupted_and_resumed(tmp_path):
     # Lightning has no checkpoint here, so it starts at epoch 0, and so does the record.
     trainer(lightning_callback(recorder_at(tmp_path / "run", num_epochs=3, resume=True)), max_epochs=3).fit(module, loader)
     assert run.refresh().finished and run.epochs.tolist() == [0, 1, 2]
+
+
+def partial_warnings(told):
+    return [str(w.message) for w in told if "recorded" in str(w.message) and "a part of it" in str(w.message)]
+
+
+@lightning_warns
+@pytest.mark.parametrize("kept", [True, False], ids=["state in the checkpoint", "no state"])
+def test_lightning_resumed_in_the_middle_of_an_epoch(tmp_path, kept):
+    """The counts go on from the checkpoint; without them it is said, and marked, that they are those of a part."""
+    from lightning.pytorch.callbacks import ModelCheckpoint
+
+    keep = {"every_n_train_steps": 1, "save_top_k": -1, "filename": "{step}"}
+
+    def fit(recorder, epochs, checkpoint=None):
+        module, loader = module_and_loader()
+        callbacks = [lightning_callback(recorder), ModelCheckpoint(dirpath=tmp_path / "ckpt", **keep)]
+        trainer(callbacks, max_epochs=epochs, enable_checkpointing=True).fit(module, loader, ckpt_path=checkpoint)
+
+    fit(recorder_at(tmp_path / "run", num_epochs=3), 1)
+    middle = tmp_path / "ckpt" / "step=2.ckpt"
+    if not kept:
+        saved = torch.load(middle, weights_only=False)
+        saved["callbacks"] = {name: state for name, state in saved["callbacks"].items() if "pldebias" not in name}
+        torch.save(saved, middle)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        fit(recorder_at(tmp_path / "run", num_epochs=3, resume=True), 3, middle)
+    run = open_run(tmp_path / "run")
+    assert run.confusion("visits").sum((1, 2)).tolist() == [N if kept else BATCH, N, N] and run.iterations.tolist() == [3, 6, 9]
+    assert partial_warnings(told) == ([] if kept else ["epoch 0: 1 of 3 steps were recorded, so its visits are those of a part of it"])
+    assert kept or run.scalars["recorded_steps"].isna().tolist() == [False, True, True]
+
+
+@lightning_warns
+def test_lightning_stopped_in_the_middle_of_an_epoch(tmp_path):
+    module, loader = module_and_loader()
+    with pytest.warns(RuntimeWarning, match="epoch 1: 1 of 3 steps were recorded"):
+        trainer(lightning_callback(recorder_at(tmp_path / "run")), max_steps=4).fit(module, loader)
+    assert open_run(tmp_path / "run").scalars["recorded_steps"].tolist()[1] == 1
+
+
+@lightning_warns
+def test_lightning_skips_and_late_values(tmp_path):
+    """Steps that return None are passed over, and what a module logs at the very end of an epoch belongs to it."""
+    module, loader = module_and_loader()
+    kind = type(module)
+    step = kind.training_step
+    kind.training_step = lambda self, batch, number: None if number == 1 else step(self, batch, number)
+    kind.on_train_epoch_end = lambda self: self.log_dict({"late": 10.0 * self.current_epoch, "epoch": 1.0 + self.current_epoch})
+    trainer(lightning_callback(recorder_at(tmp_path / "run")), max_epochs=3).fit(module, loader)
+    run = open_run(tmp_path / "run")
+    assert run.confusion("visits").sum((1, 2)).tolist() == [2 * BATCH] * 3
+    assert run.scalars["late"].tolist() == [0, 10, 20] and run.scalars["logged/epoch"].tolist() == [1, 2, 3]
+    assert "on_train_epoch_end" not in vars(module)
+    assert "recorded_steps" not in run.scalars
+
+
+@lightning_warns
+def test_lightning_without_any_label_is_told(tmp_path):
+    module, loader = module_and_loader()
+    type(module).training_step = lambda self, batch, number: None
+    with pytest.warns(RuntimeWarning, match="no step of epoch 0 returned 'pseudo_labels'"):
+        trainer(lightning_callback(recorder_at(tmp_path / "run")), max_epochs=1).fit(module, loader)
+    assert open_run(tmp_path / "run").epochs.tolist() == [0]
+
+
+@lightning_warns
+def test_two_recorders_in_one_lightning_training(tmp_path):
+    module, loader = module_and_loader()
+    both = [lightning_callback(recorder_at(tmp_path / name)) for name in "ab"]
+    trainer(both, max_epochs=1).fit(module, loader)
+    a, b = (open_run(tmp_path / name) for name in "ab")
+    assert a.confusion("visits").sum() == N and (a.confusion("visits") == b.confusion("visits")).all()
+
+
+def test_a_recorder_that_comes_late(usb, tmp_path):
+    """Its first epoch has the training's number, and it is said which are missing."""
+    callback = lightning_callback(recorder_at(tmp_path / "lightning", num_epochs=10))
+    now = SimpleNamespace(current_epoch=5, world_size=1, global_step=60, callback_metrics={})
+    with pytest.warns(RuntimeWarning, match=r"goes on at epoch 5, so the epochs 0..4 are missing"):
+        callback.on_train_start(now, None)
+    callback.on_train_epoch_end(now, None)
+    callback.on_fit_end(now, None)
+    algorithm = Algorithm()
+    algorithm.start_epoch, algorithm.epochs, algorithm.it = 5, 6, 15
+    algorithm.register_hook(usb_hook(recorder_at(tmp_path / "usb", num_epochs=10)), "RecorderHook", "LOWEST")
+    with pytest.warns(RuntimeWarning, match=r"goes on at epoch 5, so the epochs 0..4 are missing"):
+        algorithm.train(usb_batches())
+    for name, steps in (("lightning", 60), ("usb", 18)):
+        run = open_run(tmp_path / name)
+        assert run.epochs.tolist() == [5] and run.iterations.tolist() == [steps]
+
+
+def test_usb_stopped_in_the_middle_of_an_epoch(usb, tmp_path):
+    algorithm = Algorithm()
+    algorithm.epochs, algorithm.loader_dict = 1, {"train_lb": range(5), "train_ulb": range(7), "eval": None}
+    algorithm.register_hook(usb_hook(recorder_at(tmp_path / "run")), "RecorderHook", "LOWEST")
+    with pytest.warns(RuntimeWarning, match="epoch 0: 3 of 5 steps were recorded"):
+        algorithm.train(usb_batches())
+    assert open_run(tmp_path / "run").scalars["recorded_steps"].tolist() == [3]
+
+
+def test_usb_counts_anew_in_every_generation(usb, tmp_path):
+    algorithm, hook = Algorithm(), usb_hook(recorder_at(tmp_path / "run"))
+    algorithm.register_hook(hook, "RecorderHook", "LOWEST")
+    end, hook.after_run = hook.after_run, lambda algorithm: None
+    for _ in range(2):
+        algorithm.it = 0
+        algorithm.train(usb_batches())
+    end(algorithm)
+    assert open_run(tmp_path / "run").iterations.tolist() == [3, 6, 9, 12]
 
 
 def test_several_processes_are_refused(tmp_path):

@@ -50,8 +50,6 @@ def test_rewinding_to_an_older_checkpoint(tmp_path, world):
         world.record(recorder, range(5), snapshots=(0, 1, 3))
     with world.start(tmp_path / "back") as recorder:
         world.record(recorder, range(4), snapshots=(0, 2, 3))
-        with pytest.raises(ValueError, match=r"recorded up to epoch 3; cannot continue at 5, only at 0..4"):
-            recorder.rewind(5)
         recorder.update([0], [0], [True])  # of an epoch that is given up
         recorder.rewind(1)
         run = open_run(tmp_path / "back")

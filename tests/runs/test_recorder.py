@@ -4,6 +4,7 @@ import gc
 import time
 
 import numpy as np
+import pandas
 import pytest
 import torch
 import xarray as xr
@@ -11,7 +12,7 @@ from fake_cuda import Leaves, watched
 from on_cuda import capture, no_waiting
 
 from pldebias import metrics
-from pldebias.runs import NotLogged, Recorder, RunError, open_run
+from pldebias.runs import NotLogged, Recorder, open_run
 
 
 def visits_of(world, e, unknown=False):
@@ -290,6 +291,12 @@ def test_test_predictions_three_ways(tmp_path, world):
     assert matrices[0].sum() == 4 and (matrices == matrices[0]).all()
 
 
+def endless():
+    values = []
+    values.append(values)
+    return values
+
+
 def bad(world, path, **options):
     arguments = {"true_labels": [0, 1], "labelled_counts": [1, 1], "class_names": "ab"} | options
     return Recorder(path, **arguments)
@@ -298,12 +305,46 @@ def bad(world, path, **options):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"true_labels": [0, 2]}, "true_labels must lie in 0..1, or be -1"),
-        ({"true_labels": [0.5, 1]}, "whole numbers"),
+        ({"true_labels": [0, 2]}, r"true_labels must lie in -1..1; got 0..2; -1 alone means unknown"),
+        ({"true_labels": [0, -100]}, "true_labels must lie in -1..1; got -100..0"),
+        ({"true_labels": [0.5, 1]}, "true_labels must be whole numbers; got 0.5"),
+        ({"true_labels": [0, np.nan]}, "true_labels must be whole numbers; got nan"),
+        ({"true_labels": ["a", "b"]}, "true_labels must be real numbers; got texts"),
+        ({"true_labels": [0, None]}, "true_labels must be real numbers; got objects"),
+        ({"true_labels": [[0, 1]]}, r"shape \[N\]; got shape \[1, 2\]"),
+        ({"true_labels": pandas.Categorical(["a", "z"])}, "the category 'z' is no class"),
+        ({"true_labels": np.ma.masked_equal([0, 1], 1)}, "some of them are masked"),
+        ({"test_labels": [0, 2**40]}, "test_labels must lie in -1..1; got 0..1099511627776"),
+        ({"num_unlabelled": 3}, "true_labels has 2 entries, but num_unlabelled is 3"),
+        ({"num_unlabelled": 2.5}, "num_unlabelled must be whole numbers; got 2.5"),
         ({"labelled_counts": [1, 1, 1]}, r"shape \[2\]; got \[3\]"),
+        ({"labelled_counts": [0.7, 0.3]}, "labelled_counts must be whole numbers; got 0.7"),
+        ({"labelled_counts": [3, -1]}, "labelled_counts must be 0 or more; got -1..3"),
+        ({"labelled_counts": [3, np.inf]}, "labelled_counts must be whole numbers; got inf"),
+        ({"labelled_counts": {"a": 3, "z": 1}}, "one entry per class, by its name or number; got a, z"),
         ({"class_names": []}, "1 to 32767 classes"),
+        ({"class_names": ["a", "a"]}, "class_names must differ; 'a' is there twice"),
+        ({"class_names": [1, "1"]}, "class_names must differ; '1' is there twice"),
+        ({"class_names": [b"a", b"b"]}, "class_names must be texts; got b'a'"),
+        ({"class_names": {"a", "b"}}, "class_names must be a list of texts; got set"),
+        ({"class_names": {"a": 0, "b": 2}}, r"class_names as a dict needs the numbers 0..1"),
+        ({"class_names": ["a", "b\n"]}, "without control characters"),
+        ({"num_epochs": 2.5}, "num_epochs must be whole numbers"),
+        ({"num_epochs": -1}, "num_epochs must lie in 0..16777216; got -1..-1"),
+        ({"num_epochs": True}, "num_epochs must be a whole number; got True"),
+        ({"snapshots": [0.5]}, "snapshots must be whole numbers"),
+        ({"device": "cude"}, "device='cude' cannot be used here"),
         ({"attrs": {"finished": True}}, "attrs must not set finished"),
-        ({"attrs": {"config": {"f": print}}}, r"attrs\['config'\] cannot be kept as JSON"),
+        ({"attrs": {"config": {"f": print}}}, r"attrs\['config'\]\['f'\] cannot be kept as JSON"),
+        ({"attrs": {"config": {"lr": np.float32("nan")}}}, r"attrs\['config'\]\['lr'\] is nan, which JSON does not have"),
+        ({"attrs": {"note": [1, (2, float("inf"))]}}, r"attrs\['note'\]\[1\]\[1\] is inf"),
+        ({"attrs": {"note": torch.tensor([1.0, torch.nan])}}, r"attrs\['note'\]\[1\] is nan"),
+        ({"attrs": {"config": {1: 2, "1": 3}}}, r"attrs\['config'\] cannot be kept as JSON: two of its keys are '1'"),
+        ({"attrs": {"config": {(1, 2): 3}}}, r"its key \(1, 2\) is no text"),
+        ({"attrs": ["config"]}, "attrs must be a dict; got list"),
+        ({"attrs": {"seed": "one"}}, "seed must be a whole number"),
+        ({"attrs": {"bytes": b"x"}}, r"attrs\['bytes'\] cannot be kept as JSON"),
+        ({"attrs": {"loop": endless()}}, "nested too deeply, or holds itself"),
         ({"path": "s3://bucket/run"}, "local directory"),
     ],
 )
@@ -313,30 +354,295 @@ def test_constructor_says_what_is_wrong(tmp_path, world, options, message):
     assert not list(tmp_path.iterdir())
 
 
-def test_calls_say_what_is_wrong(tmp_path, world):
-    with world.start(tmp_path / "run", num_epochs=2, num_features=world.D) as recorder:
-        for call, message in (
-            (lambda: recorder.update([0, 1], [1], [True]), r"one shape \[M\]; got \[2\], \[1\], \[1\]"),
-            (lambda: (recorder.update([0], [9], [True]), recorder.end_epoch()), "labels must lie in 0..3; got 9..9"),
-            (lambda: (recorder.update([60], [1], [True]), recorder.end_epoch()), "index must lie in 0..59; got 60..60"),
-            (lambda: (recorder.update([-1], [1], [True]), recorder.end_epoch()), "index must lie in 0..59; got -1..-1"),
-            (lambda: recorder.end_epoch(sweep=([0], [True])), r"sweep labels must have shape \[60\]; got \[1\]"),
-            (lambda: recorder.end_epoch(logits=np.zeros((3, 4))), r"logits must have shape \[60, 4\]"),
-            (lambda: recorder.end_epoch(features=np.zeros((60, 9))), r"features must have shape \[60, 6\]"),
-            (lambda: recorder.end_epoch(series={"a/b": [1]}), r"series 'a/b' must have shape \[4\]"),
-            (lambda: recorder.end_epoch(series={"../b": [1, 2, 3, 4]}), "named 'scheme/name'"),
-            (lambda: recorder.end_epoch(test=[0, 1]), "needs test_labels"),
-            (lambda: recorder.end_epoch(test=np.zeros((3, 3))), r"test matrix must have shape \[4, 4\]"),
-        ):
-            with pytest.raises(ValueError, match=message):
-                call()
-        assert recorder.epoch == 0 and "next epoch 0 of 2" in repr(recorder)
-        recorder.rewind(0)
-        world.record(recorder, range(2))
-    np.testing.assert_array_equal(open_run(tmp_path / "run").confusion("visits", epoch=0), visits_of(world, 0)[0][:-1])
+WRONG_STEPS = [
+    (([0, 1], [1], [True]), r"one shape \[M\]; got \[2\], \[1\], \[1\]"),
+    ((0, 1, True), r"one shape \[M\]; got \[\], \[\], \[\]"),
+    (([0], [9], [True]), "labels must lie in 0..3; got 9..9"),
+    (([0, 1], [0, -1], [True, True]), "labels must lie in 0..3; got -1..0; -1 marks a row without a label, which must not be accepted"),
+    (([0], [-100], [False]), "labels must lie in 0..3; got -100..-100"),
+    (([60], [1], [True]), "index must lie in 0..59; got 60..60"),
+    (([-1], [1], [True]), "index must lie in 0..59; got -1..-1"),
+    (([0.5], [1], [True]), "index must be whole numbers; got 0.5"),
+    (([0], [np.nan], [True]), "labels must be whole numbers; got nan"),
+    (([0], [1 + 1j], [True]), r"labels must be real numbers; got complex"),
+    (([0], ["cat"], [True]), "labels must be real numbers; got texts"),
+    (([True, False], [1, 1], [True, True]), "index must be positions in the unlabelled set; of a mask"),
+    (([0, 1], [1, 1], [0.001, 1]), "accepted must be a mask of 0 and 1, or of bool; got 0.001. Of weights"),
+    (([0, 1], [1, 1], [np.nan, 1]), "accepted must be a mask of 0 and 1"),
+    (([0, 1], [1, 1], [2, 1]), "accepted must be a mask of 0 and 1, or of bool; got 2"),
+    (([0, 1], [1, 1], ["yes", "no"]), "accepted must be real numbers; got texts"),
+    (([0, 2**63], [1, 1], [True, True]), "index must lie in 0..59; got 0..9.*"),
+]
+N, K = 60, 4
+SWEEP = ([0] * N, [True] * N)
+WRONG_ENDS = [
+    ({"sweep": ([0], [True])}, r"sweep labels must have shape \[60\]; got \[1\]"),
+    ({"sweep": (np.zeros((N, 1), int), SWEEP[1])}, r"sweep labels must have shape \[60\]; got \[60, 1\]"),
+    ({"sweep": SWEEP[0]}, "sweep must be a pair .*; got 60 parts"),
+    ({"sweep": np.zeros((2, N))}, "sweep must be a pair .*; got ndarray"),
+    ({"sweep": ([4] * N, SWEEP[1])}, "sweep labels must lie in 0..3; got 4..4"),
+    ({"sweep": ([-1] * N, SWEEP[1])}, "must not be accepted"),
+    ({"sweep": (SWEEP[0], [0.5] * N)}, "the sweep's mask must be a mask of 0 and 1"),
+    ({"test": [0, 1, 2]}, "needs test_labels"),
+    ({"test": np.zeros((3, 3))}, r"test matrix must have shape \[4, 4\]"),
+    ({"test": np.full((4, 4), 0.5)}, "test matrix must be whole numbers; got 0.5; it holds counts"),
+    ({"test": np.full((4, 4), -1)}, "test matrix must lie in 0..4294967295; got -1..-1"),
+    ({"test": np.full((4, 4), 2**32)}, "test matrix must lie in 0..4294967295"),
+    ({"test": ([0, 4], [0, 1])}, "true classes of the test set must lie in -1..3; got 0..4; -1 alone means unknown"),
+    ({"test": ([0, -100], [0, 1])}, "true classes of the test set must lie in -1..3; got -100..0"),
+    ({"test": ([0, 1], [0, 4])}, "predicted classes of the test set must lie in 0..3; got 0..4"),
+    ({"test": ([-1, 1], [4, 0])}, "predicted classes of the test set must lie in 0..3; got 0..4"),
+    ({"test": ([0, 1], [0, -1])}, "predicted classes of the test set must lie in 0..3"),
+    ({"test": ([0, 1], [0.2, 0.8])}, "predicted classes of the test set must be whole numbers; got 0.2"),
+    ({"test": [[0, 1], [0, 1, 2]]}, r"need one shape \[T\]; got \[2\] and \[3\]"),
+    ({"test": ([0, 1], [0, 1], [1, 1])}, "test must be a pair .*; got 3 parts"),
+    ({"logits": np.zeros((3, 4))}, r"logits must have shape \[60, 4\]; got \[3, 4\]"),
+    ({"logits": np.full((N, K), 7e4)}, "logits is kept as float16, which holds -65504..65504; 240 values lie beyond"),
+    ({"semantic": np.full((N, K), -(10**6))}, "semantic is kept as float16"),
+    ({"features": torch.full((N, 6), 1e6, dtype=torch.bfloat16)}, "features is kept as float16"),
+    ({"features": np.zeros((N, 9))}, r"features must have shape \[60, 6\]; got \[60, 9\]"),
+    ({"features": np.zeros((N, 6), complex)}, "features must be real numbers; got complex128"),
+    ({"series": {"a/b": [1]}}, r"series 'a/b' must have shape \[4\]"),
+    ({"series": {"a/b": [1j] * 4}}, "series 'a/b' must be real numbers"),
+    ({"series": {"a/b": [2**53 + 1] * 4}}, "series 'a/b' is kept as float64, which cannot hold 9007199254740993"),
+    ({"series": {"../b": [1, 2, 3, 4]}}, "named 'scheme/name'"),
+    ({"series": {7: [1, 2, 3, 4]}}, "named 'scheme/name'"),
+    ({"series": [1, 2, 3, 4]}, "series must be a dict"),
+    ({"series": {"a/epoch": [1, 2, 3, 4]}}, "the name is not epoch, snapshot or klass"),
+    ({"snapshot": {"a/klass": [1, 2, 3, 4]}}, "the name is not epoch, snapshot or klass"),
+    ({"snapshot": {"a/b": np.fft.fft(np.arange(3.0))}}, "snapshot 'a/b' must be real numbers; got complex128"),
+    ({"snapshot": {"a/b": np.array([{}, []], object)}}, "snapshot 'a/b' must be real numbers; got objects"),
+    ({"snapshot": {"a/b": ["x"]}}, "snapshot 'a/b' must be real numbers; got texts"),
+    ({"snapshot": {"a/b": np.array(["2026-01-01"], "M8[D]")}}, "snapshot 'a/b' must be real numbers; got datetime64"),
+    ({"snapshot": {"a/b": [[1], [2, 3]]}}, "snapshot 'a/b' must be a tensor or an array of numbers"),
+    ({"snapshot": {"a/b": 1, "a/b/c": 2}}, "lies inside another array or around it"),
+    ({"snapshot": {"a/b/c": 1, "a/b": 2}}, "lies inside another array or around it"),
+    ({"series": {"a/b": [1] * 4, "a/B": [2] * 4}}, "cannot be told from 'scheme/a/b'"),
+    ({"scalars": {"epoch": 1}}, "a scalar is named .*; got 'epoch'"),
+    ({"scalars": {"iteration": 1}}, "columns of our own; got 'iteration'"),
+    ({"scalars": {"recall_sweep/tail": 1}}, "columns of our own; got 'recall_sweep/tail'"),
+    ({"scalars": {"a\nb": 1}}, "one line of text"),
+    ({"scalars": {1: 1, "1": 2}}, "two scalars are named '1'"),
+    ({"scalars": [("a", 1)]}, "scalars must be a dict"),
+    ({"scalars": {"a": None}}, r"scalars\['a'\] must be one number; got 'None'"),
+    ({"scalars": {"a": "0.5"}}, r"scalars\['a'\] must be one number; got '0.5'"),
+    ({"scalars": {"a": 1j}}, r"scalars\['a'\] must be one number"),
+    ({"scalars": {"a": [1, 2]}}, r"scalars\['a'\] must be one number; got 2 of shape \[2\]"),
+    ({"scalars": {"a": 10**400}}, r"scalars\['a'\] must be one number"),
+    ({"iteration": 1.5}, "iteration must be whole numbers; got 1.5"),
+    ({"iteration": np.nan}, "iteration must be whole numbers; got nan"),
+    ({"iteration": -5}, "iteration must lie in|iteration must be -1 or more"),
+    ({"iteration": True}, "iteration must be a whole number; got True"),
+    ({"iteration": 2**70}, "iteration must"),
+]
+
+
+@pytest.fixture
+def going(tmp_path, world):
+    """A recorder in its second epoch."""
+    with world.start(tmp_path / "run", num_epochs=3, num_features=world.D) as recorder:
+        yield world.record(recorder, [0])
+
+
+@pytest.mark.parametrize("convert", [np.asarray, torch.as_tensor, lambda part: part], ids=["numpy", "torch", "lists"])
+def test_wrong_steps_are_refused_in_the_call(going, world, convert):
+    first, *rest = world.epoch(1).steps
+    going.update(*first)
+    for step, message in WRONG_STEPS:
+        try:
+            step = [convert(part) for part in step]
+        except (TypeError, RuntimeError, ValueError):
+            continue  # there is no such tensor
+        with pytest.raises(ValueError, match=message):
+            going.update(*step)
+    for sound in rest:
+        going.update(*sound)
+    going.end_epoch()
+    going.flush()
+    for e in (0, 1):
+        np.testing.assert_array_equal(open_run(going.path).confusion("visits", epoch=e), visits_of(world, e)[0][:-1])
+
+
+def test_wrong_ends_of_an_epoch_are_refused_in_the_call(going, world):
+    made = world.epoch(1, snapshot=True)
+    for step in made.steps:
+        going.update(*step)
+    for values, message in WRONG_ENDS:
+        with pytest.raises(ValueError, match=message) as caught:
+            going.end_epoch(**made.values | values)
+        assert "\n" not in str(caught.value) and going.epoch == 1
+    going.end_epoch(**made.values)
+    going.flush()
+    run = open_run(going.path)
+    assert run.epochs.tolist() == [0, 1] and not run.dropped
+    for e in (0, 1):
+        np.testing.assert_array_equal(run.confusion("visits", epoch=e), visits_of(world, e)[0][:-1])
+    assert run.series == ("daso/class_dist",) and run.snapshot_states == ("daso/prototypes",)
+    assert {"scheme/daso/class_dist", "snapshot_state/daso/prototypes"} <= set(run.to_xarray())
+
+
+def test_iterations_do_not_go_back(going):
+    with pytest.raises(ValueError, match="3 at epoch 0; it cannot go back to 2"):
+        going.end_epoch(iteration=2)
+    going.end_epoch(iteration=np.float32(3))
+    going.rewind(0)
+    going.end_epoch(iteration=1)
+
+
+def test_a_closed_recorder_says_so(going):
+    going.close()
     with pytest.raises(ValueError, match=r"is closed"):
-        recorder.update([0], [0], [True])
-    recorder.close()  # twice does no harm
+        going.update([0], [0], [True])
+    going.close()  # twice does no harm
+
+
+KINDS = {
+    **{
+        kind: lambda x, kind=kind: np.asarray(x).astype(kind)
+        for kind in ("int8", "uint8", "int32", "uint32", "uint64", "float16", "float32")
+    },
+    **{
+        f"torch {kind}": lambda x, kind=kind: torch.tensor(x).to(kind) for kind in (torch.uint8, torch.int16, torch.float16, torch.bfloat16)
+    },
+    "big endian": lambda x: np.asarray(x, ">i4"),
+    "long double": lambda x: np.asarray(x, np.longdouble),
+    "objects": lambda x: np.asarray(x, object),
+    "list": lambda x: x,
+    "tuple": tuple,
+    "Series": pandas.Series,
+    "nullable Series": lambda x: pandas.Series(x, dtype="Int64"),
+    "read only": lambda x: np.broadcast_to(np.asarray(x), (2, len(x)))[0],
+    "every second": lambda x: torch.tensor(x).repeat_interleave(2)[::2],
+    "gradient": lambda x: torch.tensor(x, dtype=torch.float32, requires_grad=True),
+    "numpy numbers": lambda x: [np.int16(part) for part in x],
+}
+
+
+@pytest.mark.parametrize("convert", KINDS.values(), ids=KINDS)
+def test_numbers_of_any_type_are_taken_everywhere(tmp_path, convert):
+    unsigned = "uint" in str(getattr(convert([1]), "dtype", ""))
+    index, label, mask, true = [0, 1, 2, 5], [0, 1, 1, 2], [1, 0, 1, 0], [0, 1, 2, 0, 1, 2]
+    options = {"labelled_counts": convert([3, 2, 1]), "class_names": "abc", "test_labels": convert(true), "num_epochs": convert([2])[0]}
+    with Recorder(tmp_path / "run", convert(true), snapshots=convert([0]), **options) as recorder:
+        recorder.update(convert(index), convert(label), convert(mask))
+        recorder.end_epoch(
+            iteration=convert([4])[0],
+            sweep=[convert(true if unsigned else [0, 1, -1, 0, 1, 2]), convert([0] * 6)],
+            test=convert([0, 1, 1, 0, 1, 2]),
+            series={"a/b": convert([1, 2, 3])},
+            snapshot={"a/b": convert([1, 2, 3])},
+            scalars={"loss": convert([5])[0]},
+        )
+        recorder.end_epoch(test=[convert(true), convert([0, 1, 1, 0, 1, 2])], logits=torch.stack([torch.tensor(range(6))] * 3, 1))
+    run = open_run(tmp_path / "run")
+    assert run.confusion("visits", epoch=0).tolist() == [[1, 0, 0], [0, 1, 0], [0, 1, 1]]
+    assert run.confusion("visits", "accepted", epoch=0).tolist() == [[1, 0, 0], [0, 0, 0], [0, 1, 0]]
+    assert (run.confusion("test") == [[2, 0, 0], [0, 2, 0], [0, 1, 1]]).all()
+    assert run.state("a/b")[0].tolist() == run.snapshot_state("a/b").tolist() == [1, 2, 3]
+    assert run.true_labels.tolist() == true and run.labelled_counts.tolist() == [3, 2, 1] and run.iterations.tolist() == [4, -1]
+    assert run.scalars["loss"][0] == 5 and run.finished and run.logits()[5].tolist() == [5, 5, 5]
+
+
+@pytest.mark.parametrize(
+    "kind", ["uint8", "int8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64", "float16"]
+)
+def test_counts_of_any_type(tmp_path, kind):
+    matrix = np.array([[3, 1], [0, 4]]).astype(kind)
+    with Recorder(tmp_path / "run", [0, 1], {"b": matrix[0, 1], "a": matrix[0, 0]}, ["a", "b"]) as recorder:
+        for given in (matrix, matrix.T.copy().T, matrix.tolist(), torch.tensor(matrix.astype(float)).bfloat16(), pandas.DataFrame(matrix)):
+            recorder.end_epoch(test=given)
+    run = open_run(tmp_path / "run")
+    assert (run.confusion("test") == [[3, 1], [0, 4]]).all() and run.labelled_counts.tolist() == [3, 1]
+
+
+def test_classes_by_name(tmp_path):
+    """Categories of pandas are the classes of those names, in whatever order they are; a dict of names is in the order of its numbers."""
+    true = pandas.Categorical(["dog", "cat", None], categories=["dog", "owl", "cat"])
+    with Recorder(tmp_path / "run", true, [1, 1, 1], {"cat": 0, "owl": 2, "dog": 1}) as recorder:
+        recorder.update([0, 1, 2], pandas.Series(true).fillna("owl"), [True] * 3)
+        recorder.end_epoch()
+    run = open_run(tmp_path / "run")
+    assert run.class_names == ("cat", "dog", "owl") and run.true_labels.tolist() == [1, 0, -1]
+    assert run.confusion("visits", epoch=0).tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 0]]
+    assert run.unknown("visits", epoch=0).tolist() == [0, 0, 1]
+
+
+def test_rows_without_a_label_are_left_out(going, world):
+    label, accepted = np.arange(N) % K, np.arange(N) % 3 == 0
+    label[1::3] = -1
+    for convert in (np.asarray, torch.as_tensor):
+        going.update(convert(np.arange(N)), convert(label), convert(accepted))
+    going.end_epoch(sweep=(label, accepted))
+    going.flush()
+    run = open_run(going.path)
+    assert run.confusion("sweep", epoch=1).sum() == 40 and run.confusion("visits", epoch=1).sum() == 80
+    np.testing.assert_array_equal(run.history(1)[0], label)
+    assert run.to_dataframe("history")["label"].isna().sum() == 20
+
+
+def test_attributes_come_back_as_json_has_them(tmp_path):
+    """And equal themselves when the run is resumed."""
+    import enum
+    import pathlib
+    from datetime import date
+
+    day = date(2026, 1, 2)
+    config = {
+        "lr": np.float32(0.5), "sizes": (1, np.int8(2)), "path": pathlib.PurePosixPath("a/b"), 3: torch.float16, None: {"x"}, "day": day,
+        "mode": enum.Enum("Mode", "fast").fast, "weights": torch.tensor([1, 2]), "array": np.eye(2, dtype=bool), "flag": np.bool_(True),
+    }  # fmt: skip
+    options = {"labelled_counts": [1], "class_names": "a", "attrs": {"config": config, "seed": np.int64(3)}}
+    for resume in (False, True):
+        with Recorder(tmp_path / "run", [0], resume=resume, **options) as recorder:
+            recorder.end_epoch()
+    run = open_run(tmp_path / "run")
+    assert run.seed == 3 and run.config == {
+        "lr": 0.5, "sizes": [1, 2], "path": "a/b", "3": "torch.float16", "None": ["x"], "day": "2026-01-02",
+        "mode": 1, "weights": [1, 2], "array": [[True, False], [False, True]], "flag": True,
+    }  # fmt: skip
+
+
+def test_outputs_that_are_not_finite_are_kept_and_told(going, world):
+    features = world.epoch(1, snapshot=True).values["features"]
+    features[3, 0], features[4] = np.nan, np.inf
+    with pytest.warns(RuntimeWarning, match="epoch 1: features of 2 of 60 samples hold NaN or infinity"):
+        going.end_epoch(features=torch.as_tensor(features))
+    going.flush()
+    np.testing.assert_array_equal(open_run(going.path).features(1), features.astype(np.float16))
+
+
+def test_a_recording_that_begins_late(tmp_path, world):
+    with world.start(tmp_path / "run", num_epochs=8) as recorder:
+        recorder.rewind(5)
+        world.record(recorder, [5, 6])
+    run = open_run(tmp_path / "run")
+    assert run.epochs.tolist() == [5, 6] and not run.finished and not run.dropped
+    np.testing.assert_array_equal(run.confusion("visits", epoch=5), visits_of(world, 5)[0][:-1])
+    with world.start(tmp_path / "run", num_epochs=8, resume=True) as recorder:
+        assert (recorder.epoch, recorder.end) == (7, 7)
+        world.record(recorder, [7])
+    assert run.refresh().epochs.tolist() == [5, 6, 7] and run.finished
+    with pytest.raises(ValueError, match="epoch must lie in 0"):
+        world.start(tmp_path / "run", num_epochs=8, resume=True).rewind(-1)
+
+
+def test_an_epoch_goes_on_from_a_checkpoint_in_the_middle_of_it(tmp_path, world):
+    """Its counts are those of all its steps."""
+    steps = world.epoch(1).steps
+    with world.start(tmp_path / "run") as recorder:
+        world.record(recorder, [0])
+        recorder.update(*steps[0])
+        state = recorder.state_dict()
+        recorder.update(*steps[1])
+    with world.start(tmp_path / "run", resume=True) as recorder:
+        recorder.load_state_dict(state)
+        for step in steps[1:]:
+            recorder.update(*step)
+        recorder.end_epoch()
+        assert recorder.state_dict() == {"epoch": 2, "visits": None}
+    run = open_run(tmp_path / "run")
+    for e in (0, 1):
+        np.testing.assert_array_equal(run.confusion("visits", epoch=e), visits_of(world, e)[0][:-1])
 
 
 def test_a_forgotten_recorder_writes_what_it_was_given(tmp_path, world):
@@ -348,25 +654,86 @@ def test_a_forgotten_recorder_writes_what_it_was_given(tmp_path, world):
     world.start(tmp_path / "run", resume=True).close()
 
 
-def test_shape_of_state_may_not_change(tmp_path, world):
-    with pytest.raises(RunError, match=r"a/b has shape \[4, 3\], but \[4, 2\]"), world.start(tmp_path / "run") as recorder:
-        recorder.end_epoch(snapshot={"a/b": np.zeros((4, 2))})
-        recorder.end_epoch(snapshot={"a/b": np.zeros((4, 3))})
-    assert len(open_run(tmp_path / "run").epochs) == 1
+@pytest.mark.parametrize(
+    ("first", "then", "message"),
+    [
+        (np.zeros((4, 2)), np.zeros((4, 3)), r"has shape \[4, 3\], but \[4, 2\]"),
+        (np.zeros(4), np.float64(0), r"has shape \[\], but \[4\]"),
+        (np.zeros(4, np.float32), np.full(4, 0.1), r"is kept as float32, which cannot hold 0.1 \(float64\)"),
+        (np.zeros(4, np.int8), np.full(4, 200), r"is kept as int8, which cannot hold 200 \(int64\)"),
+        (np.zeros(4, np.uint8), np.full(4, -1), r"is kept as uint8, which cannot hold -1"),
+        (np.zeros(4, np.int64), np.full(4, np.nan), r"is kept as int64, which cannot hold nan"),
+        (np.zeros(4, bool), np.full(4, 2), r"is kept as bool, which cannot hold 2"),
+        (np.zeros(4, np.float16), np.full(4, 1e5), r"is kept as float16, which cannot hold 100000"),
+    ],
+)
+@pytest.mark.parametrize("resumed", [False, True])
+def test_state_may_not_change(tmp_path, world, first, then, message, resumed):
+    recorder = world.start(tmp_path / "run")
+    recorder.end_epoch(snapshot={"a/b": first})
+    if resumed:
+        recorder.close()
+        recorder = world.start(tmp_path / "run", resume=True)
+    with recorder:
+        with pytest.raises(ValueError, match=f"snapshot 'a/b' {message}"):
+            recorder.end_epoch(snapshot={"a/b": then})
+        recorder.end_epoch(snapshot={"a/b": torch.as_tensor(first).double()})  # what the type holds is taken
+    run = open_run(tmp_path / "run")
+    assert run.epochs.tolist() == [0, 1] and (run.snapshot_state("a/b") == first).all()
 
 
 def test_both_ways_of_counting_agree(world):
     """The operations that count on a CUDA device, run here on the CPU, against those that count on the CPU."""
-    from pldebias.runs.counts import Counter, matrices
+    from pldebias.runs import counts
 
-    counter = Counter(world.truth(unknown=True), world.K)
+    here, there = (counts.Counter(world.truth(unknown=True), world.K) for _ in range(2))
+    there._there = torch.zeros(3 * there._strides[0], dtype=torch.int64)
+    there._base = torch.as_tensor(np.append(there._row, world.K + 1) * there._strides[1] + 2)
+    there._one = torch.ones((), dtype=torch.int64)
+    there.to = lambda device: None
     for e in range(3):
-        label, accepted = (torch.as_tensor(part) for part in world.epoch(e).values["sweep"])
-        true = torch.as_tensor(np.where(world.truth(unknown=True) < 0, world.K, world.truth(unknown=True)))
-        for mask in (accepted, accepted.float(), accepted.to(torch.uint8)):
-            np.testing.assert_array_equal(counter._on_device(true * world.K, label, mask), counter.sweep(label, accepted))
-        arrays = matrices("sweep", counter.sweep(label, accepted).numpy(), world.K, unknown=True)
-        assert sum(arrays[name].sum() for name in ("sweep", "sweep_unknown")) == world.N
+        for step in world.epoch(e).steps:
+            step[1][::5], step[2][::5] = -1, False
+            index, label, accepted = map(torch.as_tensor, step)
+            for mask in (accepted, accepted.float(), accepted.to(torch.uint8)):
+                here.update(index, label, mask)
+                there._on_device(torch.device("cpu"), index.int(), label.float(), mask)
+    wanted = here.peek().sum()[0]
+    found, fault = there.peek().sum()
+    np.testing.assert_array_equal(found, wanted)
+    assert fault is None
+    for parts in (
+        ([60, -1], [0, 0], [1, 1]),
+        ([0, 0.5], [0, 0], [1, 1]),
+        ([0, 0, 0, 0], [4, -2, -1, 0.5], [1, 0, 1, 0]),
+        ([0], [0], [0.5]),
+    ):
+        there._on_device(torch.device("cpu"), *(torch.tensor(part) for part in parts))
+    found, fault = there.peek().sum()
+    np.testing.assert_array_equal(found.sum(), wanted.sum() + 1)
+    assert fault == (
+        "3 rows with an index outside the unlabelled set, 4 rows with a label outside 0..3, "
+        "1 rows with an entry in the mask that is neither 0 nor 1"
+    )
+
+
+def test_what_is_wrong_on_a_device_is_said_at_the_end_of_the_epoch(going, world, monkeypatch):
+    """It names the rows; the others are recorded by the next call."""
+    from pldebias.runs import counts
+
+    for step in world.epoch(1).steps:
+        going.update(*step)
+    peek = counts.Counter.peek
+    k = world.K
+    there = torch.zeros(3, k + 2, k + 3, dtype=torch.int64)
+    there[0, k + 1, 2] = 5
+    monkeypatch.setattr(counts.Counter, "peek", lambda counter: peek(counter)._replace(there=there))
+    with pytest.raises(ValueError, match=r"5 rows with an index outside the unlabelled set in epoch 1. Call end_epoch again"):
+        going.end_epoch()
+    monkeypatch.undo()
+    going.end_epoch()
+    going.flush()
+    np.testing.assert_array_equal(open_run(going.path).confusion("visits", epoch=1), visits_of(world, 1)[0][:-1])
 
 
 def test_rows_that_wait_are_counted_before_they_are_many(world, monkeypatch):
@@ -379,29 +746,10 @@ def test_rows_that_wait_are_counted_before_they_are_many(world, monkeypatch):
     for step in steps:
         counter.update(*step)
         waiting.append(len(counter._waiting))
-    assert max(waiting) == 63 and max(waiting[64:]) == 4  # once it is known how many rows a step has
-    found = counter.take(None).numpy().reshape(2, world.K + 1, world.K).sum(0)
-    np.testing.assert_array_equal(found, 40 * visits_of(world, 0)[0])
-    assert not counter.used and not counter.take(None).any()
-
-
-def test_one_bad_step_does_not_cost_the_others(world):
-    from pldebias.runs import counts
-
-    counter = counts.Counter(world.truth(), world.K)
-    good, ones = world.epoch(0).steps, torch.ones(3, dtype=torch.int64)
-    for bad, message in (
-        ((ones, ones[:2], ones), r"one shape \[M\]; got \[3\], \[2\], \[3\] \(step 2 of the last"),
-        ((ones.float(), ones, ones), "index and label must be whole numbers"),
-        ((ones + 999, ones, ones), "index must lie in 0..59; got"),
-        ((ones, ones - 2, ones), "labels must lie in 0..3; got -1"),
-    ):
-        for step in (good[0], bad, *good[1:]):
-            counter.update(*map(torch.as_tensor, step))
-        with pytest.raises(ValueError, match=message):
-            counter.take(None)
-        found = counter.take(None).numpy().reshape(2, world.K + 1, world.K).sum(0)
-        np.testing.assert_array_equal(found, visits_of(world, 0)[0])
+    assert max(waiting) == 4
+    np.testing.assert_array_equal(counter.peek().here.sum(0), 40 * visits_of(world, 0)[0])
+    counter.reset()
+    assert not counter.used and not counter.peek().here.any()
 
 
 def test_the_rows_of_a_step_are_its_own(world):
@@ -410,11 +758,10 @@ def test_the_rows_of_a_step_are_its_own(world):
 
     counter = counts.Counter(world.truth(), world.K)
     index, label, mask = torch.tensor([0]), torch.tensor([1]), torch.ones(1, requires_grad=True)
-    counter.update(index, label, mask * 2)
-    assert not counter._waiting[0][2].requires_grad
+    counter.update(index, label, mask * 1)
     index += 70
     label += 70
-    found = counter.take(None).numpy().reshape(2, world.K + 1, world.K)
+    found = counter.peek().here
     assert found.sum() == 1 and found[1, world.truth()[0], 1] == 1
 
 
@@ -424,11 +771,19 @@ def test_a_step_on_a_gpu_waits_for_nothing(world):
 
     counter = Counter(world.truth(), world.K)
     step = [torch.as_tensor(part) for part in world.epoch(0).steps[0]]
-    tables = torch.zeros(world.N, dtype=torch.int64), torch.zeros(counter._size, dtype=torch.int64)
-    with watched(*step, *tables) as (index, label, accepted, counter._base, counter._there):
+    tables = (
+        torch.zeros(world.N + 1, dtype=torch.int64),
+        torch.zeros(3 * counter._strides[0], dtype=torch.int64),
+        torch.ones((), dtype=torch.int64),
+    )
+    with watched(*step, *tables) as (index, label, accepted, counter._base, counter._there, counter._one):
         counter.update(index, label, accepted)
-        counter.update(index, label, accepted.float())
+        counter.update(index.int(), label.to(torch.uint8), accepted.to(torch.bfloat16))
         assert counter._there.is_cuda and not counter._waiting
+        with pytest.raises(ValueError, match=r"one shape"):
+            counter.update(index[:1], label, accepted)
+        with pytest.raises(ValueError, match=r"labels must be real numbers; got torch\.complex64"):
+            counter.update(index, label.to(torch.complex64), accepted)
         with pytest.raises(Leaves):
             counter.update(index, label, accepted.cpu())
 
@@ -444,7 +799,7 @@ def test_counts_on_the_device_without_waiting(tmp_path, world):
         with no_waiting():
             for step in steps:
                 recorder.update(*step)
-            recorder.end_epoch(sweep=swept)
+        recorder.end_epoch(sweep=swept)
         graph = torch.cuda.CUDAGraph()
         with capture(graph):
             recorder.update(*steps[0])
