@@ -113,6 +113,7 @@ def page(options: argparse.Namespace, lines: list[list[str]], shipped: dict[str,
         ""
         if options.size == "full"
         else "The network and the training are reduced: these accuracies are not comparable with published ones.\n"
+        "Trained digits also differ between CPUs, by a point and more.\n"
     )
     copy = (
         ""

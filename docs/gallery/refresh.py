@@ -29,7 +29,8 @@ label is its seeds) or rows of `pld.catalogue`; they come in the widths of a two
 PNG, and say what their caption must say (`figure.caption`). Every figure gives back the arrays that it drew (`figure.values`), and
 `backend="none"` gives them without drawing. Runs that cannot be compared are refused, with the reason.
 
-The runs shown are small ones, trained for this page on a CPU; they show what the figures look like, not which method is better:
+The runs shown are small ones, trained for this page on a CPU; they show what the figures look like, not which method is better,
+and another CPU gives other digits:
 
     pldebias train fixmatch fixmatch+daso fixmatch+debiaspl fixmatch+seval fixmatch+adello \\
         --seed 0 --seed 1 --seed 2 --steps 800 --out runs
