@@ -91,7 +91,10 @@ class Counter:
         try:
             if self._there is not None:
                 raise TypeError("where the rows lie must be asked")
-            parts = index.numpy(), label.numpy(), accepted.numpy()
+            used = accepted.numpy()
+            if used.dtype != bool and np.count_nonzero(used) != np.count_nonzero(used := used == 1):
+                raise TypeError("the mask must be looked at")
+            parts = index.numpy(), label.numpy(), used
             rows = np.ravel_multi_index(parts, self._sizes)  # refuses what lies outside
             if rows.ndim != 1 or not parts[0].shape == parts[1].shape == parts[2].shape or parts[0].dtype == bool:
                 raise TypeError("the rows must be looked at")
