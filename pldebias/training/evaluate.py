@@ -16,17 +16,32 @@ if TYPE_CHECKING:
     from pldebias.methods import Method
 
 
+HALF = 65504.0
+"""The largest finite float16."""
+
+
+class NotFinite(ArithmeticError):
+    """A network's outputs are NaN or infinite."""
+
+
 @torch.no_grad()
 def score(network: nn.Module, loader: ResidentLoader, split: str) -> tuple[Tensor, Tensor, Tensor]:
     """Logits ``[N, K]``, features ``[N, D]`` and labels ``[N]`` of a split's clean images, in evaluation mode.
 
     The network's mode is restored.
+
+    Raises
+    ------
+    NotFinite
+        A logit is NaN or infinite.
     """
     mode = network.training
     network.eval()
     outputs = [(*network(images), labels) for images, labels in loader.clean(split)]
     network.train(mode)
     features, logits, labels = (torch.cat(column) for column in zip(*outputs, strict=True))
+    if bad := int((~logits.isfinite()).any(1).sum()):
+        raise NotFinite(f"the logits of {bad:,} of {len(logits):,} {split} images became NaN or infinite")
     return logits, features, labels
 
 
@@ -66,7 +81,8 @@ def evaluate(network: nn.Module, method: Method, loader: ResidentLoader) -> tupl
 def sweep(network: nn.Module, method: Method, loader: ResidentLoader, t: Tensor) -> dict[str, Tensor]:
     """Pseudo-labels of the whole unlabelled set on clean images, by the network that the method evaluates with.
 
-    Outputs are rounded to float16 first, the precision in which a run keeps them: relabelling the kept outputs gives these labels.
+    Outputs are rounded to float16 first, and cut at its largest numbers, as a run keeps them: relabelling the kept outputs gives these
+    labels.
 
     Returns
     -------
@@ -74,6 +90,6 @@ def sweep(network: nn.Module, method: Method, loader: ResidentLoader, t: Tensor)
         ``logits`` [N, K], ``features`` [N, D], ``label`` [N], ``accepted`` [N].
     """
     logits, features, _ = score(network, loader, "unlabelled")
-    logits, features = logits.half().float(), features.half().float()
+    logits, features = (values.clamp(-HALF, HALF).half().float() for values in (logits, features))
     step = method.relabel(logits, features, t, torch.arange(len(logits), device=logits.device))
     return {"logits": logits, "features": features, "label": step.label, "accepted": step.mask > 0}

@@ -198,11 +198,19 @@ class TrainingState:
             balanced=config.balanced,
         )
 
+    def rate_of(self, step: int) -> float:
+        """Learning rate of a step (from 0) of the generation under way."""
+        config, length = self.config, self.config.steps // self.method.generations
+        local = max(step - self.generation_start, 0)
+        return config.lr * lr_factor(local, length, config.schedule, config.warmup, config.milestones, config.lr_decay)
+
+    def is_finite(self) -> bool:
+        """Whether no weight of student or teacher is NaN or infinite; waits for the device."""
+        return all(bool(flat.isfinite().all()) for teacher, student, _ in self.ema.pairs for flat in (teacher, student))
+
     def begin_step(self) -> None:
         """The host's part of a step, before it: the learning rate and the weight of the teacher's update, on the device."""
-        config, length = self.config, self.config.steps // self.method.generations
-        local = self.done - self.generation_start
-        self.rate = config.lr * lr_factor(local, length, config.schedule, config.warmup, config.milestones, config.lr_decay)
+        self.rate = self.rate_of(self.done)
         self.lr.fill_(self.rate)
         self.ema.begin()
 

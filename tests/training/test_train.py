@@ -1,6 +1,7 @@
 """`train` end to end on the embedded data: reproducible, resumable, interruptible, refusing."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from pldebias.methods import MethodError, build_method
 from pldebias.nets import Network, Output
 from pldebias.runs import RunError
 from pldebias.schemes import Problem
-from pldebias.training import ConfigError, TrainingError, checkpoints
+from pldebias.training import ConfigError, TrainingError, checkpoints, loop
 from pldebias.training.train import run_folder
 
 SHORT = {"steps": 60, "steps_per_epoch": 20, "snapshots": 2, "m1": 200, "gamma_u": 5.0, "progress": False}
@@ -159,8 +160,25 @@ def test_damaged_checkpoint_falls_back_to_the_one_before(tmp_path):
 
 
 def test_diverging_training_stops_and_names_the_last_checkpoint(tmp_path):
-    with pytest.raises(TrainingError, match=r"fixmatch: loss/.* became .* in step \d+; .*Lower lr \(now 1e\+30\)"):
+    with pytest.raises(TrainingError, match=r"fixmatch diverged: loss/.* became .* in step \d+, at a learning.*Lower lr \(now 1e\+30\)"):
         pld.train("fixmatch", out=tmp_path, **{**SHORT, "lr": 1e30})
+
+
+@pytest.mark.parametrize(("method", "lr"), [("fixmatch", 1e300), ("fixmatch", 1e30), ("fixmatch+daso", 1e6), ("fixmatch+seval", 1e30)])
+def test_divergence_in_the_last_step_of_an_epoch_is_told_as_such(method, lr, tmp_path):
+    """No loss shows it: the weights do, or what the network says of the images that the epoch's end looks at."""
+    settings = {"data": "digits-lt", "n1": 20, "gamma_l": 4.0, "m1": 20, "gamma_u": 4.0, "batch_size": 8, "steps": 2, "steps_per_epoch": 1}
+    rate = re.escape(f"{lr:.3g}")
+    with pytest.raises(TrainingError, match=rf"diverged: .* infinite in step 1, at a learning rate of {rate};.*Lower lr.*warmup"):
+        pld.train(method, out=tmp_path, lr=lr, warmup=0, schedule="constant", progress=False, **settings)
+
+
+def test_errors_of_finite_trainings_pass():
+    class State:
+        is_finite = staticmethod(lambda: True)
+
+    with pytest.raises(ValueError, match="mine"), loop.divergence_told(State(), None):
+        raise ValueError("mine")
 
 
 @pytest.mark.parametrize(
@@ -175,7 +193,7 @@ def test_the_step_whose_logits_are_not_finite_is_named(tmp_path, monkeypatch, ba
         return Output(features, logits * float("nan") if network.count == bad else logits)
 
     monkeypatch.setattr(Network, "forward", failing)
-    with pytest.raises(TrainingError, match=rf"fixmatch\+la: loss/labelled, loss/unlabelled became nan in step {bad}; {saved}"):
+    with pytest.raises(TrainingError, match=rf"fixmatch\+la diverged: loss/labelled, loss/unl.* became nan in step {bad}, .*; {saved}"):
         pld.train("fixmatch+la", out=tmp_path, **{**SHORT, "steps": 20, "steps_per_epoch": 10})
 
 
