@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
+import shutil
 import sys
 from dataclasses import fields
 from pathlib import Path
@@ -39,6 +41,34 @@ _HELP = {
     "graph": "The step as one CUDA graph: auto, true (or an error) or false.",
     "source": "Where images come from; `pldebias data` lists sources.",
     "root": "Folder for downloads and caches.",
+    "protocol": "Paper whose split and normalisation are followed; `data/README.md` lists them.",
+    "validation": "Training images that the protocol sets aside before the split.",
+    "holdout": "Share of the labelled images that schemes such as seval tune on.",
+    "include_labelled": "Also use the labelled images as unlabelled ones.",
+    "unknown_labels": "Treat the true classes of the unlabelled images as unknown.",
+    "relevance": "Share of the unlabelled images that belong to the classes.",
+    "distractors": "Source of the unlabelled images that belong to no class.",
+    "image_size": "Height and width to which images are resized when they are read.",
+    "augment": "Augmentation policy, such as daso or usb.",
+    "view_size": "Height and width of the augmented views; default: that of the images.",
+    "batch_size": "Labelled images in a batch.",
+    "balanced": "Draw labelled batches class-balanced: true, false, or the beta of effective numbers.",
+    "stream": "Decode images as they are needed instead of keeping them in memory.",
+    "network": "Backbone, such as wrn28_2, tiny_resnet or cnn_glyphs.",
+    "init": "Folder of a finished run whose backbone this run starts from.",
+    "optimizer": "sgd or adam.",
+    "lr": "Highest learning rate.",
+    "momentum": "Momentum of SGD, at least 0 and below 1.",
+    "nesterov": "Use Nesterov momentum.",
+    "weight_decay": "Weight decay, 0 or more.",
+    "decay_norm": "Also decay biases and batch norm.",
+    "schedule": "Schedule of the learning rate, such as constant or cosine.",
+    "warmup": "Steps in which the learning rate rises from zero.",
+    "milestones": "Steps at which the step schedule lowers the learning rate, separated by commas.",
+    "lr_decay": "Factor of the learning rate at a milestone.",
+    "ema": "Momentum of the EMA teacher.",
+    "ema_mode": "Batch norm of the teacher in training steps: train or eval.",
+    "evaluate": "Network that is evaluated: ema or student.",
 }
 
 
@@ -76,7 +106,10 @@ def _settings(given: dict[str, Any]) -> dict[str, Any]:
     if "class_order" in given:
         given["class_order"] = tuple(c.strip() for c in given["class_order"].split(","))
     if "milestones" in given:
-        given["milestones"] = tuple(int(m) for m in given["milestones"].split(","))
+        try:
+            given["milestones"] = tuple(int(m) for m in given["milestones"].split(","))
+        except ValueError:
+            raise ValueError(f"milestones={given['milestones']} must be whole numbers separated by commas, such as 1000,2000") from None
     return given
 
 
@@ -141,8 +174,10 @@ def runs(root: Annotated[Path, typer.Argument(help="Folder to search.")] = Path(
     elif table.empty:
         typer.echo(f"no runs under {root}; train one with: pldebias train fixmatch")
     else:
-        rows = [["" if value != value else str(value) for value in row] for row in table.astype(object).to_numpy()]
-        _table(f"{len(table)} runs under {root}", list(table.columns), rows)
+        # pandas goes on with further columns below where a terminal is too narrow, and never breaks a name; a pipe has no width.
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        typer.echo(f"{len(table)} runs under {root}")
+        typer.echo(table.set_index("run").rename_axis(None).to_string(line_width=width, na_rep="", max_colwidth=None))
 
 
 @app.command()
@@ -229,7 +264,10 @@ def data(
 
 
 @app.command()
-def lab(folder: Annotated[Path, typer.Argument(help="Where the notebooks are.")] = Path("notebooks"), port: int = 8888) -> None:
+def lab(
+    folder: Annotated[Path, typer.Argument(help="Where the notebooks are.")] = Path("notebooks"),
+    port: Annotated[int, typer.Option(help="Port of the server.")] = 8888,
+) -> None:
     """Open JupyterLab on the notebooks (this machine only, behind a token)."""
     import subprocess
 
@@ -256,17 +294,28 @@ def doctor(json_: Json = False) -> None:
     return None
 
 
-def main() -> None:
-    """Run the command line; an error of our own is one line and exit code 2."""
-    try:
-        app()
-    except (ValueError, OSError, RuntimeError) as error:
-        from pldebias.data import DataError
-        from pldebias.methods import MethodError
-        from pldebias.runs import RunError
-        from pldebias.training import ConfigError, TrainingError
+@app.callback()
+def _options(debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; may stand anywhere.")] = False) -> None:
+    pass
 
-        if not isinstance(error, DataError | MethodError | RunError | ConfigError | TrainingError | FileNotFoundError):
+
+def main() -> None:
+    """Run the command line.
+
+    A command that fails prints one message. The exit code is 2 if something that was given is wrong, 1 if pldebias is, 130 after Ctrl-C.
+    """
+    debug = "--debug" in sys.argv[1:]
+    try:
+        app(args=[argument for argument in sys.argv[1:] if argument != "--debug"])
+    except BrokenPipeError:  # `pldebias runs | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that closing it does not fail, too
+        raise SystemExit(1) from None
+    except Exception as error:
+        if debug:
             raise
-        typer.echo(f"error: {error}", err=True)
-        raise SystemExit(2) from error
+        expected = isinstance(error, ValueError | OSError | RuntimeError | ImportError)
+        if expected:
+            typer.echo(f"error: {error}", err=True)
+        else:
+            typer.echo(f"error: {type(error).__name__}: {error}; this is a fault of pldebias, and --debug shows where it lies", err=True)
+        raise SystemExit(2 if expected else 1) from None

@@ -50,14 +50,18 @@ def figures(
     Incomparable
         The runs cannot stand in one table; the message says which differ, and in what.
     ValueError
-        An unknown format, or `baseline` is no label.
+        An unknown format, width or error, or `baseline` is no label.
     """
     from pldebias.analysis.tables import table
     from pldebias.plots.collection import collection
+    from pldebias.plots.paper import ERRORS, WIDTHS
 
     formats = [formats] if isinstance(formats, str) else list(formats)
     if unknown := [name for name in formats if name not in FORMATS]:
         raise ValueError(f"figures are written as {', '.join(FORMATS)}; got {', '.join(map(repr, unknown))}")
+    for name, allowed in (("width", WIDTHS), ("error", ERRORS)):  # before each figure would refuse it by itself
+        if style.get(name, next(iter(allowed))) not in allowed:
+            raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}; got {style[name]!r}")
     chosen, folder = select(runs), local(folder)
     made_table = table(chosen, values=values, baseline=baseline, published=published, groups=style.get("groups", "tertiles"))
     folder.mkdir(parents=True, exist_ok=True)

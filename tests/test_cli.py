@@ -5,10 +5,13 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
+import pldebias as pld
 from pldebias import cli
 from pldebias.presets import Config
+from pldebias.runs import Recorder
 
 TINY = ["--steps", "20", "--snapshots", "1", "--m1", "100", "--gamma-u", "2"]
 
@@ -108,6 +111,64 @@ def test_errors_are_one_line_and_exit_code_2(call, arguments, message):
     assert code == 2
     assert message.lower() in " ".join(err.lower().split())
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["figures", "runs", "--format", "jpeg"], "pdf, svg, png; got 'jpeg'"),
+        (["figures", "runs", "--width", "huge"], "huge"),
+        (["report", "runs", "--baseline", "nobody"], "nobody"),
+        (["train", "fixmatch", "--milestones", "10,twenty"], "milestones=10,twenty must be whole numbers"),
+        (["report", "nowhere"], "nowhere"),
+    ],
+)
+def test_slips_with_runs_are_one_line_too(call, tmp_path, arguments, message):
+    attrs = {"method": "fixmatch", "seed": 0, "data": "d"}
+    with Recorder(tmp_path / "runs/mine", np.arange(6) % 3, [5] * 3, "abc", attrs=attrs) as recorder:
+        recorder.end_epoch(scalars={"loss": 1.0}, sweep=([0, 1, 2] * 2, [True] * 6), test=[[1, 0, 0]] * 3)
+    code, _, err = call(*arguments)
+    assert code == 2 and message in " ".join(err.split()) and "Traceback" not in err
+    if arguments[0] != "train":
+        assert err.startswith("error: ")
+        with pytest.raises((ValueError, OSError)):
+            call(*arguments, "--debug")
+
+
+def test_a_fault_of_our_own_is_told_as_one(call, monkeypatch):
+    monkeypatch.setattr("pldebias.analysis.compare.summary", lambda root: {}["columns"])
+    code, _, err = call("runs")
+    assert code == 1 and "fault of pldebias" in err and "--debug" in err and "Traceback" not in err
+
+
+def test_a_pipe_that_is_closed_ends_quietly(tmp_path):
+    (tmp_path / "runs").mkdir()
+    code = "import os, sys; r, w = os.pipe(); os.close(r); os.dup2(w, 1); sys.argv = ['pldebias', 'methods'];" + (
+        "from pldebias.cli import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode and not done.stderr
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_names_of_runs_are_never_broken(call, tmp_path, monkeypatch, columns):
+    name = "a-long/name-of-a-method+with+schemes/s0"
+    with Recorder(tmp_path / "runs" / name, np.arange(6) % 3, [5] * 3, "abc", attrs={"method": "fixmatch", "data": "d"}) as recorder:
+        recorder.end_epoch(scalars={"balanced_accuracy": 0.5}, sweep=([0, 1, 2] * 2, [True] * 6))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    _, out, _ = call("runs")
+    shown = pld.open_run(tmp_path / "runs" / name).name
+    assert out.count(shown) > 1 and max(map(len, out.splitlines())) <= max(columns, len(shown) + 25)
+
+
+def test_every_option_has_a_help_text():
+    import typer
+
+    group = typer.main.get_command(cli.app)
+    for command in [group, *group.commands.values()]:
+        assert command is group or command.help
+        assert not [parameter.name for parameter in command.params if not parameter.help and parameter.name != "help"]
 
 
 def test_interrupt_says_how_to_go_on(call, monkeypatch):

@@ -102,15 +102,15 @@ def test_images_that_do_not_fit_memory_stream(tmp_path, monkeypatch):
 
     for part, count in (("train", 40), ("test", 4)):
         for name in "ab":
-            (tmp_path / part / name).mkdir(parents=True)
+            (tmp_path / "images" / part / name).mkdir(parents=True)
             for i in range(count):
                 grey = np.full((8, 8, 3), (60 if name == "a" else 180) + i, np.uint8)
-                Image.fromarray(grey).save(tmp_path / part / name / f"{i}.png")
+                Image.fromarray(grey).save(tmp_path / "images" / part / name / f"{i}.png")
     settings = {"n1": 10, "gamma_l": 1.0, "m1": 20, "gamma_u": 1.0, "network": "tiny_resnet", "root": str(tmp_path / "root")}
-    config, method = configure("fixmatch", f"imagefolder:{tmp_path}", batch_size=4, steps=2, steps_per_epoch=1, **settings)
+    config, method = configure("fixmatch", f"imagefolder:{tmp_path / 'images'}", batch_size=4, steps=2, steps_per_epoch=1, **settings)
     here = TrainingState(config, method, make_dataset(config), torch.device("cpu"))
     monkeypatch.setattr("pldebias.data.decode.memory", lambda: 100)
-    config, method = configure("fixmatch", f"imagefolder:{tmp_path}", batch_size=4, steps=2, steps_per_epoch=1, **settings)
+    config, method = configure("fixmatch", f"imagefolder:{tmp_path / 'images'}", batch_size=4, steps=2, steps_per_epoch=1, **settings)
     there = TrainingState(config, method, make_dataset(config), torch.device("cpu"))
     assert isinstance(there.loader, StreamLoader) and not isinstance(here.loader, StreamLoader)
     for _ in range(2):
