@@ -71,15 +71,15 @@ def is_flat(features: np.ndarray) -> bool:
 
 def chain(features: np.ndarray, method: str, settings: dict, folder: Path | None, labels: np.ndarray | None) -> np.ndarray:
     """Frames ``[E, n, 2]``, from the last to the first; each is kept as soon as it is there."""
-    from tqdm.auto import tqdm
+    from pldebias.progress import bar
 
     compute = {"umap": _umap, "tsne": _tsne}[method]
     frames: list[np.ndarray] = []
     key = hashlib.sha256(json.dumps([_VERSION, method, settings], sort_keys=True).encode()).hexdigest()
-    with tqdm(total=len(features), desc=method, unit="frame", disable=labels is None) as bar:
+    with bar(total=len(features), desc=method, unit=" frames", disable=labels is None) as shown:
         for number in reversed(range(len(features))):
             if labels is not None:
-                bar.set_postfix(epoch=int(labels[number]))
+                shown.set_postfix(epoch=int(labels[number]), refresh=False)
             key = hashlib.sha256(key.encode() + np.ascontiguousarray(features[number]).tobytes()).hexdigest()
             frame = _read(folder, key, len(features[number]))
             if frame is None:
@@ -91,7 +91,7 @@ def chain(features: np.ndarray, method: str, settings: dict, folder: Path | None
                 frame = frame if after is None else align(frame, after)
                 _write(folder, key, frame)
             frames.append(frame)
-            bar.update()
+            shown.update()
     return np.stack(frames[::-1])
 
 

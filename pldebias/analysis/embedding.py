@@ -152,9 +152,9 @@ class Embedding:
         return np.divide(steps, spread, out=np.full_like(steps, np.nan), where=spread > 0)
 
     def _features(self, what: str):
-        from tqdm.auto import tqdm
+        from pldebias.progress import bar
 
-        for epoch in tqdm(self.epochs, what, leave=False, unit="snapshot", delay=2):  # seconds; a thousand points take less
+        for epoch in bar(self.epochs, desc=what, leave=False, unit=" snapshots", delay=2):  # seconds; a thousand points take less
             yield _features(self.run, int(epoch), self.index, self.settings["normalise"])
 
     def frame(self, epoch: int = -1) -> int:

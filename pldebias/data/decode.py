@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from pldebias.data.errors import DataError
+from pldebias.hardware import memory
 
 SUFFIXES = frozenset([".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"])
 
@@ -240,7 +241,7 @@ def decoded(images: Iterator[tuple[Tensor, str]], count: int, path: Path, *, des
     description, progress
         Of the progress bar, and whether to show it.
     """
-    from tqdm.auto import tqdm
+    from pldebias.progress import bar
 
     first, origin = next(images, (None, ""))
     if first is None:
@@ -258,9 +259,9 @@ def decoded(images: Iterator[tuple[Tensor, str]], count: int, path: Path, *, des
         )
         array, partial = np.empty(shape, np.uint8), None
     try:
-        with tqdm(total=count, desc=description, unit=" images", disable=not progress) as bar:
+        with bar(total=count, desc=description, unit=" images", disable=not progress) as shown:
             array[0] = first.numpy()
-            bar.update()
+            shown.update()
             i = 0
             for i, (image, where) in enumerate(images, 1):
                 if i == count:
@@ -268,14 +269,16 @@ def decoded(images: Iterator[tuple[Tensor, str]], count: int, path: Path, *, des
                 if image.shape != first.shape:
                     raise DataError(f"{where} is {_size(image)} but {origin} is {_size(first)}: give image_size to resize all")
                 array[i] = image.numpy()
-                bar.update()
+                shown.update()
         if i + 1 < count:
             raise DataError(f"{description}: {i + 1} images where {count} are promised; the file is damaged")
         if partial is None:
             return torch.from_numpy(array)
         array.flush()
+        array = None  # Windows renames and removes no file that is mapped
         os.replace(partial, path)
     finally:
+        array = None
         if partial is not None:
             partial.unlink(missing_ok=True)
     return mapped(path)
@@ -289,8 +292,3 @@ def mapped(path: Path) -> Tensor | LazyImages:
     """A cached array as a tensor mapped into memory, or as lazy images where it is larger than half of the memory."""
     reader = ArrayReader(path)
     return LazyImages(reader) if path.stat().st_size > memory() // 2 else torch.from_numpy(reader.array)
-
-
-def memory() -> int:
-    """Physical memory in bytes."""
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pldebias.data.errors import DataError
+from pldebias.progress import of_downloads
 
 # torchvision's class, its folder under the data root, and the arguments of its training, test and unlabelled parts.
 _TABLE = {
@@ -47,7 +48,8 @@ def _open(kind: str, name: str, root: Path, kwargs: dict):
         raise DataError(f"{kind} needs a package that is not installed: {error}") from error
     try:
         root.mkdir(parents=True, exist_ok=True)
-        return maker(str(root), download=True, **kwargs)
+        with of_downloads():
+            return maker(str(root), download=True, **kwargs)
     except (OSError, RuntimeError) as error:
         raise DataError(
             f"{kind} is not in {root} and could not be downloaded ({error}). Connect to the internet once, or copy torchvision's files for "

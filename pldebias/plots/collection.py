@@ -15,6 +15,7 @@ from pldebias.plots.label_distribution import label_distribution
 from pldebias.plots.learned_state import learned_state
 from pldebias.plots.recall_precision import recall_precision
 from pldebias.plots.training_curves import training_curves
+from pldebias.progress import bar
 from pldebias.runs import NotLogged
 
 if TYPE_CHECKING:
@@ -75,7 +76,8 @@ def collection(runs, *, baseline: str | None = None, **style) -> Iterator[Made]:
     if first not in chosen:
         raise ValueError(f"baseline must be one of {', '.join(chosen)}; got {baseline!r}")
     plain = {key: value for key, value in style.items() if key != "error"}  # a matrix has no room for an interval
-    for name, title, draw in _wanted(chosen, every, first, style, plain):
+    wanted = _wanted(chosen, every, first, style, plain)
+    for name, title, draw in bar(wanted, desc="figures", leave=False, unit=" figures", delay=2):
         try:
             yield Made(name, title, draw(), "")
         except (NotLogged, ValueError) as error:

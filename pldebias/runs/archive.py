@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pldebias.hardware import memory
 from pldebias.paths import PathError
 from pldebias.runs import checks, layout, places
 from pldebias.runs.layout import RunError
@@ -27,10 +28,7 @@ def most_bytes() -> int:
     told = os.environ.get("PLDEBIAS_READ_LIMIT")
     if told:
         return int(told)
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    except (AttributeError, ValueError):  # not on this system
-        return 2**33
+    return memory() // 2
 
 
 @dataclass

@@ -12,9 +12,9 @@ from itertools import product
 from typing import Any
 
 import torch
-from tqdm.auto import tqdm
 
 from pldebias.presets import ConfigError
+from pldebias.progress import bar
 from pldebias.runs import Run, open_run
 from pldebias.settings import plain
 from pldebias.training.train import configure, flag, interruptible, train
@@ -127,11 +127,12 @@ def sweep(
         futures = {pool.submit(_work, job): i for i, job in enumerate(work)}
         try:
             ended = concurrent.futures.as_completed(futures)
-            for future in tqdm(ended, total=len(work), desc=f"{data}: runs", unit="run", disable=not progress):
+            shown = bar(ended, total=len(work), desc=f"{data}: runs", unit=" runs", disable=not progress)
+            for future in shown:
                 paths[futures[future]] = future.result()
                 run = open_run(paths[futures[future]])
                 if progress and "balanced_accuracy" in run.scalars:  # a pre-training predicts nothing
-                    tqdm.write(f"{run.name}: balanced accuracy {100 * run.scalars['balanced_accuracy'].iloc[-1]:.1f} %")
+                    shown.write(f"{run.name}: balanced accuracy {100 * run.scalars['balanced_accuracy'].iloc[-1]:.1f} %")
         except BaseException as error:
             pool.shutdown(wait=False, cancel_futures=True)
             if not isinstance(error, Exception):  # told to stop: each training closes its run and ends, instead of running to its end

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from tqdm.auto import tqdm
 
 from pldebias import __version__
 from pldebias.data import DataError, SplitSpec, build
@@ -23,6 +22,7 @@ from pldebias.hardware import processor
 from pldebias.methods import MethodError, build_method, check_options, parse, slug
 from pldebias.paths import local, portable
 from pldebias.presets import Config, ConfigError, as_dict, resolve
+from pldebias.progress import bar
 from pldebias.runs import Recorder, Run, RunError, open_run
 from pldebias.settings import plain
 from pldebias.training import checkpoints
@@ -151,7 +151,8 @@ def train(
     overwrite : bool, default False
         Delete a run that lies there and start anew.
     progress : bool, default True
-        Show a progress bar (terminal or notebook) with rate, remaining time, mask rate and balanced accuracy.
+        Show a progress bar with rate, remaining time, mask rate and balanced accuracy; where standard error is a file or a pipe,
+        write a line an epoch instead.
     **overrides
         Any field of `Config`, such as ``steps=2000, gamma_u=1, device="cuda"``.
 
@@ -200,9 +201,9 @@ def train(
         with recorder:
             with explained(config, device, folder):
                 _go_on(state, recorder, folder / "checkpoints")
-            bar = tqdm(total=config.steps, initial=state.done, desc=f"{built.spelling} s{seed}", unit="it", disable=not progress)
-            with bar, explained(config, device, folder, lambda: state.done):
-                fit(state, recorder, folder / "checkpoints", bar)
+            shown = bar(total=config.steps, initial=state.done, desc=f"{built.spelling} s{seed}", unit=" steps", disable=not progress)
+            with shown, explained(config, device, folder, lambda: state.done):
+                fit(state, recorder, folder / "checkpoints", shown)
     return open_run(folder)
 
 
