@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +16,7 @@ from pldebias.paths import local, output
 from pldebias.runs.layout import NotLogged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     import pandas
 
@@ -128,14 +130,14 @@ def to_netcdf(run: Run, path) -> Path:
     Notes
     -----
     The format is netCDF 3 with 64-bit offsets, written by SciPy, so that nothing else must be installed. It has no unsigned, half and
-    64-bit integers: counts become int32, float16 becomes float32, flags become int8. Slashes in names become dots
-    (``scheme.daso.class_dist``). Epochs that were not finished are left out.
+    64-bit integers: counts become int32 (float64 where they do not fit), float16 becomes float32, flags become int8. Slashes in names
+    become dots (``scheme.daso.class_dist``), characters other than ASCII letters, digits and ``.@+-`` become underscores.
+    Attributes other than texts and small numbers become JSON. Epochs that were not finished and arrays without entries are left out.
     """
-    import json
-
     data = run.to_xarray().isel(epoch=run.epochs)
     data = data.drop_vars([name for name in ("done", "written") if name in data])
-    data = data.rename({name: str(name).replace("/", ".") for name in data.variables if "/" in str(name)})
+    data = data.drop_dims([dim for dim, length in data.sizes.items() if not length])  # SciPy reads a length of 0 as unlimited
+    data = data.rename(_plain_names([*data.variables, *(dim for dim in data.dims if dim not in data.variables)]))
     for name, variable in data.variables.items():
         kind, size = variable.dtype.kind, variable.dtype.itemsize
         if kind == "f" and size == 2:
@@ -143,15 +145,15 @@ def to_netcdf(run: Run, path) -> Path:
         elif kind == "b":
             data[name] = variable.astype(np.int8)
         elif kind in "iu" and (kind == "u" or size == 8):
-            if variable.size and int(variable.max()) > np.iinfo(np.int32).max:
+            if variable.size and not -(2**31) <= int(variable.min()) <= int(variable.max()) < 2**31:
                 data[name] = variable.astype(np.float64)
+                if not (data[name].astype(variable.dtype) == variable).all():
+                    warnings.warn(f"{name} has numbers beyond 2**53, which are rounded", stacklevel=2)
             else:
                 data[name] = variable.astype(np.int32)
         data[name].attrs, data[name].encoding = {}, {}
-    told = {
-        key: value if isinstance(value, str | int | float) else json.dumps(value, ensure_ascii=False) for key, value in run.attrs.items()
-    }
-    data.attrs = {key: int(value) if isinstance(value, bool) else value for key, value in told.items()}
+    names = _plain_names(run.attrs)
+    data.attrs = {names[key]: _attribute(value) for key, value in run.attrs.items()}
     path = output(path)
     partial = path.with_name(f"{path.name}.partial")
     try:
@@ -160,6 +162,29 @@ def to_netcdf(run: Run, path) -> Path:
     finally:
         partial.unlink(missing_ok=True)
     return path
+
+
+_RESERVED = {"byte", "char", "short", "ushort", "int", "uint", "int64", "uint64", "float", "real", "double", "bool", "string"}
+
+
+def _plain_names(names: Iterable) -> dict:
+    """Names that netCDF allows, by those that there are; no two are alike. ASCII alone, as SciPy cannot write all other letters."""
+    given: dict = {}
+    for name in names:
+        plain = re.sub(r"[^\w.@+-]", "_", str(name).replace("/", "."), flags=re.ASCII)[:200]
+        if plain in _RESERVED or not re.match(r"\w", plain, re.ASCII):
+            plain = f"_{plain}"
+        while plain in given.values():
+            plain += "_"
+        given[name] = plain
+    return given
+
+
+def _attribute(value):
+    if isinstance(value, bool):
+        return int(value)
+    fits = isinstance(value, str | float) or (isinstance(value, int) and -(2**31) <= value < 2**31)
+    return value if fits else json.dumps(value, ensure_ascii=False)
 
 
 def _tensorboard():

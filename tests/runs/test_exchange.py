@@ -71,6 +71,18 @@ def test_netcdf(run, tmp_path):
         assert data.attrs["method"] == "fixmatch+daso" and json.loads(data.attrs["config"]) == run.config
 
 
+def test_netcdf_takes_any_name_and_number(tmp_path, world):
+    config = {"seed": 2**40, "note": "größe 類", "none": None}
+    with world.start(tmp_path / "run", attrs={"config": config}) as recorder:
+        for epoch in range(2):
+            series = {name: torch.full((world.K,), epoch + 0.5) for name in ("größe/類", "a/b c", "a/b_c", "a/int", "a/-x")}
+            recorder.end_epoch(iteration=2**40 + epoch, series=series)
+    with xarray.open_dataset(open_run(tmp_path / "run").to_netcdf(tmp_path / "r.nc"), engine="scipy") as data:
+        state = sorted(str(name) for name in data if str(name).startswith("scheme."))
+        assert len(state) == 5 and "scheme.a.b_c" in state and all(data[name].values[1, 0] == 1.5 for name in state)
+        assert data["iteration"].values.tolist() == [2**40, 2**40 + 1] and json.loads(data.attrs["config"]) == config
+
+
 def test_netcdf_of_an_unfinished_run_has_its_epochs(tmp_path, world):
     with world.start(tmp_path / "run") as recorder:
         world.record(recorder, range(2))
