@@ -263,7 +263,7 @@ def test_going_on_in_an_altered_store(store, monkeypatch, damages):
                     first = recorder.epoch
                     for _ in range(first, E + 1):
                         label = np.full(N, recorder.epoch % K)
-                        recorder.end_epoch(iteration=recorder.epoch, sweep=(label, label > 0), scalars={"loss": 1.0})
+                        recorder.end_epoch(iteration=10 * recorder.epoch, sweep=(label, label > 0), scalars={"loss": 1.0})
                     recorder.flush()
                 recorded = range(first, E + 1)
             except RunError as error:
@@ -272,7 +272,7 @@ def test_going_on_in_an_altered_store(store, monkeypatch, damages):
                 return
             seen = everything(copy)
         for e in recorded:
-            assert e in seen["epochs"] and (seen["history", e][0] == e % K).all() and seen["iteration", e] == e
+            assert e in seen["epochs"] and (seen["history", e][0] == e % K).all() and seen["iteration", e] == 10 * e
         seen["epochs"] = [e for e in seen["epochs"] if e < first]
         old = {name: value for name, value in seen.items() if isinstance(name, tuple) and name[-1] < first}
         assert wrong(old | {"epochs": seen["epochs"]}, truth) == []
