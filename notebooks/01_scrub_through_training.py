@@ -74,9 +74,10 @@ plt.show()
 # ## FixMatch drifts to the head
 #
 # Each row of the coloured **carpet** on the left is a class, head on top; each column is an epoch. It shows log2(pseudo-labels given /
-# images that truly belong to the class): white is a fair share, **orange** too many, **blue** too few, one step of the scale a factor of
-# two. The square on the right is the **confusion matrix** of one epoch: the row is what an image is, the column what it was called. On
-# the diagonal is what went right; what sits in the left half of the last rows are tail images that were called a head class.
+# images that truly belong to the class): white is a fair share, **orange** too many, **blue** too few, **purple** none at all; one step
+# of the scale is a factor of two. The square on the right is the **confusion matrix** of one epoch: the row is what an image is, the
+# column what it was called. On the diagonal is what went right; what sits in the left half of the last rows are tail images that were
+# called a head class.
 #
 # Drag along the carpet or the curves, or click once and use the keyboard: <kbd>←</kbd> <kbd>→</kbd> an epoch, <kbd>Space</kbd> plays,
 # <kbd>c</kbd> changes what the carpet shows, <kbd>1</kbd> to <kbd>5</kbd> what the matrix shows, <kbd>?</kbd> lists all keys,

@@ -56,9 +56,9 @@ view = pld.explore(fixmatch, runs["fixmatch+daso"], metric="ratio")
 view
 
 # %% [markdown]
-# The carpet is dark blue at the bottom left: for the first epochs nothing is called by a rare name at all, and little to the end. Where
-# do those images go? They are not spread over the other classes. Ships and trucks go, nearly all of them, to one class each, and it is
-# the frequent one that looks like them:
+# The carpet of FixMatch is purple at the bottom left: for the first epochs nothing is called by a rare name at all. It stays dark blue,
+# little, to the end. Where do those images go? They are not spread over the other classes. Ships and trucks go, nearly all of them, to
+# one class each, and it is the frequent one that looks like them:
 
 # %%
 sweep = fixmatch.confusion("sweep", epoch=-1)

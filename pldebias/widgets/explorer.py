@@ -181,8 +181,9 @@ class Explorer(anywidget.AnyWidget):
 
     @property
     def epochs(self) -> list[int]:
-        """Recorded epochs of all runs shown, ascending."""
-        return sorted({epoch for run in self.meta["runs"] for epoch in run["epochs"]})
+        """Recorded epochs of all runs shown, ascending; with those where others stand beside the first run."""
+        found = {epoch for run in self.meta["runs"] for name in ("epochs", "places") for epoch in run[name]}
+        return sorted(found - {None})
 
     @property
     def state(self) -> dict:

@@ -11,6 +11,7 @@ import hashlib
 import numpy as np
 
 from pldebias import metrics
+from pldebias.analysis.selection import lengths_in_words, one_clock
 
 __all__ = ["CELLS", "KEYS", "KINDS", "METRICS", "ORDERS", "SPLITS", "check_comparable", "orders", "pack"]
 
@@ -173,19 +174,42 @@ def _compress(counts: np.ndarray) -> tuple[bytes, str]:
     return gzip.compress(np.ascontiguousarray(cells).tobytes(), compresslevel=1, mtime=0), kind
 
 
-def _describe(run, kinds, blocks: list[bytes]) -> dict:
+def _places(run, lead) -> list[int | None]:
+    """Where the epochs of `run` stand among those of `lead`: at their iterations, if an epoch of one number ends at different ones.
+
+    None for an epoch that has no place of its own, because another one is nearer to it.
+    """
+    epochs = run.epochs.tolist()
+    if one_clock([lead, run]) or (run.iterations < 0).any() or (lead.iterations < 0).any():
+        return epochs
+    steps, numbers = lead.iterations, lead.epochs
+    per_epoch = (steps[-1] - steps[0]) / (numbers[-1] - numbers[0]) if len(steps) > 1 else steps[0] / (numbers[0] + 1)
+    beyond = np.where(run.iterations > steps[-1], run.iterations - steps[-1], np.minimum(run.iterations - steps[0], 0)) / per_epoch
+    exact = np.interp(run.iterations, steps, numbers) + beyond
+    found: list[int | None] = [max(place, 0) for place in exact.round().astype(int).tolist()]
+    nearest: dict[int | None, int] = {}
+    for i, place in enumerate(found):
+        if place not in nearest or abs(exact[i] - place) < abs(exact[nearest[place]] - place):
+            nearest[place] = i
+    return [place if nearest[place] == i else None for i, place in enumerate(found)]
+
+
+def _describe(run, kinds, blocks: list[bytes], lead) -> dict:
     truth = np.asarray(run.true_labels)
     unknown = int((truth < 0).sum())
     description = {
         "name": run.name,
         "epochs": [int(e) for e in run.epochs],
+        "places": _places(run, lead),
         "iterations": [int(i) for i in run.iterations],
         "blocks": {},
         "missing": {},
         "note": "",
     }
+    if description["places"] != description["epochs"]:
+        description["note"] = f"{run.name} has longer or shorter epochs than {lead.name}; beside it they stand at their iterations. "
     if 0 < unknown < len(truth):
-        description["note"] = f"In {run.name}, {unknown:,} of {len(truth):,} unlabelled samples have no known class and are in no matrix."
+        description["note"] += f"In {run.name}, {unknown:,} of {len(truth):,} unlabelled samples have no known class and are in no matrix."
     for kind in KINDS:
         if kind not in kinds:
             description["missing"][kind] = f"{kind} was left out of this comparison (kinds={tuple(kinds)})"
@@ -227,6 +251,9 @@ def pack(runs, kinds=tuple(KINDS), groups="tertiles") -> tuple[dict, bytes]:
     first = runs[0]
     parts = metrics.groups(first.labelled_counts, groups)
     blocks: list[bytes] = []
+    named: dict[str, list] = {}
+    for run in runs:
+        named.setdefault(run.name, []).append(run)
     meta = {
         "classes": [str(name) for name in first.class_names],
         "orders": orders(first, groups),
@@ -240,6 +267,7 @@ def pack(runs, kinds=tuple(KINDS), groups="tertiles") -> tuple[dict, bytes]:
         },
         "kinds": KINDS,
         "splits": SPLITS,
-        "runs": [_describe(run, kinds, blocks) for run in runs],
+        "lengths": lengths_in_words(named),
+        "runs": [_describe(run, kinds, blocks, first) for run in runs],
     }
     return meta, b"".join(blocks)

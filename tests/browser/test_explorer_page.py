@@ -9,6 +9,7 @@ from made_runs import HOSTILE, make_run
 
 import pldebias as pld
 from pldebias import metrics
+from pldebias.runs import Recorder
 from pldebias.widgets.followed import followed
 from pldebias.widgets.module import module
 
@@ -365,3 +366,30 @@ def test_a_hundred_classes_are_drawn_quickly(tmp_path):
             painted(page)
         assert float(page.locator(".pldebias").get_attribute("data-draw-ms")) > 0
         assert page.locator("[role=status]").inner_text().startswith("epoch ")
+
+
+def test_runs_with_other_epochs_stand_at_their_iterations(tmp_path):
+    """Also: without iterations none is told, and a class that no label names has a colour of its own."""
+
+    def timed(name, every, epochs):
+        with Recorder(tmp_path / name, np.arange(12) % 3, [5, 3, 1], "abc", num_epochs=epochs, attrs={"method": name}) as recorder:
+            for epoch in range(epochs):
+                label = np.full(12, epoch % 2)
+                recorder.end_epoch(iteration=every and every * (epoch + 1), sweep=(label, label >= 0))
+        return pld.open_run(tmp_path / name)
+
+    lead, rough, untold = timed("lead", 10, 4), timed("rough", 20, 3), timed("untold", None, 3)
+    with opened(pld.explore(lead, rough, metric="ratio").to_html(tmp_path / "two.html")) as page:
+        page.locator("input[type=range]").focus()
+        page.keyboard.press("Home")
+        page.keyboard.press("ArrowRight")
+        page.wait_for_function("() => document.querySelector('.pldebias').dataset.epoch == 1")
+        assert "epoch 1 of 5, iteration 20" in page.locator(".pldebias").inner_text()
+        note = page.locator(".pld-counting").inner_text()
+        assert "rough has longer or shorter epochs than lead; beside it they stand at their iterations." in note
+        assert "lead at iteration 40; rough at iteration 60" in note
+        pixels = "canvas => [...new Uint32Array(canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.buffer)]"
+        purple = 0xFF94327B  # little-endian RGBA of #7b3294
+        assert purple in page.locator("canvas.pld-carpet").first.evaluate(pixels)
+    with opened(pld.explore(untold).to_html(tmp_path / "untold.html")) as page:
+        assert "iteration" not in page.locator(".pldebias").inner_text() and epoch(page) == 2

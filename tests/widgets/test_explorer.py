@@ -298,3 +298,34 @@ def test_joining_keeps_every_string():
     joined = module(*EXPLORER)
     for text in set(said.findall(re.sub(r"/\*.*?\*/", "", sources, flags=re.S))):
         assert text in joined, text
+
+
+def timed(path, every, epochs, gaps=()):
+    """A run whose epochs last `every` steps, some of them left out; None: no steps were told."""
+    with Recorder(path, np.arange(12) % 3, [5, 3, 1], "abc", num_epochs=epochs, attrs={"method": path.name}) as recorder:
+        for epoch in sorted(set(range(epochs)) - set(gaps)):
+            recorder.epoch = epoch
+            label = np.full(12, epoch % 3)
+            recorder.end_epoch(iteration=None if every is None else every * (epoch + 1), sweep=(label, label >= 0))
+    return pld.open_run(path)
+
+
+@pytest.mark.parametrize(
+    ("every", "epochs", "gaps", "places"),
+    [
+        (10, 4, (), [0, 1, 2, 3]),
+        (10, 8, (), [0, 1, 2, 3, 4, 5, 6, 7]),  # longer
+        (10, 6, (1, 2, 4), [0, 3, 5]),
+        (20, 4, (), [1, 3, 5, 7]),  # half as many, up to twice the steps
+        (5, 8, (), [None, 0, None, 1, None, 2, None, 3]),
+        (None, 3, (), [0, 1, 2]),
+    ],
+)
+def test_runs_stand_beside_each_other_by_iteration(tmp_path, every, epochs, gaps, places):
+    view = pld.explore(timed(tmp_path / "lead", 10, 4), timed(tmp_path / "other", every, epochs, gaps))
+    lead, other = view.meta["runs"]
+    assert lead["places"] == lead["epochs"] == [0, 1, 2, 3] and other["places"] == places
+    assert ("stand at their iterations" in other["note"]) == (every in (5, 20))
+    assert bool(view.meta["lengths"]) == ((every or 10) * epochs != 40) and view.epoch == max(view.epochs)
+    view.epoch = 3
+    assert view.png()[:4] == b"\x89PNG"

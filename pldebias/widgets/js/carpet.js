@@ -1,5 +1,5 @@
-import { floor, log2, max, min, ratio, round } from "./numbers.js";
-import { BLANK, DIVERGING, SEQUENTIAL, Surface, WHITE, epochTicks, fill, frame, mosaic, pick, write } from "./paint.js";
+import { abs, floor, log2, max, min, ratio, round } from "./numbers.js";
+import { BLANK, DIVERGING, NONE, SEQUENTIAL, Surface, WHITE, epochTicks, fill, frame, mosaic, pick, write } from "./paint.js";
 
 /** A metric of a class over some epochs, whose counts are added before the ratio is formed. */
 function rate(metric, { counts }, epochs, c) {
@@ -40,7 +40,7 @@ export class Carpet extends Surface {
         let v = rate(metric, slot, members, c);
         if (difference) v -= rate(metric, difference.b, others, c);
         const signed = difference || metric === "ratio";
-        colours[row * columns + x] = isNaN(v) ? BLANK : signed ? pick(DIVERGING, 0.5 + v / (2 * top)) : v === 0 ? WHITE : pick(SEQUENTIAL, v);
+        colours[row * columns + x] = isNaN(v) ? BLANK : abs(v) === Infinity ? NONE : signed ? pick(DIVERGING, 0.5 + v / (2 * top)) : v === 0 ? WHITE : pick(SEQUENTIAL, v);
       });
     }
     return [colours, columns];

@@ -161,7 +161,7 @@ export class Samples {
   }
 
   draw() {
-    const { view, reply, surface, sheet } = this, { theme, timeline } = view;
+    const { view, reply, surface, sheet } = this, { theme } = view;
     if (!reply || !theme) return;
     const W = view.overview.w, n = reply.ids.length, across = max(1, floor(W / 400)), w = floor(W / across), rows = ceil(n / across);
     surface.canvas.hidden = !n;
@@ -187,7 +187,7 @@ export class Samples {
         fill(ctx, SAYS[kind][0], a, y + 4, length / E + 0.4, 20);
       }
       ctx.globalAlpha = 1;
-      const now = reply.epochs.findIndex((e) => e >= timeline[view.index]);
+      const slot = view.slots[view.asked?.number] ?? view.slots[0], now = reply.epochs.findIndex((e) => e >= slot.epochs[slot.shown[view.index]]);
       fill(ctx, theme.ink, from + ((now + 0.5) * length) / E - 0.75, y + 1, 1.5, 26);
     });
   }

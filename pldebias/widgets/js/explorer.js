@@ -89,7 +89,7 @@ class Explorer {
       const box = group(key === "kind" ? "which pseudo-labels the matrix counts" : "all, accepted or rejected pseudo-labels");
       for (const option of options) {
         const button = (this.buttons[option] = box.appendChild(this.button(option, () => this.count(key, option))));
-        button.addEventListener("focus", () => button.title && button.getAttribute("aria-disabled") === "true" && this.say(button.title));
+        button.addEventListener("focus", () => button.title && button.hasAttribute("aria-disabled") && this.say(button.title));
       }
     }
     const choice = (label, key, options) => bar.appendChild(this.choice(label, key, options, label)).lastChild;
@@ -242,14 +242,16 @@ class Explorer {
       return;
     }
     if (ticket !== this.busy) return;
-    const timeline = (this.timeline = [...new Set(shown.flatMap((r) => meta.runs[r].epochs))].sort((a, b) => a - b));
-    this.slider.max = String(timeline.length - 1);
+    // Beside another run, epochs stand where their iterations are among the first run's epochs.
+    const at = shown.length > 1 ? "places" : "epochs";
+    const timeline = (this.timeline = [...new Set(shown.flatMap((r) => meta.runs[r][at]))].filter((e) => e !== null).sort((a, b) => a - b));
+    this.slider.max = timeline.length - 1;
     this.slots = shown.map((r, s) => {
-      const run = meta.runs[r], index = new Map(run.epochs.map((e, i) => [e, i]));
-      let last = 0;
-      const exact = timeline.map((e) => index.get(e) ?? -1);
-      // A run without this epoch shows the last one before it, and says so.
-      const shownAt = exact.map((i) => (last = i < 0 ? last : i));
+      const run = meta.runs[r], index = new Map(run[at].map((e, i) => [e, i]));
+      // A run without this epoch shows the last one before it, and says so. After its end, it has no columns.
+      let last = -1;
+      const end = max(...index.keys()), exact = timeline.map((e) => (e > end ? -1 : (last = index.get(e) ?? last)));
+      const shownAt = exact.map((i, t) => (timeline[t] > end ? last : max(i, 0)));
       const over = (f) => exact.map((e) => (e < 0 ? NaN : f(e)));
       return { ...this.slotNodes[s], r, over, run, base: all[s], exact, shown: shownAt, epochs: run.epochs, letter: shown.length > 1 ? "AB"[s] : "" };
     });
@@ -621,16 +623,16 @@ class Explorer {
     if (meta.runs.length > 1) {
       const why = two ? "" : "choose a run B";
       this.enable(buttons.difference, state.difference && two, why, "difference of the two runs, in points");
-      this.enable(this.swapButton, false, why, "exchange A and B");
+      this.enable(this.swapButton, false, why, "swap A and B");
       this.swapButton.removeAttribute("aria-pressed");
     }
     const notes = this.shownRuns.map((r) => meta.runs[r].note).filter(Boolean), rows = `Rows run by ${this.word("orders", state.order)}.`;
     this.counting.replaceChildren(make("b", "", {}, `Counted: ${state.kind}, ${state.split}. `),
-      make("span", "", {}, [meta.kinds[state.kind], meta.splits[state.split], rows, meta.rule, ...new Set(notes)].filter(Boolean).join(" ")));
+      make("span", "", {}, [meta.kinds[state.kind], meta.splits[state.split], rows, meta.rule, two ? meta.lengths : "", ...new Set(notes)].filter(Boolean).join(" ")));
   }
 
   enable(button, pressed, why, tip) {
-    button.setAttribute("aria-pressed", String(pressed));
+    button.setAttribute("aria-pressed", pressed);
     if (why) button.setAttribute("aria-disabled", "true");
     else button.removeAttribute("aria-disabled");
     button.title = why || tip;
@@ -683,11 +685,11 @@ class Explorer {
     const { state, slots, difference } = this, key = [this.version, state.metric, state.normalize, state.scale, state.mute].join();
     if (key === this.legendKey) return;
     this.legendKey = key;
-    const single = !this.root.classList.contains("pld-two") && !this.root.classList.contains("pld-narrow"), W = this.overview.w;
+    const single = !this.root.matches(".pld-two, .pld-narrow"), W = this.overview.w;
     const lim = this.ratioLimit(), metric = this.word("metrics", state.metric, 2), carpetW = single ? slots[0].carpet.w : W, matrixW = single ? slots[0].matrix.w : W;
     const signed = (title, top) => ({ table: DIVERGING, title, low: `≤ −${top}`, middle: "0", high: `≥ ${top}` });
     const least = difference ? "A − B, " : "", gap = `${round(100 * lim)} points`;
-    this.carpetLegend.draw(this, state.metric === "ratio" ? signed(least + metric, lim)
+    this.carpetLegend.draw(this, state.metric === "ratio" ? { ...signed(least + metric, lim), none: "no label" }
       : difference ? signed(least + metric, gap)
         : { table: SEQUENTIAL, title: metric, low: "> 0", high: "100 %", zero: "exactly 0" }, carpetW);
     const mode = state.normalize, top = this.limit(), show = (v) => (mode === null ? grouped(round(v * 10) / 10) : mode === "prior" ? v.toFixed(1) : `${+(100 * v).toPrecision(3)} ${difference ? "points" : "%"}`);
@@ -700,9 +702,9 @@ class Explorer {
   draw() {
     if (!this.slots || !this.theme) return;
     const began = performance.now(), { index, root, focus, slots } = this;
-    this.slider.value = String(index);
+    this.slider.value = index;
     const lead = slots[0], iteration = lead.run.iterations[lead.shown[index]];
-    const when = `epoch ${this.timeline[index]} of ${this.timeline.at(-1)}` + (iteration === undefined ? "" : `, iteration ${grouped(iteration)}`);
+    const when = `epoch ${this.timeline[index]} of ${this.timeline.at(-1)}` + (iteration >= 0 ? `, iteration ${grouped(iteration)}` : "");
     this.slider.setAttribute("aria-valuetext", when);
     this.readout.textContent = when;
     this.overview.draw(index);
@@ -717,14 +719,14 @@ class Explorer {
     if (this.hovered && !this.tip.hidden) this.fillTip();
     this.say(this.describe());
     root.dataset.epoch = this.timeline[index];
-    root.dataset.drawMs = (performance.now() - began).toFixed(2);
+    root.dataset.drawMs = performance.now() - began;
   }
 }
 
 /** Transport signs as paths: emoji fonts would draw them as coloured tiles. */
 function icon(name) {
   const shapes = { "first epoch": "M3 3h2v10H3zM13 3v10L6 8z", "previous epoch": "M11 3v10L4 8z", play: "M4 2v12l10-6z", pause: "M4 3h3v10H4zM9 3h3v10H9z", "next epoch": "M5 3v10l7-5z", "last epoch": "M11 3h2v10h-2zM3 3v10l7-5z" };
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg"), path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  const [svg, path] = ["svg", "path"].map((n) => document.createElementNS("http://www.w3.org/2000/svg", n));
   svg.setAttribute("viewBox", "0 0 16 16");
   svg.setAttribute("aria-hidden", "true");
   path.setAttribute("d", shapes[name]);

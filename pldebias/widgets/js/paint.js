@@ -17,7 +17,7 @@ function ramp(anchors) {
 export const SEQUENTIAL = ramp(["#dbe9f6", "#c6dbef", "#9ecae1", "#6baed6", "#4292c6", "#2171b5", "#08519c", "#08306b"]);
 // Blue for less, white for equal, orange for more: told apart with every common colour blindness.
 export const DIVERGING = ramp(["#08306b", "#2166ac", "#4393c3", "#92c5de", "#d1e5f0", "#ffffff", "#fee0b6", "#fdb863", "#e08214", "#b35806", "#7f3b08"]);
-export const WHITE = [255, 255, 255], BLANK = null;
+export const WHITE = [255, 255, 255], BLANK = null, NONE = [123, 50, 148];
 export const GROUP_COLOURS = ["#0072B2", "#999999", "#D55E00"];
 export const css = (c) => `rgb(${c[0]},${c[1]},${c[2]})`;
 export const pick = (table, x) => table[max(0, min(255, round(255 * x)))];
