@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
 import platform
 from pathlib import Path
 
@@ -29,20 +27,11 @@ def processor() -> str:
     return models[0] if models else platform.processor() or platform.machine()
 
 
-class _Memory(ctypes.Structure):
-    """MEMORYSTATUSEX of Windows."""
-
-    _fields_ = [("length", ctypes.c_uint32), ("load", ctypes.c_uint32), *((f"bytes{i}", ctypes.c_uint64) for i in range(7))]
-
-
 def memory() -> int:
     """Physical memory in bytes; 16 GiB where the system does not say."""
+    import psutil
+
     try:
-        if os.name == "nt":
-            status = _Memory(length=ctypes.sizeof(_Memory))
-            found = status.bytes0 if ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status)) else 0
-        else:
-            found = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        found = 0
-    return found if found > 0 else 2**34
+        return psutil.virtual_memory().total or 2**34
+    except (psutil.Error, OSError, RuntimeError, NotImplementedError):
+        return 2**34

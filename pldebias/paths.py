@@ -5,11 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import time
+import urllib.parse
+from collections.abc import Callable
 from pathlib import Path
 
 WINDOWS = os.name == "nt"
 _ADDRESS = re.compile(r"(?:[\w+.-]+::)*[A-Za-z][\w+.-]+://")
 _VARIABLE = re.compile(r"\$(?:([A-Za-z_]\w*)|\{([^}]*)\})")
+PATIENCE = 5.0
+"""Seconds for which a file may be locked on Windows, which replaces none that a reader or a virus scanner has open."""
 _DEVICES = {"con", "prn", "aux", "nul", *(f"{name}{digit}" for name in ("com", "lpt") for digit in "123456789")}
 _RESERVED = re.compile(r'[<>:"|?*\x00-\x1f]')
 
@@ -24,7 +29,7 @@ def is_address(path) -> bool:
     ``file://`` is this machine, and ``::`` alone may stand in the name of a folder.
     """
     text = str(path)
-    return _ADDRESS.match(text) is not None and not text.startswith("file://")
+    return _ADDRESS.match(text) is not None and not text.lower().startswith("file://")
 
 
 def local(path) -> Path:
@@ -52,7 +57,7 @@ def local(path) -> Path:
         raise PathError(f"a path is a text or a path object; got {str(path)[:80]!r} ({type(path).__name__})") from None
     if is_address(text):
         raise PathError(f"{text} is an address; give a path on this machine")
-    text = text.removeprefix("file://")
+    text = _of_uri(text)
     if not text.strip() or "\0" in text:
         raise PathError(f"{text!r} is no path: it is empty, or holds a null character; give the name of a file or folder")
     for match in _VARIABLE.finditer(text):
@@ -66,6 +71,18 @@ def local(path) -> Path:
     if WINDOWS and (wrong := [part for part in re.split(r"[/\\]", os.path.splitdrive(found)[1]) if not is_portable(part)]):
         raise PathError(f"{text}: Windows takes no file or folder named {wrong[0]!r}; choose another name")
     return Path(found)
+
+
+def _of_uri(text: str) -> str:
+    """The path in ``file:///tmp/a%20b``, as `Path.as_uri` writes it; a folder whose name really has a "%20" is taken as it is."""
+    if not text.lower().startswith("file://"):
+        return text
+    path = text[7:]
+    if path.startswith("localhost/"):
+        path = path.removeprefix("localhost")
+    if WINDOWS and re.match(r"/[A-Za-z]:", path):
+        path = path[1:]
+    return path if os.path.lexists(path) else urllib.parse.unquote(path)
 
 
 def output(path):
@@ -98,3 +115,20 @@ def portable(name: str, most: int | None = None) -> str:
     made = name if len(name) <= most else f"{name[: most - 20]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
     made = made.rstrip(". ") or "_"
     return made if is_portable(made) else f"_{made}"
+
+
+def patiently(work: Callable, *arguments):
+    """``work(*arguments)``, tried again on Windows while another process has the file open."""
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return work(*arguments)
+        except PermissionError:
+            if not WINDOWS or time.monotonic() > until:
+                raise
+            time.sleep(0.02)
+
+
+def replace(source: str | Path, target: str | Path) -> None:
+    """Give a file or folder another name, in place of the file that has it."""
+    patiently(os.replace, source, target)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from pldebias.data.sources import data_root
-from pldebias.paths import is_address, local
+from pldebias.paths import is_address, local, replace
 
 if TYPE_CHECKING:
     from pldebias.runs import Run
@@ -150,4 +150,4 @@ def _write(folder: Path | None, key: str, frame: np.ndarray) -> None:
     part = folder / f".{key}.{os.getpid()}.part"
     with part.open("wb") as file:
         np.save(file, frame)
-    os.replace(part, folder / f"{key}.npy")
+    replace(part, folder / f"{key}.npy")

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from pldebias.data.errors import DataError
 from pldebias.hardware import memory
+from pldebias.paths import replace
 
 SUFFIXES = frozenset([".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"])
 
@@ -276,7 +277,7 @@ def decoded(images: Iterator[tuple[Tensor, str]], count: int, path: Path, *, des
             return torch.from_numpy(array)
         array.flush()
         array = None  # Windows renames and removes no file that is mapped
-        os.replace(partial, path)
+        replace(partial, path)
     finally:
         array = None
         if partial is not None:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from pldebias.data.decode import SUFFIXES, FileReader, LazyImages, coloured, decode, decoded, mapped, probe
 from pldebias.data.errors import DataError
-from pldebias.paths import PathError, local
+from pldebias.paths import PathError, local, replace
 
 TEST_FRACTION, TEST_SEED = 0.2, 77
 LAZY_ABOVE = 32 * 2**30  # decoded bytes of a folder beyond which nothing is cached and files are decoded as they are needed
@@ -133,7 +133,8 @@ def visible(folder: str | os.PathLike) -> tuple[dict[str, str], list[str]]:
             if name[0] == "." or name.lower() in _SYSTEM:
                 continue
             if entry.is_dir():
-                if entry.is_symlink() and f"{os.path.realpath(folder)}{os.sep}".startswith(f"{os.path.realpath(entry.path)}{os.sep}"):
+                link = entry.is_symlink() or getattr(entry, "is_junction", bool)()  # the latter of Windows, from Python 3.12 on
+                if link and f"{os.path.realpath(folder)}{os.sep}".startswith(f"{os.path.realpath(entry.path)}{os.sep}"):
                     raise DataError(f"{entry.path}: this link leads to a folder that it lies in; remove it")
                 folders[name] = entry.path
             elif entry.is_file():
@@ -435,7 +436,7 @@ def _folder_part(
 
 def _remembered(path: Path) -> dict | None:
     try:
-        known = json.loads(path.read_text())
+        known = json.loads(path.read_text(encoding="utf-8"))
         return known if len(known["content"]) == 64 and known["channels"] in (1, 3) else None
     except (OSError, ValueError, TypeError, KeyError):
         return None
@@ -445,8 +446,8 @@ def _remember(path: Path, known: dict) -> None:
     partial_path = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial_path.write_text(json.dumps(known))
-        os.replace(partial_path, path)
+        partial_path.write_text(json.dumps(known), encoding="utf-8")
+        replace(partial_path, path)
     except OSError:  # it is worked out again next time
         partial_path.unlink(missing_ok=True)
 

@@ -105,8 +105,8 @@ class Archive:
         root = Path(self.place.root)
         if not root.is_dir():
             return f"no run at {root}: no such directory"
-        inner = sorted(str(path.parent.relative_to(root)) for path in root.glob("*/*/zarr.json"))
-        inner += sorted(str(path.parent.relative_to(root)) for path in root.glob("*/zarr.json"))
+        inner = sorted(path.parent.relative_to(root).as_posix() for path in root.glob("*/*/zarr.json"))
+        inner += sorted(path.parent.relative_to(root).as_posix() for path in root.glob("*/zarr.json"))
         hint = f"; there are runs inside it: {', '.join(inner[:5])}" if inner else ""
         return f"no run at {root}: the directory has no zarr.json{hint}"
 

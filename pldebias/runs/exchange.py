@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import warnings
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pldebias import metrics
-from pldebias.paths import local, output
+from pldebias.paths import local, output, replace
 from pldebias.runs.layout import NotLogged
 
 if TYPE_CHECKING:
@@ -158,7 +157,7 @@ def to_netcdf(run: Run, path) -> Path:
     partial = path.with_name(f"{path.name}.partial")
     try:
         data.to_netcdf(partial, engine="scipy", format="NETCDF3_64BIT")
-        os.replace(partial, path)  # there is never half a file under its name
+        replace(partial, path)  # there is never half a file under its name
     finally:
         partial.unlink(missing_ok=True)
     return path

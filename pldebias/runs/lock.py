@@ -10,30 +10,36 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
+
+from pldebias.paths import replace
 from pldebias.runs.layout import RunError
 
 _held: set[tuple[int, str]] = set()
 """Process and path of the locks that this process holds, to tell them from one that it could not remove."""
 
 
-def _started(pid: int) -> str | None:
-    """When a process of this machine started (clock ticks, Linux), to tell a reused process id; None where unknown."""
+def _started(pid: int) -> str | float | None:
+    """When a process of this machine started, to tell a reused process id; None where unknown.
+
+    In clock ticks on Linux, else in seconds, which change by a little when the clock is set.
+    """
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
     except (OSError, IndexError):
+        pass
+    try:
+        return psutil.Process(pid).create_time()
+    except (psutil.Error, OSError):
         return None
 
 
-def _alive(pid: int) -> bool:
-    if os.name == "nt":  # signal 0 would end the process there
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
+def _runs(pid: int, started: str | float | None) -> bool:
+    """Whether the process that started then still runs; this must not send a signal, which would end it on Windows."""
+    now = _started(pid)
+    if isinstance(now, float) and isinstance(started, float):
+        return abs(now - started) < 60
+    return psutil.pid_exists(pid) if None in (now, started) else now == started
 
 
 class WriterLock:
@@ -62,7 +68,7 @@ class WriterLock:
             except FileExistsError:
                 self._clear_stale()
                 continue
-            with os.fdopen(handle, "w") as file:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
                 file.write(self._own)
             _held.add(self._key)
             return
@@ -86,7 +92,7 @@ class WriterLock:
         if here and self._key in _held:
             raise RunError(f"{self.run} is already open for writing in this process; close() that Recorder first")
         # One with our own number is of a process before us (the first of a container is always 1), or of a disk that was gone for a while.
-        if here and pid != os.getpid() and _alive(pid) and owner.get("started") in (None, _started(pid)):
+        if here and pid != os.getpid() and _runs(pid, owner.get("started")):
             raise RunError(f"{self.run} is being written by process {pid} on this machine; wait for it or choose another directory")
         if not here and owner:
             raise RunError(
@@ -95,7 +101,7 @@ class WriterLock:
         # Whoever renames the stale file has removed it; a second process finds nothing and simply tries again.
         grave = self.path.with_name(f"{self.path.name}.{os.getpid()}")
         try:
-            os.replace(self.path, grave)
+            replace(self.path, grave)
             grave.unlink()
         except FileNotFoundError:
             return
@@ -104,5 +110,5 @@ class WriterLock:
         """Remove the lock if it is still ours; one on a disk that refuses or is gone is replaced by the next writer of this machine."""
         _held.discard(self._key)
         with suppress(OSError):
-            if self.path.read_text() == self._own:
+            if self.path.read_text(encoding="utf-8") == self._own:
                 self.path.unlink()

@@ -10,13 +10,14 @@ import zlib
 from pathlib import Path
 
 from pldebias.paths import is_address, local
+from pldebias.runs.disk import no_link
 from pldebias.runs.layout import RunError
 
 CONNECT, SILENCE, WHOLE = 10, 30, 600
 """Seconds that a remote place may take to answer, may say nothing, and may take for one read altogether."""
 REQUESTS = 32
 """Files that are asked of a remote place at a time."""
-_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 def place(address) -> Folder | Zip | Remote:
@@ -48,7 +49,7 @@ class Folder:
     def _read(self, name: str, limit: int) -> bytes | None:
         self._no_link(name)
         try:
-            handle = os.open(f"{self.root}/{name}", _FLAGS)
+            handle = no_link(f"{self.root}/{name}", _FLAGS)
         except FileNotFoundError:
             return None
         except OSError as error:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pldebias.paths import is_address, local
+from pldebias.paths import is_address, is_portable, local
 from pldebias.runs import checks, layout
 from pldebias.runs.archive import Archive
 from pldebias.runs.counts import Counter, labels, matrices, tally
@@ -539,8 +539,11 @@ def _states(what: str, states) -> dict[str, Tensor | np.ndarray]:
     if states is not None and not isinstance(states, Mapping):
         raise ValueError(f"{what} must be a dict from 'scheme/name' to values; got {type(states).__name__}")
     for name in states or ():
-        if not checks.is_state(name):
-            raise ValueError(f"state is named 'scheme/name', and the name is not epoch, snapshot or klass; got {name!r}")
+        if not checks.is_state(name) or not all(map(is_portable, name.split("/"))):
+            raise ValueError(
+                "state is named 'scheme/name', and the name is not epoch, snapshot or klass, nor reserved by a system (such as con); "
+                f"got {name!r}"
+            )
     return {name: given(f"{what} {name!r}", values) for name, values in (states or {}).items()}
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pldebias.paths import replace
 from pldebias.runs import checks, layout
 from pldebias.runs.archive import Archive
 from pldebias.runs.disk import explained, force, no_link, put
@@ -91,7 +92,7 @@ class Store:
                     put(f"{init}/{name}/c.0", data)
                 put(f"{init}/{name}/zarr.json", json.dumps(meta).encode())
             put(f"{init}/zarr.json", cls._root(attrs, arrays, {}))
-            os.replace(init, path)
+            replace(init, path)
         store = cls(path)
         store._unforced.update(str(file) for file in path.rglob("*") if file.is_file())
         return store

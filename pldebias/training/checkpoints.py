@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from pldebias.paths import replace
 from pldebias.runs.disk import explained
 from pldebias.runs.writer import Handover
 
@@ -41,8 +42,8 @@ def save(folder: Path, state: dict[str, Any]) -> None:
                 file.flush()
                 os.fsync(file.fileno())
             if last.exists():
-                os.replace(last, previous)
-            os.replace(part, last)
+                replace(last, previous)
+            replace(part, last)
         except OSError:
             part.unlink(missing_ok=True)  # half a checkpoint would only fill the disk
             raise

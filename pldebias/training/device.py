@@ -25,6 +25,9 @@ def pick_device(name: str, precision: str) -> tuple[torch.device, str]:
         device = torch.device(name)
     except RuntimeError as error:
         raise ConfigError(f"device={name!r} is not known; choose auto, cpu, cuda or cuda:N") from error
+    if device.type not in ("cpu", "cuda"):
+        why = "; Apple's GPUs have no float64, which augmentation and schemes count in" if device.type == "mps" else ""
+        raise ConfigError(f"device={name!r}: trainings run on the CPU and on CUDA devices{why}; choose auto, cpu, cuda or cuda:N")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError(f"device={name!r} was asked for but torch finds no CUDA device; use device='cpu', or see `pldebias doctor`")
     if device.type == "cuda":

@@ -7,21 +7,34 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterable, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from itertools import product
 from typing import Any
 
 import torch
 
+from pldebias import paths
 from pldebias.presets import ConfigError
 from pldebias.progress import bar
 from pldebias.runs import Run, open_run
 from pldebias.settings import plain
+from pldebias.training.failures import TrainingError
 from pldebias.training.train import configure, flag, interruptible, train
 
 _STOP = (signal.SIGINT, signal.SIGTERM)
 MOST_WORKERS = 60
 """Windows waits for 63 handles at most, of which the pool has some of its own."""
+
+LAST_WORDS = 60.0
+"""Seconds that a worker has to close its run once its parent is gone, on Windows."""
+
+_BROKEN = (
+    "a process of the sweep ended without a word. With jobs above 1 every process reads the script that started it anew: put the call "
+    'under if __name__ == "__main__": in a file (no text piped into Python). If it stands there, memory ran out: lower jobs. What was '
+    "finished is kept, and the same call goes on from there"
+)
 
 
 def _work(job: dict[str, Any]) -> str:
@@ -53,6 +66,10 @@ def _follow() -> None:
 
     def wait() -> None:
         _parent().join()
+        if paths.WINDOWS:  # where os.kill ends the process at once, and a signal does not wake one that waits
+            signal.raise_signal(signal.SIGTERM)
+            time.sleep(LAST_WORDS)
+            os._exit(130)
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=wait, daemon=True).start()
@@ -101,6 +118,9 @@ def sweep(
     ------
     MethodError, ConfigError
         Before any training starts, if one of the methods or settings is not possible.
+    TrainingError
+        As in `train`, or a process ended without a word: the system ran out of memory, or a script calls this outside
+        ``if __name__ == "__main__":``.
     """
     progress = flag("progress", progress)
     jobs, methods, seeds = plain(jobs), _listed("methods", methods), _listed("seeds", seeds)
@@ -120,7 +140,7 @@ def sweep(
         made = dict(zip(every, [train(**job) for job in work], strict=True))
         return [made[one] for one in wanted]
     work = [{**job, "progress": False} for job in work]
-    paths: dict[int, str] = {}
+    places: dict[int, str] = {}
     # A fresh interpreter per worker: forking a process that has used torch's thread pool can hang.
     others = set(multiprocessing.active_children())
     with interruptible(), concurrent.futures.ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _follow) as pool:
@@ -129,8 +149,8 @@ def sweep(
             ended = concurrent.futures.as_completed(futures)
             shown = bar(ended, total=len(work), desc=f"{data}: runs", unit=" runs", disable=not progress)
             for future in shown:
-                paths[futures[future]] = future.result()
-                run = open_run(paths[futures[future]])
+                places[futures[future]] = future.result()
+                run = open_run(places[futures[future]])
                 if progress and "balanced_accuracy" in run.scalars:  # a pre-training predicts nothing
                     shown.write(f"{run.name}: balanced accuracy {100 * run.scalars['balanced_accuracy'].iloc[-1]:.1f} %")
         except BaseException as error:
@@ -138,6 +158,8 @@ def sweep(
             if not isinstance(error, Exception):  # told to stop: each training closes its run and ends, instead of running to its end
                 for worker in set(multiprocessing.active_children()) - others:
                     worker.terminate()
+            if isinstance(error, BrokenProcessPool):
+                raise TrainingError(_BROKEN) from error
             raise
     numbers = {one: i for i, one in enumerate(every)}
-    return [open_run(paths[numbers[one]]) for one in wanted]
+    return [open_run(places[numbers[one]]) for one in wanted]
