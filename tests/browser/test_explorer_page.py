@@ -391,5 +391,12 @@ def test_runs_with_other_epochs_stand_at_their_iterations(tmp_path):
         pixels = "canvas => [...new Uint32Array(canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.buffer)]"
         purple = 0xFF94327B  # little-endian RGBA of #7b3294
         assert purple in page.locator("canvas.pld-carpet").first.evaluate(pixels)
+        page.keyboard.press("End")
+        page.wait_for_function("() => document.querySelector('.pldebias').dataset.epoch == 5")
+        assert "epoch 5 of 5, iteration 60" in page.locator(".pldebias").inner_text()  # of the run that goes on
+        assert "A lead (shows its epoch 3): balanced" in page.locator("[role=status]").inner_text()
+        page.get_by_role("button", name="A − B").click()
+        page.wait_for_function("() => document.querySelector('[role=status]').innerText.includes('A − B: balanced')")
+        assert len(set(page.locator("canvas.pld-matrix").first.evaluate(pixels))) > 9
     with opened(pld.explore(untold).to_html(tmp_path / "untold.html")) as page:
         assert "iteration" not in page.locator(".pldebias").inner_text() and epoch(page) == 2

@@ -35,10 +35,10 @@ export class Carpet extends Surface {
     for (let x = 0; x < columns; x++) {
       const from = floor((x * timeline.length) / columns), to = max(from + 1, floor(((x + 1) * timeline.length) / columns));
       const [members, others] = [slot, difference?.b].map((s) => s?.exact.slice(from, to).filter((e) => e >= 0));
-      if (!members.length || (others && !others.length)) continue;
+      const told = members.length && others?.length !== 0; // else no epoch is there, which no colour may stand for
       order.forEach((c, row) => {
-        let v = rate(metric, slot, members, c);
-        if (difference) v -= rate(metric, difference.b, others, c);
+        let v = told ? rate(metric, slot, members, c) : NaN;
+        if (told && difference) v -= rate(metric, difference.b, others, c);
         const signed = difference || metric === "ratio";
         colours[row * columns + x] = isNaN(v) ? BLANK : abs(v) === Infinity ? NONE : signed ? pick(DIVERGING, 0.5 + v / (2 * top)) : v === 0 ? WHITE : pick(SEQUENTIAL, v);
       });

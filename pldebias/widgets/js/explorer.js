@@ -594,11 +594,17 @@ class Explorer {
     this.status.textContent = text;
   }
 
+  /** Which of its own epochs a run shows, where it is another one. */
+  late({ epochs, shown }) {
+    const own = epochs[shown[this.index]];
+    return own === this.timeline[this.index] ? "" : ` (shows its epoch ${own})`;
+  }
+
   describe() {
     const { state, slots, meta, index, difference } = this, cell = this.focus;
     const head = `epoch ${this.timeline[index]}, ${state.kind}, ${state.split}`;
     const each = slots.map((slot) => {
-      const name = `${slot.letter} ${slot.run.name}`.trim(), e = slot.shown[index], { base } = slot;
+      const e = slot.shown[index], name = `${slot.letter} ${slot.run.name}${this.late(slot)}`.trim(), { base } = slot;
       if (cell) return `${name}: ${this.cellLines(slot, ...cell).join(", ")}`;
       const groups = meta.groups.map((g) => `${g.name} ${percent(base.groupRecall(e, g.classes))}`).join(", ");
       const share = base.groupRatio(e, meta.groups.at(-1).classes);
@@ -689,9 +695,10 @@ class Explorer {
     const lim = this.ratioLimit(), metric = this.word("metrics", state.metric, 2), carpetW = single ? slots[0].carpet.w : W, matrixW = single ? slots[0].matrix.w : W;
     const signed = (title, top) => ({ table: DIVERGING, title, low: `≤ −${top}`, middle: "0", high: `≥ ${top}` });
     const least = difference ? "A − B, " : "", gap = `${round(100 * lim)} points`;
-    this.carpetLegend.draw(this, state.metric === "ratio" ? { ...signed(least + metric, lim), none: "no label" }
-      : difference ? signed(least + metric, gap)
-        : { table: SEQUENTIAL, title: metric, low: "> 0", high: "100 %", zero: "exactly 0" }, carpetW);
+    const blank = slots.some((s) => s.exact.includes(-1)) ? "undefined (0/0) or no epoch" : undefined;
+    const bar = state.metric === "ratio" ? { ...signed(least + metric, lim), none: "no label" }
+      : difference ? signed(least + metric, gap) : { table: SEQUENTIAL, title: metric, low: "> 0", high: "100 %", zero: "exactly 0" };
+    this.carpetLegend.draw(this, { ...bar, blank }, carpetW);
     const mode = state.normalize, top = this.limit(), show = (v) => (mode === null ? grouped(round(v * 10) / 10) : mode === "prior" ? v.toFixed(1) : `${+(100 * v).toPrecision(3)} ${difference ? "points" : "%"}`);
     const title = this.word("cells", mode, 2);
     this.matrixLegend.draw(this, difference ? signed(`A − B: ${title}; pale where the 95 % interval holds 0`, show(top))
@@ -703,7 +710,8 @@ class Explorer {
     if (!this.slots || !this.theme) return;
     const began = performance.now(), { index, root, focus, slots } = this;
     this.slider.value = index;
-    const lead = slots[0], iteration = lead.run.iterations[lead.shown[index]];
+    // Of the run that has this epoch: beyond the end of one, the other goes on.
+    const lead = slots[0], there = slots.find((s) => s.exact[index] >= 0) ?? lead, iteration = there.run.iterations[there.shown[index]];
     const when = `epoch ${this.timeline[index]} of ${this.timeline.at(-1)}` + (iteration >= 0 ? `, iteration ${grouped(iteration)}` : "");
     this.slider.setAttribute("aria-valuetext", when);
     this.readout.textContent = when;
