@@ -394,7 +394,7 @@ def test_runs_with_other_epochs_stand_at_their_iterations(tmp_path):
         page.keyboard.press("End")
         page.wait_for_function("() => document.querySelector('.pldebias').dataset.epoch == 5")
         assert "epoch 5 of 5, iteration 60" in page.locator(".pldebias").inner_text()  # of the run that goes on
-        assert "A lead (shows its epoch 3): balanced" in page.locator("[role=status]").inner_text()
+        assert "A lead (own epoch 3): balanced" in page.locator("[role=status]").inner_text()
         page.get_by_role("button", name="A − B").click()
         page.wait_for_function("() => document.querySelector('[role=status]').innerText.includes('A − B: balanced')")
         assert len(set(page.locator("canvas.pld-matrix").first.evaluate(pixels))) > 9

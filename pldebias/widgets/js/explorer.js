@@ -594,10 +594,10 @@ class Explorer {
     this.status.textContent = text;
   }
 
-  /** Which of its own epochs a run shows, where it is another one. */
-  late({ epochs, shown }) {
-    const own = epochs[shown[this.index]];
-    return own === this.timeline[this.index] ? "" : ` (shows its epoch ${own})`;
+  /** Which of their own epochs the runs show, where it is another one. */
+  late(...slots) {
+    const now = this.timeline[this.index], own = slots.map((s) => s.epochs[s.shown[this.index]]);
+    return own.every((e) => e === now) ? "" : ` (own epoch ${own.join(" − ")})`;
   }
 
   describe() {
@@ -695,7 +695,7 @@ class Explorer {
     const lim = this.ratioLimit(), metric = this.word("metrics", state.metric, 2), carpetW = single ? slots[0].carpet.w : W, matrixW = single ? slots[0].matrix.w : W;
     const signed = (title, top) => ({ table: DIVERGING, title, low: `≤ −${top}`, middle: "0", high: `≥ ${top}` });
     const least = difference ? "A − B, " : "", gap = `${round(100 * lim)} points`;
-    const blank = slots.some((s) => s.exact.includes(-1)) ? "undefined (0/0) or no epoch" : undefined;
+    const blank = slots.some((s) => s.exact.includes(-1)) ? " or no epoch" : "";
     const bar = state.metric === "ratio" ? { ...signed(least + metric, lim), none: "no label" }
       : difference ? signed(least + metric, gap) : { table: SEQUENTIAL, title: metric, low: "> 0", high: "100 %", zero: "exactly 0" };
     this.carpetLegend.draw(this, { ...bar, blank }, carpetW);

@@ -3,7 +3,7 @@ import { NONE, Surface, css, fill, frame, note, pick, write } from "./paint.js";
 
 /** A colour bar that says in words what it measures, beside white (zero) and hatching (undefined). */
 export class Legend extends Surface {
-  draw(view, { table, title, low, high, middle, zero, none, blank = "undefined (0/0)" }, w, mute) {
+  draw(view, { table, title, low, high, middle, zero, none, blank = "" }, w, mute) {
     this.fit(w, 46);
     const { ctx } = this, { theme } = view, length = min(190, w * 0.42);
     ctx.font = theme.font;
@@ -16,7 +16,7 @@ export class Legend extends Surface {
     if (middle) note(ctx, theme, middle, 8 + length / 2, 38, "center");
     note(ctx, theme, high, 8 + length, 38, "right");
     let x = length + 24;
-    for (const [text, colour] of [[zero, "#ffffff"], [none, css(NONE)], [blank, this.hatch], [mute && "diagonal muted", "#e0e0e0"]]) {
+    for (const [text, colour] of [[zero, "#ffffff"], [none, css(NONE)], ["undefined (0/0)" + blank, this.hatch], [mute && "diagonal muted", "#e0e0e0"]]) {
       if (!text) continue;
       fill(ctx, colour, x, 18, 16, 11);
       ctx.strokeRect(x - 0.5, 17.5, 17, 12);

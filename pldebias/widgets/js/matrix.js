@@ -55,7 +55,7 @@ export class Matrix extends Surface {
     const predicted = state.kind === "test" ? "prediction" : "pseudo-label", thing = state.collapse ? "group" : "class";
     ctx.clearRect(0, 0, this.w, this.h);
     ctx.font = theme.font;
-    const late = !difference ? view.late(slot) : view.slots.some((s) => view.late(s)) ? ` (${view.slots.map((s) => `${s.letter} ${s.epochs[s.shown[index]]}`).join(", ")})` : "";
+    const late = view.late(...(difference ? view.slots : [slot]));
     write(ctx, `${view.letter(slot)}epoch ${view.timeline[index]}${late}, n = ${grouped(counts.total[e])}`, left, 9, { bold: true, colour: theme.ink, size: 12, room: side + this.recallW });
 
     const colours = new Array(K * K), values = new Float64Array(K * K);
