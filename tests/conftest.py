@@ -42,6 +42,14 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.write_line(f"{number} skipped: {reason}")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def unforced():
+    """No power cut threatens the tests, and forcing files to the disk takes most of the time of a short epoch."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda handle: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def golden():
     """`golden("daso_seval/fixmatch_K10_s0")` -> (arrays, description) recorded from a paper's official code."""

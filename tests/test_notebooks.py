@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import shutil
 import sys
 from functools import cache
@@ -81,8 +82,8 @@ def test_the_explorers_of_its_page_work_without_kernel_and_network(source, expor
         for number in range(frames.count()):
             frames.nth(number).scroll_into_view_if_needed()
             scrub(frames.nth(number).content_frame, page)
-    for path in sorted((page_file.parent.parent / "runs" / "pages").glob("*.html")):
-        with opened(path, lambda page: page.locator("body").wait_for()) as page:
+    for name in re.findall(r'to_html\("\.\./(runs/pages/.+?)"', source.read_text()):
+        with opened(page_file.parent.parent / name, lambda page: page.locator("body").wait_for()) as page:
             scrub(page, page)
 
 

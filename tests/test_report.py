@@ -1,6 +1,5 @@
 """The report command: what it refuses, how large a page gets."""
 
-import subprocess
 import sys
 
 import numpy as np
@@ -8,6 +7,7 @@ import pytest
 from made_runs import make_run
 
 from pldebias.analysis.selection import Incomparable
+from pldebias.cli import main
 from pldebias.report import report
 from pldebias.runs import Recorder
 
@@ -28,18 +28,24 @@ def test_four_runs_of_500_epochs_stay_below_5_mb(tmp_path):
     assert "Content-Security-Policy" in text and 'src="http' not in text and "url(http" not in text
 
 
-def test_command(tmp_path):
+def test_command(tmp_path, monkeypatch, capsys):
+    def call(*arguments):
+        """Exit code of the command, and what it printed to both streams."""
+        monkeypatch.setattr(sys, "argv", ["pldebias", "report", *map(str, arguments)])
+        with pytest.raises(SystemExit) as done:
+            main()
+        return done.value.code, *capsys.readouterr()
+
     make_run(tmp_path / "runs" / "a", "fixmatch")
     make_run(tmp_path / "runs" / "b", "fixmatch+daso")
-    code = "from pldebias.cli import main; main()"
-    command = [sys.executable, "-c", code, "report", str(tmp_path / "runs"), "-o", str(tmp_path / "page.html"), "--baseline", "fixmatch"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0 and done.stdout.startswith(f"{tmp_path / 'page.html'}  "), done.stderr
+    command = [tmp_path / "runs", "-o", tmp_path / "page.html", "--baseline", "fixmatch"]
+    code, out, _ = call(*command)
+    assert code == 0 and out.startswith(f"{tmp_path / 'page.html'}  ")
     make_run(tmp_path / "runs" / "c", "fixmatch+la", names=list("uvwxyz"))
-    refused = subprocess.run(command, capture_output=True, text=True)
-    assert refused.returncode == 2 and refused.stderr.startswith("error: fixmatch/s0") and "class lists differ" in refused.stderr
-    nothing = subprocess.run([*command[:4], str(tmp_path / "nowhere")], capture_output=True, text=True)
-    assert nothing.returncode == 2 and nothing.stderr.startswith("error: no run at")
+    code, _, told = call(*command)
+    assert code == 2 and told.startswith("error: fixmatch/s0") and "class lists differ" in told
+    code, _, told = call(tmp_path / "nowhere")
+    assert code == 2 and told.startswith("error: no run at")
 
 
 def test_too_many_are_refused(tmp_path):

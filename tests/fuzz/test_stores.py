@@ -244,9 +244,8 @@ def test_a_stranger_s_store(store, damages, changes, seed):
 
 @fuzz(1)
 @given(st.lists(damage(), min_size=1, max_size=2))
-def test_going_on_in_an_altered_store(store, monkeypatch, damages):
+def test_going_on_in_an_altered_store(store, damages):
     """Resuming refuses, or ends with a run in which everything recorded since is whole."""
-    monkeypatch.setattr("pldebias.runs.store.force", lambda paths: None)  # it takes most of the time
     root, path, files, truth = store
     copy = root / "resumed"
     try:

@@ -54,8 +54,6 @@ def test_training_for_long_takes_no_more_memory_nor_files(tmp_path, monkeypatch)
         notes.append((int(Path("/proc/self/statm").read_text().split()[1]) * page, len(os.listdir("/proc/self/fd"))))
 
     monkeypatch.setattr(checkpoints, "save", noted)
-    monkeypatch.setattr("pldebias.runs.store.force", lambda paths: None)
-    monkeypatch.setattr(os, "fsync", lambda handle: None)
     settings = {"n1": 20, "m1": 20, "batch_size": 4, "steps": epochs, "steps_per_epoch": 1, "snapshots": 4, "progress": False}
     run = train("fixmatch+daso(start=0)", "digits-lt", out=tmp_path, **settings)
     assert len(run.epochs) == len(notes) == epochs

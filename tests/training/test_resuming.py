@@ -35,10 +35,8 @@ def base(tmp_path_factory) -> str:
 
 @pytest.fixture(autouse=True, scope="module")
 def quick():
-    """No power cut threatens here, and the data are read once."""
+    """The data are read once."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pldebias.runs.store.force", lambda paths: None)
-        patch.setattr("os.fsync", lambda handle: None)
         patch.setattr(sys.modules["pldebias.training.train"], "build", cache(build))
         yield
 
