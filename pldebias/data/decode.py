@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import uuid
 import warnings
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,7 +21,7 @@ from pldebias.hardware import memory
 from pldebias.paths import replace
 
 SUFFIXES = frozenset([".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"])
-
+_PNG = b"\x89PNG\r\n\x1a\n"
 
 PIXELS = 2**26
 """Most pixels of one image: what a header claims is compared with it before memory is taken."""
@@ -72,6 +74,7 @@ def _opened(data: bytes, where: str):
     try:
         with Image.open(io.BytesIO(data)) as image:
             _check_size(image.size, where)
+            _check_png(data)
             if image.mode[0] in "IF" or any(_deep(tile) for tile in image.tile):
                 raise DataError(f"{where}: its pixels have more than 8 bits (mode {image.mode}); convert it, so that none is cut off")
             # A phone's JPEG carries its preview as a second frame.
@@ -83,7 +86,30 @@ def _opened(data: bytes, where: str):
     except Image.DecompressionBombError as error:
         raise DataError(f"{where}: {error}; at most {PIXELS:,} pixels are decoded") from error
     except Exception as error:  # Pillow raises a dozen kinds for broken files
-        raise DataError(f"{where}: not a readable image ({type(error).__name__}: {error}); repair or remove it") from error
+        raise DataError(f"{where}: not a readable image ({_reason(data, error)}); repair or remove it") from error
+
+
+def _reason(data: bytes, error: Exception) -> str:
+    if not data:
+        return "the file is empty"
+    if data.startswith(b"version https://git-lfs"):
+        return "a pointer of Git LFS; fetch the file itself by git lfs pull"
+    if type(error).__name__ == "UnidentifiedImageError":
+        return "its content is of no format that Pillow knows"
+    return f"{type(error).__name__}: {error}"
+
+
+def _check_png(data: bytes) -> None:
+    """Compare a PNG's checksums, which Pillow leaves out for pixels, so that damaged ones are not taken for others."""
+    at, kind = 8, b""
+    while data[:8] == _PNG and kind != b"IEND":
+        end = at + 8 + int.from_bytes(data[at : at + 4], "big")
+        kind = data[at + 4 : at + 8]
+        if len(data) < end + 4:
+            raise OSError("the file is truncated")
+        if kind == b"IDAT" and zlib.crc32(memoryview(data)[at + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
+            raise OSError("its pixels are damaged")
+        at = end + 4
 
 
 def _deep(tile: tuple) -> bool:
@@ -141,7 +167,7 @@ def coloured(data: bytes, where: str) -> bool:
     components = _jpeg_header(data)[2]
     if components:
         return components > 1
-    if data[:8] == b"\x89PNG\r\n\x1a\n" and len(data) > 25:
+    if data[:8] == _PNG and len(data) > 25:
         return data[25] not in (0, 4)
     with _opened(data, where) as image:
         return image.mode not in ("1", "L", "LA")
@@ -252,12 +278,15 @@ def decoded(images: Iterator[tuple[Tensor, str]], count: int, path: Path, *, des
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         array = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
+        _reserve(partial)
     except OSError as error:
         warnings.warn(
             f"cannot keep decoded images in {path.parent} ({error}), so they are decoded again each time; set PLDEBIAS_DATA to a writable "
             "folder",
             stacklevel=2,
         )
+        with suppress(OSError):
+            partial.unlink()
         array, partial = np.empty(shape, np.uint8), None
     try:
         with bar(total=count, desc=description, unit=" images", disable=not progress) as shown:
@@ -283,6 +312,17 @@ def decoded(images: Iterator[tuple[Tensor, str]], count: int, path: Path, *, des
         if partial is not None:
             partial.unlink(missing_ok=True)
     return mapped(path)
+
+
+def _reserve(path: Path) -> None:
+    """Raise `OSError` if the disk has no room for a file: writing to it through memory would end the process by a signal."""
+    if hasattr(os, "posix_fallocate"):
+        try:
+            with path.open("r+b") as stream:
+                os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):  # else the file system cannot reserve room
+                raise
 
 
 def _size(image: Tensor) -> str:

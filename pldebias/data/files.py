@@ -39,8 +39,8 @@ _GLUED = re.compile(f"({'|'.join(sorted(_KIND, key=len, reverse=True))})(?:{'|'.
 SPLITS = "train, test, validation (or val, dev, eval) and unlabelled (or extra)"
 
 _SYSTEM = frozenset(
-    ["__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__pycache__", "@eadir", "lost+found", "$recycle.bin",
-     "system volume information"]
+    ["__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__pycache__", "@eadir", "#recycle", "#snapshot", "lost+found",
+     "$recycle.bin", "system volume information"]
 )  # fmt: skip
 _ABOUT = re.compile(r"(readme|licen[cs]e|citation|copying|notice|changelog)\b.*", re.IGNORECASE)
 
@@ -79,7 +79,8 @@ def some(names: Iterable, limit: int = 5) -> str:
 
 def split_words(name: str) -> tuple[dict[str, str], bool]:
     """The words of a file or folder name that name splits, each with its kind, and whether the name has any other word."""
-    name = re.sub(r"\b(?:un|non?|not)[^a-z]*(label|superv)", r"un\1", re.sub(r"[^a-z]+", " ", name.lower()))
+    letters = re.sub(r"\d+x\d+|[^a-z]", " ", name.lower())
+    name = re.sub(r"\b(?:un|non?|not) *(label|superv)", r"un\1", letters)
     found, others = {}, False
     for word in name.split():
         if glued := _GLUED.fullmatch(word):
@@ -99,6 +100,11 @@ def split_of(words: dict[str, str], where: str) -> str | None:
     return next(iter(kinds), None)
 
 
+def composed(name: str) -> str:
+    """A name in the one form of its letters that Unicode calls composed; macOS writes file names in the other."""
+    return unicodedata.normalize("NFC", name)
+
+
 def _key(name: str) -> str:
     return unicodedata.normalize("NFKC", name).strip().casefold()
 
@@ -110,7 +116,7 @@ def check_names(names: Sequence[str], where: str) -> None:
         if not name.strip() or any(unicodedata.category(c) in ("Cc", "Cs") for c in name):
             raise DataError(f"{where}: {name!r} is no name for a class; rename it")
         if (other := seen.setdefault(_key(name), name)) != name:
-            say(f"{where}: the classes {other!r} and {name!r} differ in capitals or spaces alone, and are two classes")
+            say(f"{where}: the classes {other!r} and {name!r} differ in capitals, spaces or the form of letters alone, and are two classes")
 
 
 # -- What lies in a folder ------------------------------------------------------------------------------------------------
@@ -124,7 +130,7 @@ def visible(folder: str | os.PathLike) -> tuple[dict[str, str], list[str]]:
     DataError
         A link leads nowhere or in a circle, something is no plain file, or the folder cannot be read.
     """
-    folders, files = {}, []
+    folders, files, where = {}, [], folder
     try:
         with os.scandir(folder) as found:
             entries = sorted(found, key=lambda entry: entry.name)
@@ -132,6 +138,7 @@ def visible(folder: str | os.PathLike) -> tuple[dict[str, str], list[str]]:
             name = entry.name
             if name[0] == "." or name.lower() in _SYSTEM:
                 continue
+            where = entry.path
             if entry.is_dir():
                 link = entry.is_symlink() or getattr(entry, "is_junction", bool)()  # the latter of Windows, from Python 3.12 on
                 if link and f"{os.path.realpath(folder)}{os.sep}".startswith(f"{os.path.realpath(entry.path)}{os.sep}"):
@@ -144,21 +151,24 @@ def visible(folder: str | os.PathLike) -> tuple[dict[str, str], list[str]]:
             else:
                 raise DataError(f"{entry.path}: neither a file nor a folder; remove it")
     except OSError as error:
-        raise DataError(f"{folder}: cannot be read ({error.strerror or error})") from error
+        raise DataError(f"{where}: cannot be read ({error.strerror or error})") from error
     return folders, files
 
 
 def below(folder: str | os.PathLike) -> Iterator[str]:
     """All visible files at every depth, in the order of their paths' parts."""
-    waiting = [("", str(folder), True)]
+    waiting: list[tuple[str, str, tuple | None]] = [("", str(folder), ())]
     while waiting:
-        _, path, inner = waiting.pop()
-        if not inner:
+        _, path, above = waiting.pop()
+        if above is None:
             yield path
             continue
+        real = os.path.realpath(path)
+        if real in above:
+            raise DataError(f"{path}: a link on this path leads back to {real}; remove it")
         folders, files = visible(path)
-        found = [(name, path, True) for name, path in folders.items()] + [(_base(path), path, False) for path in files]
-        waiting += sorted(found, reverse=True)
+        found = [(name, path, (*above, real)) for name, path in folders.items()] + [(_base(path), path, None) for path in files]
+        waiting += sorted(found, key=lambda entry: entry[0], reverse=True)
 
 
 def is_image(path: str) -> bool:
@@ -198,6 +208,7 @@ def load_imagefolder(path: str, root: Path, image_size: int | None, progress: bo
     folders, files = visible(base)
     splits, others = _splits(folders)
     top = splits.get("train", str(base))
+    _distinct(folders.values())
     if "train" in splits:
         if others:
             raise DataError(
@@ -207,10 +218,20 @@ def load_imagefolder(path: str, root: Path, image_size: int | None, progress: bo
         _not_read(files, base)
         classes, files = visible(top)
     else:
+        if splits and not others:
+            raise DataError(f"{source}: {base} holds {some(map(_base, splits.values()))} but no training images; name their folder train")
         classes = others
+        for name, tree in others.items():
+            if split_words(name)[0] and not any(map(is_image, visible(tree)[1])) and visible(tree)[0]:
+                raise DataError(
+                    f"{tree}: its name says {' and '.join(split_words(name)[0])}, but is no usual one; rename it, so that it says one of "
+                    f"{SPLITS}, or, if it is a class, lay its images into it without folders"
+                )
         for kind, tree in splits.items():
             if kind != "unlabelled" or _base(tree).lower() == "extra":
                 _not_a_class(tree, kind)
+    classes = _composed(classes, top)
+    _distinct(classes.values())
     _not_read(files, top)
     names = _class_names(classes, source, top)
     makers, trees = {}, {**choose_test(splits, _base), "train": top}
@@ -225,6 +246,14 @@ def load_imagefolder(path: str, root: Path, image_size: int | None, progress: bo
 
 def _base(path: str) -> str:
     return os.path.basename(path)
+
+
+def _distinct(folders: Iterable[str]) -> None:
+    """Refuse two folders that are one, through a link: its images would count twice."""
+    seen: dict[str, str] = {}
+    for folder in folders:
+        if (other := seen.setdefault(os.path.realpath(folder), folder)) != folder:
+            raise DataError(f"{folder} and {other} are one folder, through a link; remove one of the two")
 
 
 def _not_a_class(tree: str, kind: str) -> None:
@@ -271,18 +300,21 @@ def _not_read(files: list[str], folder: str | os.PathLike) -> None:
         say(f"{folder}: not read, as only images in class folders are: {some(more)} (an archive must be unpacked first)")
 
 
-def _class_names(classes: dict[str, str], source: str, top: str) -> list[str]:
-    """Class names, and `classes` by them: the folders' names in the one form that Unicode calls composed."""
-    for name in list(classes):
+def _composed(folders: dict[str, str], tree: str) -> dict[str, str]:
+    """`folders` by their names in the composed form."""
+    found: dict[str, str] = {}
+    for name, path in folders.items():
         try:
             name.encode()
         except UnicodeEncodeError as error:
-            raise DataError(f"{top}: the folder {name!r} has a name that is no text; rename it") from error
-        composed = unicodedata.normalize("NFC", name)
-        if composed != name:
-            if composed in classes:
-                raise DataError(f"{top}: two folders are named {composed!r}, in two encodings of the same letters; join them")
-            classes[composed] = classes.pop(name)
+            raise DataError(f"{tree}: the folder {name!r} has a name that is no text; rename it") from error
+        if found.setdefault(composed(name), path) != path:
+            raise DataError(f"{tree}: two folders are named {composed(name)!r}, in two encodings of the same letters; join them")
+    return found
+
+
+def _class_names(classes: dict[str, str], source: str, top: str) -> list[str]:
+    """The folders' names, sorted and checked."""
     names = sorted(classes)
     if len(names) < 2:
         inner = [name for path in classes.values() for name in visible(path)[0]]
@@ -296,7 +328,7 @@ def _labelled(tree: str, names: list[str], part: str, classes: dict[str, str] | 
     """Image files and labels of the class folders in `tree`."""
     if classes is None:
         folders, files = visible(tree)
-        classes = {unicodedata.normalize("NFC", name): path for name, path in folders.items()}
+        classes = _composed(folders, tree)
         if strange := sorted(set(classes) - set(names)):
             near = {_key(name): name for name in names}
             hint = "".join(f"; did you mean {near[_key(name)]!r}?" for name in strange[:1] if _key(name) in near)
@@ -330,18 +362,18 @@ def _class_images(folder: str, name: str, names: list[str]) -> list[str]:
 def _unlabelled(tree: str, names: list[str]) -> tuple[list[str], list[int]]:
     """Image files of an unlabelled set, with the labels that class folders give and -1 for all others."""
     folders, files = visible(tree)
-    composed = {unicodedata.normalize("NFC", name): path for name, path in folders.items()}
-    others = [name for name in composed if name not in names]
-    if len(others) == len(composed):
+    folders = _composed(folders, tree)
+    others = [name for name in folders if name not in names]
+    if len(others) == len(folders):
         found = _images(below(tree))
         labels = [-1] * len(found)
     else:
-        found, labels = _labelled(tree, names, "unlabelled", composed)
-        more = _images(files) + [image for name in others for image in _images(below(composed[name]))]
+        found, labels = _labelled(tree, names, "unlabelled", folders)
+        more = _images(files) + [image for name in others for image in _images(below(folders[name]))]
         found, labels = found + more, labels + [-1] * len(more)
     if not found:
         raise DataError(f"{tree}: no image found")
-    if others and (len(others) < len(composed) or {_key(name) for name in others} & {_key(name) for name in names}):
+    if others and (len(others) < len(folders) or {_key(name) for name in others} & {_key(name) for name in names}):
         say(f"{tree}: the folders {some(others)} are no classes of the training images; the true class of their images is unknown")
     return found, labels
 

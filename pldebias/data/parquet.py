@@ -49,7 +49,7 @@ def load_parquet(path: str, root: Path, image_size: int | None, progress: bool) 
     """
     source = f"parquet:{path}"
     base, wanted = _place(path)
-    groups = trees.choose_test(_groups(base, source), lambda group: some(file.name for file in group))
+    groups = trees.choose_test(_groups(base, source), lambda group: some(file.relative_to(base) for file in group))
     columns = _columns(groups["train"][0], wanted)
     for part, group in groups.items():
         for file in group:
@@ -64,6 +64,11 @@ def load_parquet(path: str, root: Path, image_size: int | None, progress: bool) 
     makers = {}
     for part, group in groups.items():
         labels = torch.from_numpy(_to_ids(raw[part], ids, names, part, group))
+        if part == "train" and (absent := sorted(set(range(len(names))) - set(labels.tolist()))):
+            raise DataError(
+                f"{source}: no training image of the classes {some(repr(names[c]) for c in absent)}, which the schema of {group[0].name} "
+                "names; add some, or write the file with the names of the classes that occur"
+            )
         makers[part] = partial(_parquet_part, group, columns.image, labels, base, root, image_size, progress, part)
     return trees.together(makers), names
 
@@ -123,8 +128,8 @@ def _groups(base: Path, source: str) -> dict[str, list[Path]]:
 
 def _words(name: str) -> dict[str, str]:
     """Words of a file's or folder's name that name splits; in ``NAME-SPLIT-00000-of-00002`` the one before the numbers alone."""
-    numbered = re.search(r"([A-Za-z]+)-\d+-of-\d+", name)
-    return trees.split_words(numbered[1])[0] if numbered and trees.split_words(numbered[1])[0] else trees.split_words(name)[0]
+    numbered = re.search(r"((?:\b|_)(?:un|non?|not)[-_ ])?([A-Za-z]+)-\d+-of-\d+", name, re.IGNORECASE)
+    return (numbered and trees.split_words(f"{numbered[1] or ''}{numbered[2]}")[0]) or trees.split_words(name)[0]
 
 
 def _check_shards(files: list[Path]) -> None:
@@ -167,8 +172,8 @@ def _is(kind: str, found: Any) -> bool:
     import pyarrow.types as types
 
     if kind == "image":
-        binary = types.is_binary(found) or types.is_large_binary(found) or types.is_fixed_size_binary(found)
-        return binary or (types.is_struct(found) and found.get_field_index("bytes") >= 0)
+        kinds = (types.is_binary, types.is_large_binary, types.is_fixed_size_binary, getattr(types, "is_binary_view", types.is_binary))
+        return any(is_kind(found) for is_kind in kinds) or (types.is_struct(found) and found.get_field_index("bytes") >= 0)
     if types.is_dictionary(found):
         return _is(kind, found.value_type)
     kinds = (types.is_integer, types.is_floating, types.is_decimal, types.is_boolean)
@@ -205,9 +210,9 @@ def _column(kind: str, tag: str, schema: Any, features: dict, wanted: list[str],
         return chosen[0]
     usual = [field.name for field in schema if field.name.lower() in USUAL[kind]]
     tagged = [name for name in fit if isinstance(features.get(name), dict) and features[name].get("_type") == tag]
-    if kind == "label" and (odd := [name for name in usual if name not in fit]) and not tagged:
+    if (odd := [name for name in usual if name not in fit]) and not tagged and (kind == "label" or not fit):
         types = ", ".join(f"{name!r} is of type {schema.field(name).type}" for name in odd)
-        raise DataError(f"{file}: {types}, which is no {what}; name another column as parquet:PATH#COLUMN")
+        raise DataError(f"{file}: {types}, which is no {what}; name another column as parquet:PATH#COLUMN, or write this one so")
     usual = [name for name in usual if name in fit]
     best = next((names for names in (tagged, usual, fit) if names), [])
     if len(best) > 1 and len([name for name in best if name in usual]) == 1:
@@ -220,9 +225,10 @@ def _column(kind: str, tag: str, schema: Any, features: dict, wanted: list[str],
         raise DataError(
             f"{file}: the {kind} may be in any of the columns {', '.join(map(repr, best))}; name one as parquet:PATH#{best[-1]}"
         )
-    others = [name for name in dict.fromkeys([*tagged, *usual]) if name != chosen]
-    if others or (kind == "label" and chosen not in tagged + usual):
-        rest = others or [name for name in fit if name != chosen]
+    rest = [name for name in dict.fromkeys([*tagged, *usual]) if name != chosen]
+    if kind == "label" and chosen not in tagged and chosen.lower() not in ("label", "labels"):
+        rest = [name for name in fit if name != chosen]
+    if rest or (kind == "label" and chosen not in tagged + usual):
         beside = f", not from {', '.join(map(repr, rest))}" if rest else ""
         say(f"{file}: {kind}s are read from the column {chosen!r}{beside}; name a column as parquet:PATH#COLUMN")
     return chosen
@@ -244,9 +250,11 @@ def _class_names(features: dict, label: str, file: Path) -> tuple[str, ...] | No
     names = feature.get("names") if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" else None
     if names is None:
         return None
-    if not (isinstance(names, list) and names and all(isinstance(n, str) for n in names) and len(set(names)) == len(names)):
+    texts = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    found = tuple(map(trees.composed, names)) if texts else ()
+    if not found or len(set(found)) < len(found):
         raise DataError(f"{file}: the class names in its schema are no list of different texts: {str(names)[:100]}")
-    return tuple(names)
+    return found
 
 
 def _check_columns(file: Path, columns: _Columns, part: str, first: Path) -> None:
@@ -283,11 +291,13 @@ def _labels(file: Path, column: str) -> list:
             found = found.cast(found.type.value_type)
         values = found.to_pylist()
     for row, value in enumerate(values):
-        if value is None or isinstance(value, str):
+        if value is None:
             continue
-        if value != value:  # pandas writes a gap as NaN
+        if isinstance(value, str):
+            values[row] = trees.composed(value)
+        elif value != value:  # pandas writes a gap as NaN
             values[row] = None
-        elif value % 1 == 0:
+        elif value % 1 == 0 and (isinstance(value, int) or abs(value) <= 2**53):
             values[row] = int(value)
         else:
             raise DataError(f"{file}, row {row}: label {value} of column {column!r} is no whole number, and so no class")
@@ -312,11 +322,6 @@ def _names(values: list, columns: _Columns, source: str, files: list[Path]) -> t
     texts = any(isinstance(value, str) for value in found)
     if columns.names is not None:
         ids = {name: k for k, name in enumerate(columns.names)} if texts else {k: k for k in range(len(columns.names))}
-        if absent := [name for label, name in zip(ids, columns.names, strict=True) if label not in found]:
-            raise DataError(
-                f"{source}: no training image of the classes {some(map(repr, absent))}, which the schema of {files[0].name} names; add "
-                "some, or write the file with the names of the classes that occur"
-            )
         names = columns.names
     else:
         if not texts and (below_zero := [row for row, value in enumerate(values) if value is not None and value < 0]):

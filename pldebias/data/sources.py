@@ -178,6 +178,8 @@ def _load_files(kind: str, path: str, root: Path, image_size: int | None, progre
     parts, names = read(path, root, image_size, progress)
     if "test" not in parts:
         parts["train"], parts["test"] = files.cut_test(parts["train"], len(names))
+        if not len(parts["test"].labels):
+            raise DataError(f"{kind}:{path}: no class has two images, so that none can be set aside for a test; add images or a test set")
     if missing := [name for k, name in enumerate(names) if not (parts["test"].labels == k).any()]:
         files.say(f"{kind}:{path}: no test image of the classes {files.some(missing)}; their test accuracy is undefined")
     shapes = {part: tuple(p.images.shape[1:]) for part, p in parts.items()}
