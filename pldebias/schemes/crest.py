@@ -83,7 +83,7 @@ class CReST(Scheme):
     Parameters
     ----------
     generations : int, default 5
-        Trainings, each an equal part of all steps, to the end of an epoch.
+        Trainings, each an equal part of all steps, to the end of an epoch; a training of fewer epochs makes as many as it has epochs.
     alpha : float, default 1/3
         Exponent of the sampling rates.
     """
@@ -132,7 +132,7 @@ class CReSTPlus(CReST):
     Parameters
     ----------
     generations : int, default 5
-        Trainings, each an equal part of all steps.
+        As in `CReST`.
     alpha : float, default 1/3
         Exponent of the sampling rates.
     t_min : float, default 0.5

@@ -19,7 +19,7 @@ def lr_factor(
     step : int
         0-based optimiser step.
     total : int
-        Length of the training in steps (``cosine`` alone uses it).
+        Length of the training in steps (``cosine`` alone uses it, and keeps its last value in steps beyond).
     schedule : {"constant", "cosine", "steps"}
         ``cosine`` is FixMatch's ``cos(7 pi t / 16 T)``; ``steps`` multiplies by `decay` at each milestone.
     warmup : int, default 0
@@ -37,7 +37,7 @@ def lr_factor(
     if schedule == "constant":
         return warm
     if schedule == "cosine":
-        return warm * math.cos(7 * math.pi * step / (16 * total))
+        return warm * math.cos(7 * math.pi * min(step, total) / (16 * max(total, 1)))  # a generation goes on to the end of its epoch
     if schedule == "steps":
         return warm * decay ** bisect_right(milestones, step)
     raise ValueError(f"schedule {schedule!r} is not known; choose one of {', '.join(SCHEDULES)}")

@@ -40,6 +40,12 @@ def test_recorded_usb_cosine(golden):
     np.testing.assert_allclose(ours, arrays["factor"], rtol=1e-7)
 
 
+def test_cosine_keeps_its_last_value_beyond_its_length():
+    """The epoch in which a generation ends may be longer than the generation."""
+    assert [lr_factor(step, 12, "cosine") for step in (13, 19)] == 2 * [lr_factor(12, 12, "cosine")]
+    assert lr_factor(12, 12, "cosine") > 0 and lr_factor(3, 0, "cosine") == 1
+
+
 def test_unknown_schedule():
     with pytest.raises(ValueError, match=r"'linear' is not known.*constant, cosine, steps"):
         lr_factor(0, 1, "linear")
