@@ -97,7 +97,10 @@ def _relabel(method: Method, seen: Outputs, step: int) -> tuple[Relabelled, tupl
     rows = samples if any(scheme.whole_set for scheme in method.chain) else ROWS
     t, index, found, soft = torch.tensor(step), torch.arange(samples), [], False
     for block in (slice(start, start + rows) for start in range(0, samples, rows)):
-        done = method.relabel(seen.logits[block], features[block], t, index[block])
+        try:
+            done = method.relabel(seen.logits[block], features[block], t, index[block])
+        except ValueError as error:  # such as a search that does not settle on these outputs
+            raise MethodError(str(error)) from error
         target = method.learner.target(done)
         soft = target.dim() == 2
         found.append((done.label, done.mask > 0, done.confidence, done.weight, _pull(method, done, target)))

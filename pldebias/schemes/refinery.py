@@ -54,6 +54,11 @@ def refine(probs: Tensor, target: Tensor, alpha: float = 2.0, rounds: int = 10, 
     -------
     Tensor
         Shape ``[N, K]``, rows summing to one, in the dtype of `probs`.
+
+    Raises
+    ------
+    ValueError
+        The secant search does not settle, such as for a class whose target is zero.
     """
     if solver not in ("newton", "secant"):
         raise ValueError(f"solver={solver!r} is not known; choose 'newton' or 'secant'")
@@ -104,5 +109,14 @@ def _secant(logs: Tensor, entropy: Tensor, target: Tensor, nu: Tensor) -> Tensor
     def gap(x: float, k: int) -> float:
         return float((terms[:, k] * np.exp(-x * weights)).sum() - float(target[k]))
 
-    found = [optimize.newton(gap, float(start), args=(k,), maxiter=30, tol=0.1) for k, start in enumerate(nu)]
+    found = []
+    for k, start in enumerate(nu):
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):
+                found.append(optimize.newton(gap, float(start), args=(k,), maxiter=30, tol=0.1))
+        except RuntimeError as error:
+            raise ValueError(
+                f"darp(compat=official): the official search finds no labels with {float(target[k]):.4g} of {len(terms):,} samples in class "
+                f"{k}; use darp(compat=exact), or another target"
+            ) from error
     return torch.tensor(found, dtype=nu.dtype, device=nu.device)

@@ -222,3 +222,5 @@ def test_targets_are_checked():
         set_up("fixmatch+darp(target=oracle)", make_problem(COUNTS))
     with pytest.raises(ValueError, match="solver"):
         refine(predictions()[0], COUNTS, solver="bisect")
+    with pytest.raises(ValueError, match=r"official search finds no labels with 0 of .* in class 1; use darp\(compat=exact\)"):
+        refine(predictions()[0], torch.tensor([1.0] + [0.0] * 9), solver="secant")
