@@ -13,7 +13,7 @@ from pldebias.runs import Run, RunError
 from pldebias.runs.catalogue import find_runs
 from pldebias.schemes import Scheme
 
-__all__ = ["asked", "compose", "known_method", "options_of", "outcome", "trained_counterpart", "unseen"]
+__all__ = ["asked", "compose", "effective", "known_method", "options_of", "outcome", "trained_counterpart", "unseen"]
 
 
 def _plain(learner: Learner) -> bool:
@@ -117,7 +117,7 @@ def _instead(scheme: Scheme) -> str:
     return f"{scheme.name} changes the {acts} step, not pseudo-labels{hint}"
 
 
-def _effective(spelling: str, options: dict) -> list[tuple[str, dict]]:
+def effective(spelling: str, options: dict) -> list[tuple[str, dict]]:
     """Parts of a method with all their options, written, preset and default."""
     found = []
     for part in parse(spelling):
@@ -151,12 +151,12 @@ def trained_counterpart(run: Run | str | Path, scheme: str | None, root: str | P
         raise ValueError(f"options={options!r} is not known; choose 'same' or 'any'")
     run = as_run(run)
     spelling = build_method(asked(run, scheme)[0], options_of(run)).spelling
-    wanted = _effective(spelling, options_of(run))
+    wanted = effective(spelling, options_of(run))
     found = []
     for path in find_runs(_root_of(run) if root is None else root):
         try:
             other = Run(path, check=False)
-            theirs = _effective(other.method or "", options_of(other))
+            theirs = effective(other.method or "", options_of(other))
         except (RunError, MethodError, KeyError):
             continue
         if (other.fingerprint, other.seed) != (run.fingerprint, run.seed) or not len(other.epochs):

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from pldebias import metrics
-from pldebias.analysis.counterpart import compose, known_method, options_of, trained_counterpart, unseen
+from pldebias.analysis.counterpart import compose, effective, known_method, options_of, trained_counterpart, unseen
 from pldebias.analysis.estimate import prepare
 from pldebias.analysis.outputs import Outputs, as_run, outputs
 from pldebias.analysis.relabelled import GROUP_NAMES, SENTENCE, WhatIf, reproduction
 from pldebias.learners import Learner
-from pldebias.methods import Method, MethodError, build_method
+from pldebias.methods import Method, MethodError, Part, build_method
 from pldebias.runs import Run
 from pldebias.schemes import Scheme, Step
 
@@ -298,8 +298,9 @@ def _settings(threshold, prior, step: int | None, generation: int | None) -> dic
 
 def _given_state(state, seen: Outputs, method: Method) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """The state that schemes get, and a note on where it is from, if not from the run itself."""
+    own, notes = _logged(seen, method, seen.run)
     if state is None:
-        return seen.state, ()
+        return own, notes
     known = method.logged_buffers()
     if isinstance(state, Mapping):
         given = {name: torch.as_tensor(np.asarray(values, np.float32)) for name, values in state.items()}
@@ -308,14 +309,28 @@ def _given_state(state, seen: Outputs, method: Method) -> tuple[dict[str, Tensor
                 raise MethodError(f"state={name!r} is no state of {method.spelling!r}; it has {', '.join(known) or 'none'}")
             if values.shape != known[name].shape or not bool(values.isfinite().all()):
                 raise MethodError(f"state={name!r} must be finite numbers of shape {list(known[name].shape)}; got {values.tolist()}")
-        return seen.state | given, (f"state as given: {', '.join(given)}",)
+        return own | given, (f"state as given: {', '.join(given)}", *notes)
     other = as_run(state)
     if other.class_names != seen.run.class_names:
         raise ValueError(f"state={other.name}: its classes are not those of {seen.run.name}; take a run on the same data")
     have = other.logged("logits")
     nearest = int(have[np.abs(have - seen.epoch).argmin()]) if len(have) else -1
-    theirs = outputs(other, nearest).state
+    theirs, notes = _logged(outputs(other, nearest), method, seen.run)
     if not known.keys() & theirs.keys():
         held = ", ".join(theirs) or "none"
         raise MethodError(f"state={other.name} holds no state of {method.spelling!r} at epoch {nearest}; it has {held}")
-    return seen.state | theirs, (f"state of the schemes: {other.name}, epoch {nearest}",)
+    return own | theirs, (f"state of the schemes: {other.name}, epoch {nearest}", *notes)
+
+
+def _logged(seen: Outputs, method: Method, run: Run) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """What `seen` logged, but for what follows from options that a method asked for beside `run` has otherwise; notes on those."""
+    state, trained, notes = dict(seen.state), known_method(seen.run)[0], []
+    theirs = dict(effective(trained, options_of(seen.run))) if trained else {}
+    known = {n for n, buffer in method.logged_buffers().items() if n in state and buffer.is_floating_point()}
+    for part, (name, options) in zip(method.parts, effective(method.spelling, options_of(run)), strict=True):
+        other = {k: theirs[name][k] for k, value in options.items() if name in theirs and theirs[name][k] != value}
+        gone = tuple(f"{name}/{buffer}" for buffer, on in part.follows.items() if other.keys() & set(on))
+        state = {n: value for n, value in state.items() if not n.startswith(gone)}
+        if other and any(n.startswith(f"{name}/") and n in state for n in known):
+            notes.append(f"{name}: state as {Part(name, other)} left it")
+    return state, tuple(notes)

@@ -7,7 +7,7 @@ Zhang et al., FlexMatch: Boosting Semi-Supervised Learning with Curriculum Pseud
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
@@ -55,6 +55,7 @@ class FlexMatch(FixMatch):
 
     name = "flexmatch"
     recovered = 3
+    follows: ClassVar = {"beta": ("threshold", "warmup", "slots")}
 
     def __init__(self, threshold: float = 0.95, lambda_u: float = 1.0, warmup: bool = True, slots: int | None = None):
         super().__init__(threshold, lambda_u)

@@ -7,7 +7,7 @@ Wang et al., FreeMatch: Self-adaptive Thresholding for Semi-supervised Learning,
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -72,6 +72,7 @@ class FreeMatch(FixMatch):
     """
 
     name = "freematch"
+    follows: ClassVar = dict.fromkeys(("global_threshold", "class_mean", "histogram"), ("quantile",))
 
     def __init__(
         self,

@@ -59,6 +59,7 @@ class ReMixMatch(Mixing):
 
     name = "remixmatch"
     recovered = 2
+    follows: ClassVar = {"alignment": ("align",)}
     unlabelled_views = ("weak", "strong", "strong2")
     offers = frozenset({"labelled", "pseudo_label", "views", "prediction"})
     heads: ClassVar = {"rotation": 4}

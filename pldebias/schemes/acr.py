@@ -76,6 +76,7 @@ class ACR(Scheme):
     estimates: ClassVar[bool] = True
     takes_prior = "estimate"
     starts = "first"
+    follows: ClassVar = {"tau_now": ("tau", "window")}
 
     def __init__(
         self,
@@ -176,7 +177,7 @@ class ACR(Scheme):
                 "state=run of an acr training, or prior= (labelled, running, oracle or weights) as the unlabelled distribution"
             )
         self.take_prior(self.estimate)
-        return f"strength {float(self.tau_now):.2f}, from the estimated distribution that was given"
+        return f"strength {float(self.tau_now):.2f}, by the estimated distribution that is known"
 
     def series(self) -> dict[str, Tensor]:
         return {"estimate": self.estimate, "offset": self.tau_now * self.prior.clamp(min=1e-12).log()}

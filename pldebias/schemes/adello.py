@@ -8,7 +8,7 @@ order of operations of the official code (imb_algorithms/adello, fixmatch_distil
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -59,6 +59,7 @@ class ADELLO(FlexDA):
 
     name = "adello"
     targets = ("running", "oracle")
+    follows: ClassVar = {"prior": ("exclude_labelled",)}
 
     def __init__(
         self,

@@ -8,6 +8,8 @@ Guo & Li, Class-Imbalanced Semi-Supervised Learning with Adaptive Thresholding, 
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -72,6 +74,7 @@ class Adsh(Scheme):
 
     name = "adsh"
     acts_on = frozenset({"acceptance"})
+    follows: ClassVar = {"thresholds": ("threshold", "compat")}
 
     def __init__(self, threshold: float = 0.95, compat: str = "paper"):
         super().__init__()

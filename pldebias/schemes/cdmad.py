@@ -9,6 +9,8 @@ leaves open (soft targets, threshold 0, two strong views, white image, start) as
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -60,6 +62,7 @@ class CDMAD(Scheme):
     name = "cdmad"
     acts_on = frozenset({"pseudo_label", "prediction"})
     starts = "first"
+    follows: ClassVar = {"bias": ("fill",)}
 
     def __init__(
         self, start: int | None = None, soft: bool = True, threshold: float = 0.0, fill: float = 1.0, image_stats: str = "apart"
@@ -107,7 +110,8 @@ class CDMAD(Scheme):
     def recover(self, seen: Seen) -> None:
         if "bias" in seen.missing:
             raise ValueError(
-                f"cdmad subtracts the network's answer to a blank image, which {seen.name} did not keep; pass state=run of a cdmad training"
+                f"cdmad subtracts the network's answer to a blank image of value {self.fill:g}, which {seen.name} did not keep; pass "
+                "state=run of such a cdmad training"
             )
 
     def series(self) -> dict[str, Tensor]:

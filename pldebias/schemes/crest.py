@@ -8,6 +8,8 @@ code (lib/algorithm/fm_crest.py).
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -89,6 +91,7 @@ class CReST(Scheme):
     """
 
     name = "crest"
+    follows: ClassVar = {"generation": ("generations",), "began": ("generations",)}
 
     def __init__(self, generations: int = 5, alpha: float = 1 / 3):
         super().__init__()

@@ -8,7 +8,7 @@ code (train_base_estim.py), life cycle as in the DASO code (lib/algorithm/darp_r
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -78,6 +78,7 @@ class DARP(Scheme):
     whole_set = True
     takes_prior = "counts"
     starts = "first"
+    follows: ClassVar = {"counts": ("target",)}
 
     def __init__(
         self,

@@ -53,6 +53,8 @@ class Part(nn.Module):
     """Whether ``prior="oracle"`` lets a what-if estimate the state from the true labels."""
     reads_features: ClassVar[bool] = False
     """Whether pseudo-labels depend on the features beside the logits."""
+    follows: ClassVar[dict[str, tuple[str, ...]]] = {}
+    """Beginnings of the names of logged buffers that follow from options, and which: a what-if with others recovers them anew."""
     starts: str = ""
     """Attribute that holds the first step at which the part changes pseudo-labels; empty for one that does so from the beginning."""
     recovered: ClassVar[int] = 0

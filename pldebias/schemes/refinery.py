@@ -116,7 +116,7 @@ def _secant(logs: Tensor, entropy: Tensor, target: Tensor, nu: Tensor) -> Tensor
                 found.append(optimize.newton(gap, float(start), args=(k,), maxiter=30, tol=0.1))
         except RuntimeError as error:
             raise ValueError(
-                f"darp(compat=official): the official search finds no labels with {float(target[k]):.4g} of {len(terms):,} samples in class "
-                f"{k}; use darp(compat=exact), or another target"
+                f"darp(compat=official): the official search finds no labels with {float(target[k]):.4g} of {len(terms):,} samples in "
+                f"class {k}; use darp(compat=exact), or another target"
             ) from error
     return torch.tensor(found, dtype=nu.dtype, device=nu.device)

@@ -8,6 +8,8 @@ al., Class-Balanced Loss Based on Effective Number of Samples, CVPR 2019.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -52,6 +54,7 @@ class SAW(Scheme):
     name = "saw"
     acts_on = frozenset({"labelled", "acceptance"})
     takes_prior = "class_dist"
+    follows: ClassVar = {"class_dist": ("estimate",), "weight": ("estimate",), "labelled_weight": ("estimate", "beta")}
 
     def __init__(self, estimate: str = "epoch", momentum: float = 0.999, beta: float | None = None):
         super().__init__()

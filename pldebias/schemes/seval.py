@@ -8,7 +8,7 @@ of the official code (lib/algorithm/seval.py): offsets first, thresholds on the 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -58,6 +58,7 @@ class SEVAL(Scheme):
 
     name = "seval"
     learns_truth = True
+    follows: ClassVar = {"learned": ("mode", "curve", "target", "groups", "offset_groups", "least", "compat")}
 
     def __init__(
         self,
@@ -167,7 +168,7 @@ class SEVAL(Scheme):
             self.learned.replay(*(rows[epoch] for rows in self.rows))
             return f"offsets and thresholds: of the curve {self.curve} at epoch {epoch}"
         raise ValueError(
-            f"seval learns offsets and thresholds on a hold-out, and {seen.name} was trained without one. Pass state=run of a seval "
+            f"seval learns offsets and thresholds on a hold-out, of which {seen.name} kept no outputs. Pass state=run of such a seval "
             "training, or prior='oracle' to learn them on the true labels of the unlabelled set (an upper bound)"
         )
 

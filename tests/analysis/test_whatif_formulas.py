@@ -1,5 +1,7 @@
 """What-if against training: every method, on recorded outputs, labels as its own training step does, or is refused by name."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -54,15 +56,20 @@ def outputs(epoch):
     return logits.astype(np.float16).astype(np.float32), (centres[TRUTH] + random.normal(size=(N, D))).astype(np.float16), centres
 
 
-def record(path, method, **attrs):
-    """Three epochs of a run that knows no state of any scheme."""
+def record(path, method, logs=False, **attrs):
+    """Three epochs of a run, which knows no state of its method unless it `logs` that of the beginning."""
+    state, series = {}, {}
+    if logs:
+        built = build_method(method).setup(Problem(K, torch.tensor(COUNTS), N, STEPS, PER_EPOCH, D, torch.tensor(np.bincount(TRUTH))))
+        state, series = built.snapshot(), built.series()
     config = {"steps": STEPS, "steps_per_epoch": PER_EPOCH, "mu": N / sum(COUNTS)}
     with Recorder(path, TRUTH, COUNTS, list("abcde"), num_epochs=3, attrs={"method": method, "config": config} | attrs) as recorder:
         for epoch in range(3):
             logits, features, centres = outputs(epoch)
             sweep = logits.argmax(1), np.ones(N, bool)
-            snapshot = {"labelled/prototypes": centres}
-            recorder.end_epoch(sweep=sweep, logits=logits, features=features, snapshot=snapshot, iteration=PER_EPOCH * (epoch + 1))
+            snapshot = {"labelled/prototypes": centres} | state
+            iteration = PER_EPOCH * (epoch + 1)
+            recorder.end_epoch(sweep=sweep, logits=logits, features=features, snapshot=snapshot, series=series, iteration=iteration)
     return open_run(path)
 
 
@@ -258,6 +265,47 @@ def test_compositions_label_as_their_training_or_are_refused(runs, spelling, epo
     learner = parse(spelling)[0].name
     if learner not in NO_LABELS and "prior" not in result.settings:
         compare(result, Training(spelling, epoch))
+
+
+@pytest.mark.parametrize(
+    ("trained", "asked"),
+    [
+        ("fixmatch+darp", "fixmatch+darp(target=oracle)"),
+        ("fixmatch+saw", "fixmatch+saw(estimate=running)"),
+        ("fixmatch+adsh", "fixmatch+adsh(threshold=0.5)"),
+        ("fixmatch+abcla", "fixmatch+abcla(tau=1.0)"),
+        ("flexmatch", "flexmatch(threshold=0.8)"),
+        ("freematch", "freematch(quantile=0.8)"),
+        ("remixmatch(align=False)", "remixmatch"),
+    ],
+)
+def test_other_options_do_not_take_over_what_follows_from_them(runs, tmp_path, trained, asked):
+    """State that the trained options determine is recovered as in a run that never had it."""
+    run = record(tmp_path / "run", trained, logs=True)
+    result, bare = what_if(run, asked), what_if(runs["fixmatch"], asked)
+    for name in ("label", "accepted", "confidence", "weight", "pull"):
+        np.testing.assert_array_equal(getattr(result, name), getattr(bare, name))
+
+
+@pytest.mark.parametrize(
+    ("trained", "asked", "says"),
+    [
+        ("acr", "acr(tau=1.0)", r"acr: state as acr\(tau=2.0\) left it; acr: strength"),
+        ("daso", "daso(T=0.3)", r"daso: state as daso\(T=1.5\) left it"),
+        ("debiaspl", "debiaspl(momentum=0.9)", r"debiaspl: state as debiaspl\(momentum=0.999\) left it"),
+        ("crestplus", "crestplus(generations=2)", r"crestplus: generation 1 of 0\.\.1"),
+        ("seval", "seval(target=0.6)", "hold-out, of which .* kept no outputs"),
+        ("cdmad", "cdmad(fill=0)", "blank image of value 0"),
+    ],
+)
+def test_state_of_other_options_is_named_or_refused(tmp_path, trained, asked, says):
+    run = record(tmp_path / "run", f"fixmatch+{trained}", logs=True)
+    assert not any("left it" in note for note in what_if(run, trained).notes)
+    try:
+        answer = "; ".join(what_if(run, asked).notes)
+    except MethodError as error:
+        answer = str(error)
+    assert re.search(says, answer)
 
 
 @pytest.mark.parametrize("epoch", range(3))
