@@ -13,17 +13,19 @@ from pldebias.paths import is_address, local
 from pldebias.runs import NotLogged, Run, RunError, find_runs, open_run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 __all__ = [
     *(
         "DATA_SETTINGS",
         "USE_SETTINGS",
         "Incomparable",
+        "along",
         "check_classes",
         "check_data",
         "check_seeds",
         "check_truth",
+        "clock",
         "common_epochs",
         "epoch_row",
         "epoch_at",
@@ -31,6 +33,7 @@ __all__ = [
         "lengths_in_words",
         "one_clock",
         "select",
+        "untold",
         "value_of",
     ),
     "varying",
@@ -93,8 +96,10 @@ def epoch_row(run: Run, epoch: int) -> int:
     """
     rows = np.flatnonzero(run.epochs == (run.epochs[-1] if epoch == -1 else epoch))
     if not len(rows):
+        near = run.epochs[(np.searchsorted(run.epochs, epoch) + np.array([-1, 0])).clip(0, len(run.epochs) - 1)]
         raise NotLogged(
-            f"{run.name} has no epoch {epoch}; it has {run.epochs[0]}..{run.epochs[-1]} ({len(run.epochs)} epochs), and -1 is the last"
+            f"{run.name} has no epoch {epoch}; it has {run.epochs[0]}..{run.epochs[-1]} ({len(run.epochs)} epochs; the nearest: "
+            f"{' and '.join(dict.fromkeys(map(str, near)))}), and -1 is the last"
         )
     return int(rows[0])
 
@@ -106,8 +111,24 @@ def one_clock(runs: Iterable[Run]) -> bool:
     return all(iteration < 0 or seen.setdefault(epoch, iteration) == iteration for epoch, iteration in told)
 
 
-def epoch_at(run: Run, epoch: int, reference: Run) -> int:
-    """Recorded epoch of `run` at the optimiser step at which `epoch` of `reference` ended; that very number where steps were not told.
+def untold(runs: Iterable[Run]) -> list[Run]:
+    """Runs whose recorders were not told the optimiser step of every epoch."""
+    return [run for run in runs if (run.iterations < 0).any()]
+
+
+def clock(runs: Iterable[Run]) -> str:
+    """``"iteration"``, where an epoch of one number ends at different steps and all runs say them; otherwise ``"epoch"``."""
+    runs = list(runs)
+    return "epoch" if one_clock(runs) or untold(runs) else "iteration"
+
+
+def along(run: Run, unit: str) -> np.ndarray:
+    """Where the recorded epochs of a run stand on an axis of `unit`, which `clock` told; shape ``[E]``."""
+    return run.iterations if unit == "iteration" else run.epochs
+
+
+def epoch_at(run: Run, epoch: int, every: Sequence[Run]) -> int:
+    """Recorded epoch of `run` at the optimiser step at which `epoch` of the first of `every` ended; that number if `clock` says "epoch".
 
     -1 stays -1, the last of each run. Steps may differ by half an epoch of `run`.
 
@@ -116,11 +137,12 @@ def epoch_at(run: Run, epoch: int, reference: Run) -> int:
     NotLogged
         The epoch was not recorded, or `run` recorded none near that step.
     """
+    reference, row = every[0], epoch_row(every[0], epoch)
     if epoch == -1:
         return epoch
-    steps = int(reference.iterations[epoch_row(reference, epoch)])
-    if run is reference or steps < 0 or (run.iterations < 0).any():
+    if run is reference or clock(every) == "epoch":
         return int(run.epochs[epoch_row(run, epoch)])
+    steps = int(reference.iterations[row])
     nearest = int(np.abs(run.iterations - steps).argmin())
     apart = np.median(np.diff(run.iterations, prepend=0)) / 2
     if abs(int(run.iterations[nearest]) - steps) > apart:
@@ -132,17 +154,28 @@ def epoch_at(run: Run, epoch: int, reference: Run) -> int:
 
 
 def lengths_in_words(chosen: Mapping[str, list[Run]]) -> str:
-    """One sentence where entries end at different steps (at different epochs, if their recorders were not told steps), else nothing."""
-    timed = all(run.iterations[-1] >= 0 for found in chosen.values() for run in found)
+    """Where entries end, if at different steps (or epochs), and whose steps are not known, if an epoch may be another number of them.
+
+    Empty if there is nothing to say.
+    """
+    silent = {label: None for label, found in chosen.items() if untold(found)}
     ends: dict[int, dict[str, None]] = {}
     for label, found in chosen.items():
         for run in found:
-            ends.setdefault(int(run.iterations[-1] if timed else run.epochs[-1]), {})[label] = None
-    if len(ends) < 2:
-        return ""
-    unit = "iteration" if timed else "epoch"
-    told = [f"{', '.join([*labels][:3])}{' ...' if len(labels) > 3 else ''} at {unit} {end:,}" for end, labels in sorted(ends.items())]
-    return f"The runs differ in length and end at different points: {'; '.join(told)}."
+            ends.setdefault(int((run.epochs if silent else run.iterations)[-1]), {})[label] = None
+    told = []
+    if len(ends) > 1:
+        unit = "epoch" if silent else "iteration"
+        listed = [f"{_few(labels)} at {unit} {end:,}" for end, labels in sorted(ends.items())]
+        told.append(f"The runs differ in length and end at different points: {'; '.join(listed)}.")
+    if silent and len(chosen) > 1:
+        told.append(f"Runs stand side by side by epoch, as the iterations of {_few(silent)} were not recorded.")
+    return " ".join(told)
+
+
+def _few(labels: Iterable[str], most: int = 3) -> str:
+    labels = list(labels)
+    return ", ".join(labels[:most]) + (" ..." if len(labels) > most else "")
 
 
 def varying(runs: Iterable[Run]) -> dict[str, list[object]]:

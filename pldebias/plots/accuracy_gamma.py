@@ -8,7 +8,7 @@ from pldebias.analysis.measures import measure, statistic
 from pldebias.analysis.selection import check_classes, check_data, check_truth, select
 from pldebias.analysis.spread import over_seeds
 from pldebias.analysis.sweeps import ratio_in_words, ratios
-from pldebias.plots.paper import PaperFigure, bounds, canvas, finish, legend, line_styles, seeds_in_words, sentence
+from pldebias.plots.paper import PaperFigure, bounds, canvas, finish, legend, lengths, line_styles, seeds_in_words, sentence
 
 __all__ = ["accuracy_gamma"]
 
@@ -84,4 +84,5 @@ def accuracy_gamma(
     caption = f"{sentence(seeds_in_words(counts, error))} Small marks: single seeds."
     if any(ratio < 1 for ratio in points):
         caption += " Ratios below 1: the unlabelled set is reversed, its largest class is the labelled tail."
+    caption += lengths(chosen)
     return finish(figure, axes, {"runs": drawn, "ratios": np.array(points)}, caption, title=title)

@@ -7,7 +7,7 @@ import numpy as np
 from pldebias import metrics
 from pldebias.analysis.blending import KINDS
 from pldebias.analysis.blending import blending as find
-from pldebias.analysis.selection import check_classes, check_truth, select
+from pldebias.analysis.selection import along, check_classes, check_truth, clock, epoch_at, epoch_row, select
 from pldebias.analysis.spread import over_seeds
 from pldebias.plots.paper import (
     PaperFigure,
@@ -17,6 +17,7 @@ from pldebias.plots.paper import (
     finish,
     groups_in_words,
     legend,
+    lengths,
     line_styles,
     seeds_in_words,
 )
@@ -37,7 +38,7 @@ def blending(
         Of a method with ``daso``, as in `pldebias.analysis.selection.select`; a list under one label is its seeds. Each entry is a row of
         panels (a column of them in the single width).
     epoch : int
-        Snapshot epoch (``run.logged("logits")``); -1 is the last of each run.
+        Snapshot epoch (``run.logged("logits")``) of the first run, and in others the one at the same iteration; -1 is the last of each.
     split : {"all", "accepted"}
         ``"accepted"``: those whose own confidence passes the method's threshold.
     groups, width, error, title, font, backend
@@ -68,20 +69,21 @@ def blending(
     every = [run for found in chosen.values() for run in found]
     parts = check_classes(every, groups)
     check_truth(every)
-    drawn, epochs = {}, {}
+    drawn, epochs, unit, stands = {}, {}, clock(every), set()
     for label, runs_of in chosen.items():
-        found = [find(run, epoch) for run in runs_of]
+        found = [find(run, epoch_at(run, epoch, every)) for run in runs_of]
+        stands |= {int(along(run, unit)[epoch_row(run, one.epoch)]) for run, one in zip(runs_of, found, strict=True)}
         epochs[label] = [one.epoch for one in found]
         drawn[label] = {"weight": over_seeds(np.stack([one.weight for one in found]))}
         for kind in KINDS:
             matrices = np.stack([one.confusion(kind, split) for one in found])
             scores = {"recall": metrics.recall(matrices), "precision": metrics.precision(matrices)}
             drawn[label][kind] = {name: over_seeds(100 * values) for name, values in scores.items()}
-    told = sorted({one for found in epochs.values() for one in found})
+    told = " and ".join(f"{place:,}" for place in sorted(stands))
     caption = (
-        f"Linear, semantic and blended pseudo-labels (sweep, {split}) of one network at epoch {' and '.join(map(str, told))}, and the "
+        f"Linear, semantic and blended pseudo-labels (sweep, {split}) of one network at {unit} {told}, and the "
         f"weight of the semantic one by linearly predicted class; {seeds_in_words(chosen, error)}. {groups_in_words(parts)} "
-        "No mark: undefined."
+        f"No mark: undefined.{lengths(chosen)}"
     )
     entries, single = len(chosen), width == "single"
     grid = {"nrows": 3 * entries, "ncols": 1} if single else {"nrows": entries, "ncols": 3}

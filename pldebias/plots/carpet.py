@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pldebias import metrics
-from pldebias.analysis.selection import check_classes, check_truth, common_epochs, one_clock, select
+from pldebias.analysis.selection import along, check_classes, check_truth, clock, common_epochs, select
 from pldebias.analysis.spread import Spread, over_seeds
 from pldebias.plots.paper import PaperFigure, canvas, finish, groups_in_words, lengths, seeds_in_words
 from pldebias.plots.style import DIVERGING, GROUPS, NONE, SEQUENTIAL, colour_map, paint, undefined_hatch
@@ -72,16 +72,16 @@ def carpet(
     parts = check_classes(every, groups)
     if ax is None:
         check_truth(every, kind)
-    drawn, timed = {}, not one_clock(every)
+    drawn, unit = {}, clock(every)
     for label, found in chosen.items():
         epochs = common_epochs(label, found)
         spread = over_seeds(np.stack([SCORES[metric](run.confusion(kind, split)).T for run in found]))
         drawn[label] = {"spread": spread, "drawn": _shades(spread, metric)[parts.order], "epochs": np.asarray(epochs)}
-        drawn[label]["x"] = found[0].iterations if timed else drawn[label]["epochs"]
+        drawn[label]["x"] = along(found[0], unit)
     seeds = seeds_in_words(chosen).partition(" with ")[0]
     limit, clipped = _limit(drawn) if metric == "ratio" else (None, "neither")
     caption = (
-        f"Every class over the {'iterations' if timed else 'epochs'} ({kind}, {split}), head to tail, by {LABELS[metric]}; {seeds}. "
+        f"Every class over the {unit}s ({kind}, {split}), head to tail, by {LABELS[metric]}; {seeds}. "
         f"{groups_in_words(parts)} {_colours(drawn, limit, clipped)} Hatched: undefined.{lengths(chosen)}"
     )
     if ax is not None:
@@ -99,7 +99,7 @@ def carpet(
             large = ax is not None
             _draw(panel, arrays, mappable, parts, names if i % axes.shape[1] == 0 else [], epoch, 8 if large else 7)
             panel.set_xlim(*ends)
-            panel.set_xlabel("iteration" if timed else "epoch", fontsize=8 if large else 7)
+            panel.set_xlabel(unit, fontsize=8 if large else 7)
             if large:
                 panel.set_title(f"{every[0].name}: {kind}, {split}" if title is None else title, fontsize=9, loc="left", parse_math=False)
             elif len(chosen) > 1:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from pldebias.analysis.selection import check_classes, select
+from pldebias.analysis.selection import check_classes, epoch_at, select
 from pldebias.plots.blending import blending
 from pldebias.plots.carpet import carpet
 from pldebias.plots.confusion_difference import confusion_difference
@@ -122,8 +123,14 @@ def _by_state(chosen: dict[str, list[Run]]) -> dict[str, dict[str, list[Run]]]:
 
 
 def _epochs(every: list[Run]) -> list[int]:
-    """The first, an early and the last epoch that all have."""
-    common = sorted(set.intersection(*(set(run.epochs.tolist()) for run in every))) or [-1]
+    """The first, an early and the last epoch of the first run that all runs have, or recorded something near."""
+
+    def shared(epoch: int) -> bool:
+        with suppress(NotLogged):
+            return all(epoch_at(run, epoch, every) is not None for run in every)
+        return False
+
+    common = [epoch for epoch in every[0].epochs.tolist() if shared(epoch)] or [-1]
     return sorted({common[0], common[len(common) // 4], common[-1]})
 
 

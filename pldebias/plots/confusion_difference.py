@@ -65,7 +65,7 @@ def confusion_difference(
         )
 
     def shares(run) -> np.ndarray:
-        counts = run.confusion(kind, split, epoch=epoch_at(run, epoch, ones[0])).astype(float)
+        counts = run.confusion(kind, split, epoch=epoch_at(run, epoch, [*ones, *others])).astype(float)
         total = counts.sum(1 if normalize == "true" else 0, keepdims=True)
         return np.divide(100 * counts, total, out=np.full(counts.shape, np.nan), where=total > 0)[np.ix_(parts.order, parts.order)]
 

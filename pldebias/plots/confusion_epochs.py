@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from pldebias.analysis.selection import check_classes, check_truth, epoch_at, one_clock, select
+from pldebias.analysis.selection import along, check_classes, check_truth, clock, epoch_at, epoch_row, select
 from pldebias.plots.paper import PaperFigure, at, canvas, finish, groups_in_words, lengths
 from pldebias.plots.style import SEQUENTIAL, colour_map, paint, undefined_hatch
-
-if TYPE_CHECKING:
-    from pldebias.runs import Run
 
 __all__ = ["confusion_epochs"]
 
 
 def confusion_epochs(
-    runs, epochs=(0, -1), *, kind="sweep", split="all", normalize="true", groups="tertiles", width="double", title=None, font=None,
+    runs, epochs=None, *, kind="sweep", split="all", normalize="true", groups="tertiles", width="double", title=None, font=None,
     backend="matplotlib",
 ) -> PaperFigure:  # fmt: skip
     """Draw one row of matrices per entry and one column per epoch, on one scale of colours.
@@ -26,8 +21,9 @@ def confusion_epochs(
     ----------
     runs : Run, path, sequence, dict or DataFrame
         As in `pldebias.analysis.selection.select`; the counts of seeds under one label are added up.
-    epochs : sequence of int
-        Recorded epochs of the first run, and in others those at the same iterations; -1 is the last of each run.
+    epochs : sequence of int, optional
+        Recorded epochs of the first run, and in others those at the same iterations; -1 is the last of each run. The first and the last of
+        each run by default.
     kind : {"sweep", "visits", "test"}
     split : {"all", "accepted", "rejected"}
     normalize : {"true", "pred"}
@@ -46,11 +42,16 @@ def confusion_epochs(
     every = [run for found in chosen.values() for run in found]
     parts = check_classes(every, groups)
     check_truth(every, kind)
-    order, drawn = parts.order, {}
+    order, drawn, unit, when = parts.order, {}, clock(every), {}
+    first = int(every[0].epochs[0])
+    default, epochs = epochs is None, (first, -1) if epochs is None else epochs
     for label, found in chosen.items():
-        drawn[label] = {}
+        drawn[label], when[label] = {}, {}
         for epoch in epochs:
-            counts = sum(run.confusion(kind, split, epoch=epoch_at(run, epoch, every[0])) for run in found).astype(float)
+            own = [int(run.epochs[0]) if default and epoch == first else epoch_at(run, epoch, every) for run in found]
+            counts = sum(run.confusion(kind, split, epoch=e) for run, e in zip(found, own, strict=True)).astype(float)
+            stands = {int(along(run, unit)[epoch_row(run, e)]) for run, e in zip(found, own, strict=True)}
+            when[label][epoch] = f"{unit} {stands.pop():,}" if len(stands) == 1 else "last epoch" if epoch == -1 else at(epoch, every)
             total = counts.sum(1 if normalize == "true" else 0, keepdims=True)
             shares = np.divide(100 * counts, total, out=np.full(counts.shape, np.nan), where=total > 0)
             drawn[label][epoch] = shares[np.ix_(order, order)]
@@ -95,7 +96,7 @@ def confusion_epochs(
                 ax.tick_params(length=0, pad=2)
                 accuracy = float(np.nanmean(np.diagonal(shares))) if np.isfinite(np.diagonal(shares)).any() else np.nan
                 what = "recall" if normalize == "true" else "precision"
-                ax.set_title(f"{_when(epoch, every, chosen[label])}: mean {what} {accuracy:.0f} %", fontsize=6.5, pad=3)
+                ax.set_title(f"{when[label][epoch]}: mean {what} {accuracy:.0f} %", fontsize=6.5, pad=3)
             row[0].set_ylabel(label if len(chosen) > 1 else "true class", fontsize=7.5, parse_math=False)
         for ax in axes[-1]:
             ax.set_xlabel("prediction" if kind == "test" else "pseudo-label", fontsize=7)
@@ -111,13 +112,3 @@ def confusion_epochs(
         f"{groups_in_words(parts)} Hatched: undefined.{lengths(chosen)}"
     )
     return finish(figure, axes, {"runs": drawn, "order": order}, caption, title=title)
-
-
-def _when(epoch: int, every: list[Run], found: list[Run]) -> str:
-    """A panel's epoch, or its iteration where the runs differ in what an epoch is or where they end."""
-    if epoch != -1:
-        return at(epoch, every)
-    last, ends = {int(run.epochs[-1]) for run in every}, {int(run.iterations[-1]) for run in found}
-    if len(last) == 1 and one_clock(every):
-        return f"epoch {last.pop()}"
-    return f"iteration {end:,}" if len(ends) == 1 and (end := ends.pop()) >= 0 else "last epoch"

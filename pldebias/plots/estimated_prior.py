@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pldebias.analysis.counterpart import options_of
-from pldebias.analysis.selection import Incomparable, check_classes, common_epochs, epoch_at, epoch_row, one_clock, select
+from pldebias.analysis.selection import Incomparable, along, check_classes, clock, common_epochs, epoch_at, epoch_row, select
 from pldebias.analysis.spread import over_seeds
 from pldebias.methods import MethodError, parse
 from pldebias.plots.paper import (
@@ -91,7 +91,7 @@ def estimated_prior(
     every = [run for found in chosen.values() for run in found]
     parts = check_classes(every, groups)
     drawn: dict = {}
-    timed = not one_clock(every)
+    unit = clock(every)
     for label, found in chosen.items():
         for run in found:
             if run.unlabelled_counts is None:
@@ -104,11 +104,11 @@ def estimated_prior(
         with np.errstate(invalid="ignore"):
             cube = cube / cube.sum(-1, keepdims=True)
         truth = np.stack([run.unlabelled_counts / run.unlabelled_counts.sum() for run in found])
-        row = epoch_row(found[0], epoch_at(found[0], epoch, every[0]))
+        row = epoch_row(found[0], epoch_at(found[0], epoch, every))
         drawn[label] = {
             "series": name,
             "epochs": epochs,
-            "x": found[0].iterations if timed else epochs,
+            "x": along(found[0], unit),
             "estimate": over_seeds(100 * cube[:, row]),
             "true": over_seeds(100 * truth),
             "tv": over_seeds(50 * np.abs(cube - truth[:, None]).sum(-1)),
@@ -143,7 +143,7 @@ def estimated_prior(
         middle.set_ylabel("distance to the truth (TV, %)", fontsize=7.5)
         for ax in axes.flat[1:]:
             ax.set_ylim(0, None)
-            ax.set_xlabel("iteration" if timed else "epoch", fontsize=7.5)
+            ax.set_xlabel(unit, fontsize=7.5)
         if calibrated:
             axes.flat[2].set_ylabel("ECE on the test set (%)", fontsize=7.5)
         legend(figure, axes, list(chosen))

@@ -81,7 +81,7 @@ def label_distribution(
                     f"{run.name} ({run.path}): the true classes of its unlabelled samples are not known, so its labels have no truth "
                     "beside them; run.pseudo_counts() has what was given, and kind='test' has a truth"
                 )
-        matrices = np.stack([run.confusion(kind, split, epoch=epoch_at(run, epoch, every[0])) for run in found]).astype(float)
+        matrices = np.stack([run.confusion(kind, split, epoch=epoch_at(run, epoch, every)) for run in found]).astype(float)
         total = matrices.sum((-2, -1))[:, None]
         # Nothing accepted yet: a share of nothing is undefined.
         with np.errstate(invalid="ignore"):

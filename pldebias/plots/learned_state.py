@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pldebias.analysis.measures import GROUPS
-from pldebias.analysis.selection import check_classes, common_epochs, epoch_at, epoch_row, one_clock, select
+from pldebias.analysis.selection import along, check_classes, clock, common_epochs, epoch_at, epoch_row, select
 from pldebias.analysis.spread import over_seeds
 from pldebias.plots.paper import (
     PaperFigure,
@@ -66,16 +66,16 @@ def learned_state(
     names = [series] if isinstance(series, str) else list(every[0].series[:3] if series is None else series)
     if not names:
         raise NotLogged(f"{every[0].name} logged no state of a scheme; methods such as fixmatch+seval or fixmatch+debiaspl do")
-    drawn, timed = {}, not one_clock(every)
+    drawn, unit = {}, clock(every)
     for label, found in chosen.items():
         epochs = common_epochs(label, found)
         drawn[label] = {}
         for name in names:
             cube = np.stack([run.state(name) for run in found])
             drawn[label][name] = {
-                "classes": over_seeds(cube[:, epoch_row(found[0], epoch_at(found[0], epoch, every[0]))]),
+                "classes": over_seeds(cube[:, epoch_row(found[0], epoch_at(found[0], epoch, every))]),
                 "epochs": epochs,
-                "x": found[0].iterations if timed else epochs,
+                "x": along(found[0], unit),
             }
             for group, members in zip(GROUPS, parts, strict=False):
                 drawn[label][name][group] = over_seeds(cube[..., members].mean(-1) if len(members) else np.full(cube.shape[:2], np.nan))
@@ -95,7 +95,7 @@ def learned_state(
                 # Several entries keep their colours, and groups are told by dash alone.
                 _groups(right, arrays[name], error, None if len(drawn) == 1 else styles[label]["color"], named=i == 0)
             left.set_ylabel(name, fontsize=7.5, parse_math=False)
-            right.set_xlabel(("iteration" if timed else "epoch") if i == rows - 1 else "", fontsize=7.5)
+            right.set_xlabel(unit if i == rows - 1 else "", fontsize=7.5)
         legend(figure, axes)
     left_out = [] if series is not None else list(every[0].series[len(names) :])
     caption = (

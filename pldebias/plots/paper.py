@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pldebias.analysis.selection import epoch_row, lengths_in_words, one_clock
+from pldebias.analysis.selection import clock, epoch_row, lengths_in_words
 from pldebias.paths import output
 from pldebias.plots.style import GROUPS, RUNS, Drawn
 
@@ -266,10 +266,10 @@ def seeds_in_words(counts, error: str = "interval") -> str:
 
 
 def at(epoch: int, runs: Sequence[Run] = ()) -> str:
-    """An epoch of the first run in words; where the runs count epochs by different steps, its iteration."""
+    """An epoch of the first run in words; where an epoch is another number of steps in other runs, its iteration."""
     if epoch == -1:
         return "the last epoch"
-    return f"epoch {epoch}" if one_clock(runs) else f"iteration {runs[0].iterations[epoch_row(runs[0], epoch)]:,}"
+    return f"epoch {epoch}" if clock(runs) == "epoch" else f"iteration {runs[0].iterations[epoch_row(runs[0], epoch)]:,}"
 
 
 def lengths(chosen: Mapping[str, list[Run]]) -> str:

@@ -76,7 +76,7 @@ def recall_precision(
     check_truth(every, kind)
     drawn: dict = {}
     for label, found in chosen.items():
-        matrices = np.stack([run.confusion(kind, split, epoch=epoch_at(run, epoch, every[0])) for run in found])
+        matrices = np.stack([run.confusion(kind, split, epoch=epoch_at(run, epoch, every)) for run in found])
         drawn[label] = {"recall": over_seeds(100 * metrics.recall(matrices)), "precision": over_seeds(100 * metrics.precision(matrices))}
     caption = (
         f"{'Test predictions' if kind == 'test' else 'Pseudo-labels'} ({kind}, {split}) at "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pldebias.analysis.measures import expand, measure
-from pldebias.analysis.selection import check_classes, check_truth, common_epochs, one_clock, select
+from pldebias.analysis.selection import along, check_classes, check_truth, clock, common_epochs, select, untold
 from pldebias.analysis.spread import over_seeds
 from pldebias.plots.paper import PaperFigure, band, canvas, finish, groups_in_words, legend, lengths, line_styles, seeds_in_words, sentence
 from pldebias.runs import NotLogged
@@ -35,7 +35,7 @@ def training_curves(
         Measures of `pldebias.analysis.measures.names` or logged scalars. ``"pl_recall"`` and other families stand for head, medium
         and tail.
     x : {"auto", "epoch", "iteration"}
-        ``"auto"``: epochs, or iterations where an epoch of one number ends at different steps in different runs.
+        ``"auto"``: epochs, or iterations where an epoch of one number ends at different steps in different runs and all say them.
     groups : "tertiles" or (int, int)
         As in `pldebias.metrics.groups`.
     width, error, title, font, backend
@@ -59,9 +59,9 @@ def training_curves(
     chosen = select(runs)
     every = [run for found in chosen.values() for run in found]
     if x == "auto":
-        x = "epoch" if one_clock(every) else "iteration"
-    if x == "iteration" and (untold := [run.name for run in every if (run.iterations < 0).any()]):
-        raise NotLogged(f"{untold[0]} does not say its iterations; use x='epoch', or pass iteration= to Recorder.end_epoch")
+        x = clock(every)
+    if x == "iteration" and (silent := untold(every)):
+        raise NotLogged(f"{silent[0].name} does not say its iterations; use x='epoch', or pass iteration= to Recorder.end_epoch")
     parts = check_classes(every, groups)
     asked = [measure(name, every[0]) for name in expand(values)]
     if any(one.needs_truth for one in asked):
@@ -69,7 +69,7 @@ def training_curves(
     drawn: dict = {}
     for label, found in chosen.items():
         epochs = common_epochs(label, found)
-        drawn[label] = {"x": epochs if x == "epoch" else found[0].iterations}
+        drawn[label] = {"x": along(found[0], x)}
         for one in asked:
             drawn[label][one.name] = over_seeds(np.stack([one.scale * one.at(run, epochs, parts) for run in found]))
     columns = min(len(asked), 4 if width == "double" else 2)

@@ -7,7 +7,7 @@ import numpy as np
 from pldebias.analysis.measures import GROUPS, measure, statistic
 from pldebias.analysis.selection import check_classes, check_data, check_truth, select
 from pldebias.analysis.sweeps import gains, ratio_in_words, ratios
-from pldebias.plots.paper import PaperFigure, bounds, canvas, finish, group_style, groups_in_words, legend, seeds_in_words
+from pldebias.plots.paper import PaperFigure, bounds, canvas, finish, group_style, groups_in_words, legend, lengths, seeds_in_words
 
 __all__ = ["unlabelled_imbalance"]
 
@@ -93,4 +93,5 @@ def unlabelled_imbalance(
     caption = f"Difference to {baseline} at the same ratio and seed; {seeds_in_words(counts, error)}. {groups_in_words(parts)}"
     if any(point < 1 for point in points):
         caption += " Ratios below 1: the unlabelled set is reversed."
+    caption += lengths({baseline: reference, **chosen})
     return finish(figure, axes, {"runs": drawn, "ratios": np.array(points)}, caption, title=title)

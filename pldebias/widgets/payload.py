@@ -11,7 +11,7 @@ import hashlib
 import numpy as np
 
 from pldebias import metrics
-from pldebias.analysis.selection import lengths_in_words, one_clock
+from pldebias.analysis.selection import clock, lengths_in_words, one_clock
 
 __all__ = ["CELLS", "KEYS", "KINDS", "METRICS", "ORDERS", "SPLITS", "check_comparable", "orders", "pack"]
 
@@ -174,13 +174,13 @@ def _compress(counts: np.ndarray) -> tuple[bytes, str]:
     return gzip.compress(np.ascontiguousarray(cells).tobytes(), compresslevel=1, mtime=0), kind
 
 
-def _places(run, lead) -> list[int | None]:
+def _places(run, lead, unit: str) -> list[int | None]:
     """Where the epochs of `run` stand among those of `lead`: at their iterations, if an epoch of one number ends at different ones.
 
     None for an epoch that has no place of its own, because another one is nearer to it.
     """
     epochs = run.epochs.tolist()
-    if one_clock([lead, run]) or (run.iterations < 0).any() or (lead.iterations < 0).any():
+    if unit == "epoch" or one_clock([lead, run]):
         return epochs
     steps, numbers = lead.iterations, lead.epochs
     per_epoch = (steps[-1] - steps[0]) / (numbers[-1] - numbers[0]) if len(steps) > 1 else steps[0] / (numbers[0] + 1)
@@ -194,13 +194,13 @@ def _places(run, lead) -> list[int | None]:
     return [place if nearest[place] == i else None for i, place in enumerate(found)]
 
 
-def _describe(run, kinds, blocks: list[bytes], lead) -> dict:
+def _describe(run, kinds, blocks: list[bytes], lead, unit: str) -> dict:
     truth = np.asarray(run.true_labels)
     unknown = int((truth < 0).sum())
     description = {
         "name": run.name,
         "epochs": [int(e) for e in run.epochs],
-        "places": _places(run, lead),
+        "places": _places(run, lead, unit),
         "iterations": [int(i) for i in run.iterations],
         "blocks": {},
         "missing": {},
@@ -268,6 +268,6 @@ def pack(runs, kinds=tuple(KINDS), groups="tertiles") -> tuple[dict, bytes]:
         "kinds": KINDS,
         "splits": SPLITS,
         "lengths": lengths_in_words(named),
-        "runs": [_describe(run, kinds, blocks, first) for run in runs],
+        "runs": [_describe(run, kinds, blocks, first, clock(runs)) for run in runs],
     }
     return meta, b"".join(blocks)

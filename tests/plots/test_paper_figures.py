@@ -145,13 +145,13 @@ def test_what_was_given_is_no_estimate(tmp_path, method, state, taken):
 
 
 def timed(path, every, epochs, *, gaps=(), labels=lambda epoch: np.zeros(12, int)):
-    """A run of epochs of `every` steps, some of which were left out."""
+    """A run of epochs of `every` steps (None: not told), some of which were left out."""
     with Recorder(path, np.arange(12) % 3, [5, 3, 1], "abc", num_epochs=epochs, attrs={"method": "fixmatch"}) as recorder:
         for epoch in set(range(epochs)) - set(gaps):
             recorder.epoch = epoch
             label = labels(epoch)
             recorder.end_epoch(
-                iteration=every * (epoch + 1), sweep=(label, label >= 0), test=np.eye(3, dtype=int), series={"mine/prior": np.ones(3)}
+                iteration=every and every * (epoch + 1), sweep=(label, label >= 0), test=np.eye(3, dtype=int), series={"mine/prior": np.ones(3)}
             )
     return pld.open_run(path)
 
@@ -194,8 +194,22 @@ def test_epochs_need_not_follow_one_another(tmp_path):
     assert [found.get_array().shape[1] for found in image] == [9, 9] and [found.get_extent()[:2] for found in image] == [[-0.5, 8.5]] * 2
     assert figure.values["runs"]["copy"]["drawn"].shape == (3, 6) and {ax.get_xlim() for ax in figure.axes.flat} == {(-0.5, 8.5)}
     assert set(plots.confusion_epochs(both, (4, -1), backend="none").values["runs"]["copy"]) == {4, -1}
-    with pytest.raises(NotLogged, match="recorded nothing at iteration 60, where epoch 5"):
+    with pytest.raises(NotLogged, match=r"no epoch 5; .* the nearest: 4 and 6"):
         plots.confusion_epochs(both, (5,), backend="none")
+
+
+@pytest.mark.parametrize("function", ["training_curves", "carpet", "learned_state", "estimated_prior", "confusion_epochs", "table"])
+def test_runs_without_iterations_stand_by_epoch_and_say_so(tmp_path, function):
+    """Also beside runs whose epochs end at different steps; "iteration -1" is nowhere."""
+    runs = {"fine": timed(tmp_path / "fine", 10, 4), "rough": timed(tmp_path / "rough", 20, 3), "silent": timed(tmp_path / "silent", None, 5)}
+    told = "at epoch 2; fine at epoch 3; silent at epoch 4. Runs stand side by side by epoch, as the iterations of silent were not recorded."
+    if function == "table":
+        assert told in " ".join(pld.table(runs, values="acceptance").notes)
+        return
+    found = getattr(plots, function)(runs)
+    assert told in found.caption and "-1" not in found.caption
+    for ax in found.figure.axes:
+        assert not any("iteration" in text for text in (ax.get_xlabel(), ax.get_title())) and ax.get_xlim()[1] < 10
 
 
 def test_a_class_without_labels_and_clipped_ratios_are_told_apart(tmp_path):
