@@ -82,7 +82,7 @@ def learned_state(
     rows = len(names)
     figure, axes = canvas(backend, width, 0.5 + 1.75 * rows, font=font, nrows=rows, ncols=2, width_ratios=(1.25, 1))
     if figure is not None:
-        styles = line_styles(list(chosen))
+        styles, longest = line_styles(list(chosen)), max(drawn, key=lambda label: drawn[label][names[0]]["x"][-1])
         k = len(parts.order)
         shift = np.linspace(-0.2, 0.2, len(chosen)) if len(chosen) > 1 else np.zeros(1)
         for i, (name, (left, right)) in enumerate(zip(names, axes, strict=True)):
@@ -93,7 +93,7 @@ def learned_state(
                 left.plot(x, spread.mean[parts.order], label=label, **{**styles[label], "linewidth": 0.7})
                 left.vlines(x, *(bound[parts.order] for bound in bounds(spread, error)), color=styles[label]["color"], lw=0.9)
                 # Several entries keep their colours, and groups are told by dash alone.
-                _groups(right, arrays[name], error, None if len(drawn) == 1 else styles[label]["color"], named=i == 0)
+                _groups(right, arrays[name], error, None if len(drawn) == 1 else styles[label]["color"], named=i == 0 and label == longest)
             left.set_ylabel(name, fontsize=7.5, parse_math=False)
             right.set_xlabel(unit if i == rows - 1 else "", fontsize=7.5)
         legend(figure, axes)

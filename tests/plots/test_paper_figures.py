@@ -151,7 +151,10 @@ def timed(path, every, epochs, *, gaps=(), labels=lambda epoch: np.zeros(12, int
             recorder.epoch = epoch
             label = labels(epoch)
             recorder.end_epoch(
-                iteration=every and every * (epoch + 1), sweep=(label, label >= 0), test=np.eye(3, dtype=int), series={"mine/prior": np.ones(3)}
+                iteration=every and every * (epoch + 1),
+                sweep=(label, label >= 0),
+                test=np.eye(3, dtype=int),
+                series={"mine/prior": np.ones(3)},
             )
     return pld.open_run(path)
 
@@ -201,8 +204,9 @@ def test_epochs_need_not_follow_one_another(tmp_path):
 @pytest.mark.parametrize("function", ["training_curves", "carpet", "learned_state", "estimated_prior", "confusion_epochs", "table"])
 def test_runs_without_iterations_stand_by_epoch_and_say_so(tmp_path, function):
     """Also beside runs whose epochs end at different steps; "iteration -1" is nowhere."""
-    runs = {"fine": timed(tmp_path / "fine", 10, 4), "rough": timed(tmp_path / "rough", 20, 3), "silent": timed(tmp_path / "silent", None, 5)}
-    told = "at epoch 2; fine at epoch 3; silent at epoch 4. Runs stand side by side by epoch, as the iterations of silent were not recorded."
+    shapes = {"fine": (10, 4), "rough": (20, 3), "silent": (None, 5)}
+    runs = {name: timed(tmp_path / name, *shape) for name, shape in shapes.items()}
+    told = "rough at epoch 2; fine at epoch 3; silent at epoch 4. Runs stand side by side by epoch, as the iterations of silent were not "
     if function == "table":
         assert told in " ".join(pld.table(runs, values="acceptance").notes)
         return
