@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["GROUP_NAMES", "SENTENCE", "WhatIf", "checked", "reproduction"]
 
 SENTENCE = "weights unchanged: one-step counterfactual"
+ROUNDING = 1e-6  # differences of weights and pulls up to this are none
 GROUP_NAMES = ("head", "medium", "tail")
 
 
@@ -137,6 +138,24 @@ class WhatIf:
     def changed(self) -> np.ndarray:
         """Unlabelled indices whose label changed, ascending."""
         return np.flatnonzero(self.label != self._logged())
+
+    @cached_property
+    def summary(self) -> str:
+        """What changes of what was logged, in words; empty where no sweep was logged."""
+        if self.logged_label is None:
+            return ""
+        counts = {"label": len(self.changed), "acceptance": int((self.accepted != self.logged_accepted).sum())}
+        if known := self.logged_weight is not None:
+            for name in ("weight", "pull"):
+                counts[name] = int((np.abs(getattr(self, name) - getattr(self, f"logged_{name}")) > ROUNDING).sum())
+        changed = [f"the {name} of {count:,}" for name, count in counts.items() if count]
+        if not changed:
+            return "nothing changes at this epoch" if known else (
+                "no label or acceptance changes at this epoch; the weights and pulls that were logged are not known"
+            )
+        text = ", ".join(changed[:-1]) + (" and " if changed[1:] else "") + changed[-1]
+        rest = "; no label or acceptance does" if not counts["label"] + counts["acceptance"] else ""
+        return f"changes {text} of {len(self.label):,} samples{rest}"
 
     def _logged(self) -> np.ndarray:
         if self.logged_label is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["SENTENCE", "WhatIf", "reproduction", "trained_counterpart", "what_if"]
 
 SOFT = "the target is a distribution, not a label: the pull is that of its probability for the label"
-ROUNDING = 1e-6  # differences of weights and pulls up to this are none
 ROWS = 4096  # relabelled at once: what fits a core's cache is done twice as fast as what does not
 
 
@@ -159,21 +159,6 @@ def _check(seen: Outputs) -> tuple[bool | None, int, Relabelled | None]:
     return differing == 0, differing, found
 
 
-def _changes(found: Relabelled, seen: Outputs, logged: Relabelled | None) -> str:
-    """What an asked-for chain changes of what was logged, in words."""
-    counts = {"label": int((found.label != seen.label).sum()), "acceptance": int((found.accepted != seen.accepted).sum())}
-    if logged is not None:
-        counts |= {name: int((np.abs(getattr(found, name) - getattr(logged, name)) > ROUNDING).sum()) for name in ("weight", "pull")}
-    changed = [f"the {name} of {count:,}" for name, count in counts.items() if count]
-    if logged is None and not changed:
-        return "no label or acceptance changes at this epoch; the weights and pulls that were logged are not known"
-    if not changed:
-        return "nothing changes at this epoch"
-    text = ", ".join(changed[:-1]) + (" and " if changed[1:] else "") + changed[-1]
-    rest = "; no label or acceptance does" if not counts["label"] + counts["acceptance"] else ""
-    return f"changes {text} of {len(found.label):,} samples{rest}"
-
-
 @_quick()
 def what_if(
     run: Run | str | Path,
@@ -258,18 +243,18 @@ def what_if(
         found, soft = _relabel(method, seen, clock)
         notes += soft
     reproduces, differing, logged = _check(seen)
-    if scheme is not None and seen.label is not None:
-        notes += (_changes(found, seen, logged),)
-    unknown = int((run.true_labels < 0).sum())
-    if unknown:
-        notes += (f"truth unknown for {unknown:,} of {len(found.label):,} samples: recall and precision are of the others",)
-    return WhatIf(
+    result = WhatIf(
         run=run, method=spelling, scheme=scheme, epoch=seen.epoch, **found._asdict(),
         logged_label=seen.label, logged_accepted=seen.accepted,
         logged_weight=None if logged is None else logged.weight, logged_pull=None if logged is None else logged.pull,
         true=run.true_labels, groups=parts, reproduces=reproduces, differing=differing,
         settings=_settings(threshold, prior, step, generation), notes=notes,
     )  # fmt: skip
+    if scheme is not None and result.summary:
+        notes += (result.summary,)
+    if unknown := int((run.true_labels < 0).sum()):
+        notes += (f"truth unknown for {unknown:,} of {len(found.label):,} samples: recall and precision are of the others",)
+    return replace(result, notes=notes)
 
 
 def _whole(value, name: str) -> int | None:

@@ -75,6 +75,8 @@ def what_if(result, *, split="all", title=None) -> Drawn:
     heading = f"{result.run.name}, epoch {result.epoch}: what if {result.title}? ({split}{changed})"
     figure.suptitle(heading if title is None else title, fontsize=9, x=0.01, ha="left", parse_math=False)
     note = result.sentence if result.reproduces is not False else f"{result.sentence}. {reproduction(result)}"
+    if result.summary.endswith("no label or acceptance does"):  # weights or pulls change, which no matrix shows
+        note += f". {result.summary}"
     figure.supxlabel(note, fontsize=7.5, x=0.01, ha="left", color="#a03000" if result.reproduces is False else "#444444")
     return Drawn(figure, axes, {"share": share, "change": 100 * change, "counts": counts[np.ix_(order, order)], "order": order})
 

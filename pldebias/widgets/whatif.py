@@ -12,10 +12,11 @@ import ipywidgets as ui
 import numpy as np
 import traitlets
 
-from pldebias.analysis.counterpart import outcome
+from pldebias.analysis.counterpart import compose, options_of, outcome
 from pldebias.analysis.outputs import as_run
 from pldebias.analysis.relabelled import GROUP_NAMES, reproduction, rows
 from pldebias.analysis.whatif import what_if
+from pldebias.methods import Method, MethodError, build_method, parse
 from pldebias.runs import Run
 from pldebias.widgets.tables import matrix, scores
 
@@ -37,6 +38,7 @@ PRESETS = {
 """Chain and prior of every button."""
 THRESHOLDS = ("the method's", "one for all", "by group", "by label")
 PRIORS = {"the scheme's own": None, "labelled frequencies": "labelled", "mean prediction": "running", "true (oracle)": "oracle"}
+OWN_GENERATION = ("that of the epoch", None)
 WAIT = 0.06  # seconds that a moving slider may go on before labels are made
 RED, GREY = "#a03000", "#555555"
 
@@ -91,6 +93,7 @@ class WhatIfPanel(ui.VBox):
         self.T = ui.FloatSlider(value=1.5, min=0.1, max=3, step=0.1, description="DASO T", **wide)
         self.nu = ui.FloatSlider(value=0.5, min=0, max=1, step=0.05, description="weight ν", **wide)
         self.prior = ui.Dropdown(options=PRIORS, description="prior", **narrow)
+        self.generation = ui.Dropdown(options=[OWN_GENERATION], description="generation", **narrow)
         self.thresholds = ui.Dropdown(options=THRESHOLDS, description="thresholds", **narrow)
         start, names = float(self._threshold()), self.run.class_names
         self._by_label = np.full(len(names), np.nan)  # of those that were not moved, the method's own
@@ -113,14 +116,14 @@ class WhatIfPanel(ui.VBox):
         self.thresholds.observe(self._offer_levels, "value")
         self.label.observe(self._show_level, "value")
         self.of_label.observe(self._set_level, "value")
-        for control in (self.epoch, self.prior, self.split, self.one, *self.by_group.values()):
+        for control in (self.epoch, self.prior, self.generation, self.split, self.one, *self.by_group.values()):
             control.observe(lambda _: self._later(), "value")
         super().__init__(
             [
                 ui.HBox(buttons, layout=ui.Layout(flex_flow="row wrap")),
                 ui.HBox([self.text, self.epoch], layout=ui.Layout(flex_flow="row wrap")),
                 ui.HBox([self.tau, self.margin, self.blend, self.T, self.nu], layout=ui.Layout(flex_flow="row wrap")),
-                ui.HBox([self.prior, self.thresholds, self._levels, self.split], layout=ui.Layout(flex_flow="row wrap")),
+                ui.HBox([self.prior, self.generation, self.thresholds, self._levels, self.split], layout=ui.Layout(flex_flow="row wrap")),
                 self.badge,
                 self.view,
             ]
@@ -129,12 +132,11 @@ class WhatIfPanel(ui.VBox):
         self._sync(scheme)
         self.update()
 
-    def _threshold(self) -> float:
-        from pldebias.analysis.counterpart import compose, options_of
-        from pldebias.methods import build_method
+    def _method(self, chain: str | None) -> Method:
+        return build_method(compose(self.run, chain)[0], options_of(self.run))
 
-        spelling = compose(self.run, None if self.run.method else "")[0]
-        return getattr(build_method(spelling, options_of(self.run)).learner, "confidence_threshold", 0.95)
+    def _threshold(self) -> float:
+        return getattr(self._method(None if self.run.method else "").learner, "confidence_threshold", 0.95)
 
     # -- controls -----------------------------------------------------------------------------------------------------
 
@@ -158,8 +160,11 @@ class WhatIfPanel(ui.VBox):
 
     def _sync(self, chain: str) -> None:
         """Let the controls say what the chain says, as far as they can."""
-        from pldebias.methods import MethodError, parse
-
+        try:
+            count = self._method(None if chain == AS_TRAINED else chain).generations
+        except MethodError:
+            count = 1
+        self._offer_generations(count)
         try:
             parts = {part.name: part.options for part in parse(chain)} if chain not in ("", AS_TRAINED) else {}
         except MethodError:
@@ -177,6 +182,17 @@ class WhatIfPanel(ui.VBox):
         finally:
             self._writing = False
 
+    def _offer_generations(self, count: int) -> None:
+        """Offer the generations of a chain that makes several."""
+        held, self._held = self._held, True
+        try:
+            options = [OWN_GENERATION, *((str(g), g) for g in range(count if count > 1 else 0))]
+            if options != list(self.generation.options):
+                self.generation.options = options  # which also chooses the first
+        finally:
+            self._held = held
+        self.generation.layout.display = "" if count > 1 else "none"
+
     def _rewrite(self, _) -> None:
         """Write the chain that the controls say."""
         if self._writing:
@@ -193,6 +209,7 @@ class WhatIfPanel(ui.VBox):
             self.text.value = self.chain
         finally:
             self._writing = False
+        self._offer_generations(1)
         self._later()
 
     def _offer_levels(self, _) -> None:
@@ -253,7 +270,8 @@ class WhatIfPanel(ui.VBox):
             self._timer = None
         scheme = None if self.chain == AS_TRAINED else self.chain
         try:
-            self.result = what_if(self.run, scheme, epoch=self.epoch.value, threshold=self._asked(), prior=self.prior.value)
+            asked = {"threshold": self._asked(), "prior": self.prior.value, "generation": self.generation.value}
+            self.result = what_if(self.run, scheme, epoch=self.epoch.value, **asked)
         except (ValueError, KeyError) as error:  # MethodError and NotLogged are such
             self.problem = str(error)
             self.badge.value = f"<b style='color:{RED}'>{escape(self.problem)}</b>"

@@ -74,6 +74,25 @@ def test_the_margin_shows_in_the_pull_and_in_no_label(panel):
     assert panel.margin.value
 
 
+def test_weights_are_in_the_table_and_the_notes(panel):
+    panel.show("saw")
+    head = panel.result.table.loc["head", ("weight of accepted", "what if")]
+    assert head < 1 < panel.result.weight.max() and "weight of accepted" in panel.view.value and f"{head:.2f}" in panel.view.value
+    assert "changes the weight of" in panel.badge.value and "no label or acceptance does" in panel.badge.value
+
+
+def test_the_generation_of_a_chain_can_be_chosen(panel, run):
+    assert panel.generation.layout.display == "none"
+    panel.show("crestplus(generations=3)")
+    assert panel.generation.layout.display == "" and len(panel.generation.options) == 4
+    assert "generation 1 of 0..2" in panel.badge.value  # two steps of three generations
+    panel.generation.value = 2
+    assert "generation 2 of 0..2" in panel.badge.value
+    np.testing.assert_array_equal(panel.result.label, pld.what_if(run, "crestplus(generations=3)", generation=2).label)
+    panel.tau.value = 0.8
+    assert not panel.problem and panel.generation.value is None and panel.generation.layout.display == "none"
+
+
 def test_presets_are_buttons(panel):
     buttons = {button.description: button for button in panel.children[0].children}
     assert {"DebiasPL", "logit adjustment", "DASO", "constant blend", "distribution alignment", "DARP"} < set(buttons)
