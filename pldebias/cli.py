@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 import json
 import os
 import shutil
 import sys
+from contextlib import suppress
 from dataclasses import fields
-from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
@@ -22,7 +23,38 @@ app = typer.Typer(
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
 
-_TYPES: dict[str, Any] = {"str": str, "int": int, "float": float, "bool": bool}
+
+def _whole(text: str) -> int:
+    """3, 1_000 and 1e3 are whole numbers."""
+    try:
+        return int(text)
+    except ValueError:
+        if (number := _number(text)).is_integer():
+            return int(number)
+        raise typer.BadParameter(f"{text!r} is no whole number") from None
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no number") from None
+
+
+def _choice(text: str) -> str | bool | float:
+    """What stands for one of several types: true, false, a number or a word."""
+    try:
+        return {"true": True, "false": False}.get(text.lower()) if text.lower() in ("true", "false") else float(text)
+    except ValueError:
+        return text
+
+
+_PARSERS: dict[str, dict[str, Any]] = {
+    "int": {"parser": _whole, "metavar": "INTEGER"},
+    "float": {"parser": _number, "metavar": "FLOAT"},
+    "bool | float": {"parser": _choice, "metavar": "TEXT"},
+    "str | bool": {"parser": _choice, "metavar": "TEXT"},
+}
 _HELP = {
     "n1": "Labelled images of the head class (N1).",
     "m1": "Unlabelled images of the head class (M1).",
@@ -80,9 +112,10 @@ def _setting_options() -> list[inspect.Parameter]:
     for field in fields(Config):
         if field.name in ("method", "data", "seed", "options"):
             continue
-        kind = str(field.type).split(" |")[0]
-        kind = _TYPES.get(kind, str)  # sequences are given separated by commas
-        option = typer.Option(help=_HELP.get(field.name), show_default="preset's", rich_help_panel="Settings")
+        declared = str(field.type).removesuffix(" | None")
+        kind = bool if declared == "bool" else str  # sequences are given separated by commas
+        told = {"help": _HELP.get(field.name), "show_default": "preset's", "rich_help_panel": "Settings"}
+        option = typer.Option(**told, **_PARSERS.get(declared, {}))
         parameters.append(
             inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option])
         )
@@ -101,8 +134,6 @@ def _with_settings(function):
 
 def _settings(given: dict[str, Any]) -> dict[str, Any]:
     given = {name: value for name, value in given.items() if value is not None}
-    if given.get("graph", "").lower() in ("true", "false"):
-        given["graph"] = given["graph"].lower() == "true"
     if "class_order" in given:
         given["class_order"] = tuple(c.strip() for c in given["class_order"].split(","))
     if "milestones" in given:
@@ -135,9 +166,9 @@ def _table(title: str, columns: list[str], rows: list[list[str]]) -> None:
 def train(
     method: Annotated[list[str], typer.Argument(help="One or more methods, such as fixmatch or 'fixmatch+la+daso(T=0.3)'.")],
     data: Annotated[str, typer.Option(help="A preset or a source; `pldebias data` lists them.")] = "glyphs-lt",
-    seed: Annotated[list[int], typer.Option(help="May be repeated.")] = [0],  # noqa: B006 - nobody changes it
-    out: Annotated[Path, typer.Option(help="Folder that receives <data>/<method>/s<seed>.")] = Path("runs"),
-    jobs: Annotated[int, typer.Option(help="Runs at once.")] = 1,
+    seed: Annotated[list[str], typer.Option(help="May be repeated.", **_PARSERS["int"])] = ["0"],  # noqa: B006 - nobody changes it
+    out: Annotated[str, typer.Option(help="Folder that receives <data>/<method>/s<seed>.")] = "runs",
+    jobs: Annotated[str, typer.Option(help="Runs at once.", **_PARSERS["int"])] = "1",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete runs that lie there and start anew.")] = False,
     json_: Json = False,
     **settings: Any,
@@ -164,7 +195,7 @@ def _final(run: Any) -> dict[str, float]:
 
 
 @app.command()
-def runs(root: Annotated[Path, typer.Argument(help="Folder to search.")] = Path("runs"), json_: Json = False) -> None:
+def runs(root: Annotated[str, typer.Argument(help="Folder to search.")] = "runs", json_: Json = False) -> None:
     """List runs with their final metrics."""
     from pldebias.analysis.compare import summary
 
@@ -183,7 +214,7 @@ def runs(root: Annotated[Path, typer.Argument(help="Folder to search.")] = Path(
 @app.command()
 def report(
     run: Annotated[list[str], typer.Argument(help="Runs, or folders of runs; seeds of one method are put together.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="HTML file to write.")] = Path("report.html"),
+    out: Annotated[str, typer.Option("--out", "-o", help="HTML file to write.")] = "report.html",
     baseline: Annotated[str | None, typer.Option(help="Method that differences refer to.")] = None,
     title: Annotated[str | None, typer.Option(help="Of the page.")] = None,
 ) -> None:
@@ -197,7 +228,7 @@ def report(
 @app.command()
 def figures(
     run: Annotated[list[str], typer.Argument(help="Runs, or folders of runs; seeds of one method are put together.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write into.")] = Path("figures"),
+    out: Annotated[str, typer.Option("--out", "-o", help="Folder to write into.")] = "figures",
     format_: Annotated[list[str], typer.Option("--format", help="pdf, svg or png; may be repeated.")] = ["pdf"],  # noqa: B006 - nobody changes it
     width: Annotated[str, typer.Option(help="single or double column.")] = "double",
     error: Annotated[str, typer.Option(help="interval (Student's 95 %) or sd, around means over seeds.")] = "interval",
@@ -265,20 +296,20 @@ def data(
 
 @app.command()
 def lab(
-    folder: Annotated[Path, typer.Argument(help="Where the notebooks are.")] = Path("notebooks"),
-    port: Annotated[int, typer.Option(help="Port of the server.")] = 8888,
+    folder: Annotated[str, typer.Argument(help="Where the notebooks are.")] = "notebooks",
+    port: Annotated[int, typer.Option(help="Port of the server.", min=0, max=65535)] = 8888,
 ) -> None:
     """Open JupyterLab on the notebooks (this machine only, behind a token)."""
     import subprocess
 
     from pldebias.paths import local
 
-    folder = local(folder).resolve()
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder} is no folder; start this in the project's root, or give the folder of your notebooks")
+    place = local(folder).resolve()
+    if not place.is_dir():
+        raise FileNotFoundError(f"{place} is no folder; start this in the project's root, or give the folder of your notebooks")
     command = [sys.executable, "-m", "jupyterlab", "--ip=127.0.0.1", f"--port={port}"]
     # The folder above is the root, so that notebooks reach runs/ beside them.
-    command += [f"--ServerApp.root_dir={folder.parent}", f"--LabApp.default_url=/lab/tree/{folder.name}"]
+    command += [f"--ServerApp.root_dir={place.parent}", f"--LabApp.default_url=/lab/tree/{place.name}"]
     raise typer.Exit(subprocess.call(command))
 
 
@@ -299,23 +330,65 @@ def _options(debug: Annotated[bool, typer.Option("--debug", help="Show the trace
     pass
 
 
+def _told(error: Exception) -> str:
+    """One message; the system's own errors with what it refused and what to do."""
+    if not isinstance(error, OSError) or error.strerror is None or not error.filename:
+        return str(error)
+    advice = {
+        errno.ENOSPC: "free space there, or choose another place",
+        errno.EACCES: "choose another place, or change its permissions",
+        errno.EPERM: "choose another place, or change its permissions",
+        errno.EROFS: "choose another place",
+    }.get(error.errno)
+    return f"{error.filename2 or error.filename}: {error.strerror}" + (f"; {advice}" if advice else "")
+
+
+def _prepare_output() -> None:
+    """Letters that the output's encoding lacks are escaped; an output that is closed, as of a program without a console, takes nothing."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - until the process ends
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _drop_output() -> None:
+    """Nothing more is written to standard output, so that closing it does not fail, too."""
+    with suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def main() -> None:
     """Run the command line.
 
     A command that fails prints one message. The exit code is 2 if something that was given is wrong, 1 if pldebias is, 130 after Ctrl-C.
     """
     debug = "--debug" in sys.argv[1:]
+    _prepare_output()
     try:
-        app(args=[argument for argument in sys.argv[1:] if argument != "--debug"])
+        try:
+            app(args=[argument for argument in sys.argv[1:] if argument != "--debug"])
+        finally:
+            sys.stdout.flush()  # here, where an error is told
     except BrokenPipeError:  # `pldebias runs | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that closing it does not fail, too
+        _drop_output()
         raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        typer.echo("interrupted", err=True)
+        raise SystemExit(130) from None
     except Exception as error:
         if debug:
             raise
-        expected = isinstance(error, ValueError | OSError | RuntimeError | ImportError)
+        from pldebias.runs import NotLogged
+
+        expected = isinstance(error, ValueError | OSError | RuntimeError | ImportError | NotLogged)
         if expected:
-            typer.echo(f"error: {error}", err=True)
+            typer.echo(f"error: {_told(error)}", err=True)
         else:
             typer.echo(f"error: {type(error).__name__}: {error}; this is a fault of pldebias, and --debug shows where it lies", err=True)
+        try:
+            sys.stdout.flush()
+        except OSError:  # it was this that failed
+            _drop_output()
         raise SystemExit(2 if expected else 1) from None

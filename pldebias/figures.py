@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pldebias.analysis.selection import select
-from pldebias.paths import local
+from pldebias.paths import local, output_folder
+from pldebias.runs.disk import put
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,7 +65,7 @@ def figures(
             raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}; got {style[name]!r}")
     chosen, folder = select(runs), local(folder)
     made_table = table(chosen, values=values, baseline=baseline, published=published, groups=style.get("groups", "tertiles"))
-    folder.mkdir(parents=True, exist_ok=True)
+    output_folder(folder)
     written, captions, lost = [], [], []
     for made in collection(chosen, baseline=baseline, **style):
         if made.figure is None:
@@ -85,5 +86,5 @@ def figures(
     captions.append(f"**table** {' '.join(made_table.notes)}\n")
     if lost:
         captions.append("Not drawn:\n\n" + "\n".join(lost) + "\n")
-    (path := folder / "captions.md").write_text("\n".join(captions), encoding="utf-8")
+    put(str(path := folder / "captions.md"), "\n".join(captions).encode())
     return [*written, path]

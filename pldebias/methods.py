@@ -19,7 +19,7 @@ from pldebias import learners, schemes
 from pldebias.learners import Learner
 from pldebias.paths import portable
 from pldebias.schemes import Chain, EpochEnd, Models, Problem, Scheme, Step
-from pldebias.settings import nearest, plain
+from pldebias.settings import fitted, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -115,10 +115,9 @@ def _create(kind: str, table: dict[str, type], part: Part, defaults: Mapping[str
         raise MethodError(f"{kind} {_short(part.name)} is not known{hint}; choose one of {', '.join(sorted(table))}")
     cls = table[part.name]
     known = check_options(part.name, part.options)
+    given = {**{k: v for k, v in defaults.get(part.name, {}).items() if k in known}, **part.options}
     try:
-        return cls(**{**{k: plain(v) for k, v in defaults.get(part.name, {}).items() if k in known}, **part.options})
-    except TypeError as error:
-        raise MethodError(f"{part} has an option of the wrong type ({error})") from error
+        return cls(**fitted(cls.__init__, given, f"{part.name}({{}})"))
     except ValueError as error:
         raise MethodError(str(error)) from error
 

@@ -86,11 +86,42 @@ def _of_uri(text: str) -> str:
 
 
 def output(path):
-    """`local` for a file that is to be written; the folder that it goes into is made. An open file is returned as it is."""
+    """`local` for a file that is to be written; the folder that it goes into is made. An open file is returned as it is.
+
+    Raises
+    ------
+    PathError
+        As `local`, or nothing can be written there: it is a folder, or `output_folder` refuses its folder.
+    """
     if hasattr(path, "write"):
         return path
     found = local(path)
-    found.parent.mkdir(parents=True, exist_ok=True)
+    if found.is_dir():
+        raise PathError(f"{found} is a folder; give the name of a file")
+    output_folder(found.parent)
+    return found
+
+
+def output_folder(path) -> Path:
+    """`local` for a folder that is to be written into; it is made.
+
+    Raises
+    ------
+    PathError
+        As `local`, or it is a file, cannot be made, or may not be written.
+    """
+    found = local(path)
+    try:
+        found.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        file = next(part for part in (found, *found.parents) if part.exists())
+        raise PathError(f"cannot write into {found}: {file} is a file, no folder; choose another folder") from None
+    except OSError as error:
+        raise PathError(
+            f"the folder {found} cannot be made ({error.strerror or error}); choose another place, or make it writable"
+        ) from error
+    if not os.access(found, os.W_OK):
+        raise PathError(f"the folder {found} may not be written; choose another place, or make it writable")
     return found
 
 

@@ -245,6 +245,7 @@ def report(runs, path, *, title: str | None = None, groups="tertiles", baseline:
     every = [run for found in chosen.values() for run in found]
     check_classes(every, groups)
     made = table(chosen, values=VALUES, groups=groups, baseline=baseline)
+    path = output(path)
     title = " · ".join(chosen) if title is None else title
     explorers, lost_views = _explorers(every)
     figures, lost_figures = _figures(chosen, groups, baseline)
@@ -269,6 +270,5 @@ def report(runs, path, *, title: str | None = None, groups="tertiles", baseline:
         f"<title>{_text(title)}</title><style>{STYLE}</style></head><body><main><h1>{_text(title)}</h1><nav>{links}</nav>{body}</main>"
         f"<script>{SCRIPT}</script></body></html>\n"
     )
-    path = output(path)
     put(str(path), text.encode())
     return path

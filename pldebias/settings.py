@@ -54,8 +54,38 @@ def plain(value: Any) -> Any:
 
 
 @cache
-def _hints(cls: type) -> dict[str, Any]:
-    return typing.get_type_hints(cls)
+def _hints(of: Any) -> dict[str, Any]:
+    return typing.get_type_hints(of)
+
+
+def fitted(function: Any, values: dict[str, Any], where: str) -> dict[str, Any]:
+    """Arguments of a function as values of their declared types.
+
+    Parameters
+    ----------
+    function : callable
+        Its annotations say which values are allowed.
+    values : dict
+    where : str
+        With which the message begins, with ``{}`` for ``name=value``.
+
+    Raises
+    ------
+    ValueError
+        One has no value of its type: NaN and infinity are no numbers, and 1 is no truth value.
+    """
+    found = {}
+    for name, value in values.items():
+        hint = _hints(function).get(name, Any)
+        found[name] = _fitted(plain(value), hint)
+        if not _fits(found[name], hint):
+            raise ValueError(f"{where.format(f'{name}={_shown(value)}')}: give {_words(hint)}")
+    return found
+
+
+def _shown(value: Any) -> str:
+    shown = repr(value)
+    return shown if len(shown) < 80 else shown[:80] + " ..."
 
 
 def normalise(record: Any) -> str | None:
@@ -67,8 +97,7 @@ def normalise(record: Any) -> str | None:
         value = _fitted(plain(getattr(record, name)), hint)
         if not _fits(value, hint):
             where, what, wanted = _worst(name, value, hint)
-            shown = repr(what)
-            return f"{where}={shown if len(shown) < 80 else shown[:80] + ' ...'}: give {_words(wanted)}"
+            return f"{where}={_shown(what)}: give {_words(wanted)}"
         object.__setattr__(record, name, value)  # the records are frozen
     return None
 
@@ -116,4 +145,6 @@ def _words(hint: Any) -> str:
         return f"a list of which each entry is {_words(inner[0])}"
     if origin is dict:
         return "a dict of options by learner and scheme, such as {'daso': {'T': 0.3}}" if inner[1] is not Any else "a dict of options"
+    if hint is tuple:
+        return "a list of numbers"
     return _WORDS.get(hint, "a finite number, a text, True or False, or a list of them")

@@ -1,6 +1,8 @@
 """The command line: same names as the Python arguments, JSON for programs, one-line errors."""
 
 import dataclasses
+import errno
+import io
 import json
 import subprocess
 import sys
@@ -11,7 +13,7 @@ import pytest
 import pldebias as pld
 from pldebias import cli
 from pldebias.presets import Config
-from pldebias.runs import Recorder
+from pldebias.runs import NotLogged, Recorder
 
 TINY = ["--steps", "20", "--snapshots", "1", "--m1", "100", "--gamma-u", "2"]
 
@@ -100,7 +102,20 @@ def test_no_runs_yet(call, tmp_path):
         (["train", "fixmatch", "--data", "glyph-lt"], "did you mean 'glyphs-lt'"),
         (["train", "fixmatch", "--gamma-l", "0.5"], "gamma_l=0.5"),
         (["train", "fixmatch", "--jobs", "0"], "jobs=0 must be a whole number of at least 1"),
-        (["train", "fixmatch", "--lr", "fast"], "invalid value for '--lr'"),
+        (["train", "fixmatch", "--lr", "fast"], "invalid value for '--lr': 'fast' is no number"),
+        (["train", "fixmatch", "--steps", "1.5"], "'1.5' is no whole number"),
+        (["train", "fixmatch", "--seed", "x"], "'x' is no number"),
+        (["train", "fixmatch", "--balanced", "maybe"], "balanced='maybe': give true or false or a finite number"),
+        (["train", "fixmatch", "--graph", "perhaps"], "choose one of auto, true, false"),
+        (["train", "fixmatch+la(tau=big)"], "la(tau='big'): give a finite number"),
+        (["train", "fixmatch+daso(T=True)"], "daso(t=true): give a finite number"),
+        (["train", "fixmatch+daso(queue=1.5)"], "daso(queue=1.5): give a whole number"),
+        (["train", "fixmatch", "--out", ""], "'' is no path"),
+        (["train", "fixmatch", "--out", "s3://b/x"], "s3://b/x is an address; give a path on this machine"),
+        (["train", "fixmatch", "--device", "mps"], "choose auto, cpu, cuda or cuda:n"),
+        (["runs", "s3://b/x"], "is an address"),
+        (["runs", ""], "'' is no path"),
+        (["lab", ".", "--port", "99999999"], "invalid value for '--port'"),
         (["runs", "nowhere"], "nowhere"),
         (["lab", "nowhere"], "nowhere is no folder"),
         (["data", "nothing"], "is no preset"),
@@ -121,6 +136,9 @@ def test_errors_are_one_line_and_exit_code_2(call, arguments, message):
         (["report", "runs", "--baseline", "nobody"], "nobody"),
         (["train", "fixmatch", "--milestones", "10,twenty"], "milestones=10,twenty must be whole numbers"),
         (["report", "nowhere"], "nowhere"),
+        (["report", "runs", "-o", "runs"], "runs is a folder; give the name of a file"),
+        (["report", "runs", "-o", "runs/mine/zarr.json/x.html"], "zarr.json is a file, no folder; choose another folder"),
+        (["figures", "runs", "--out", "runs/mine/zarr.json"], "zarr.json is a file, no folder"),
     ],
 )
 def test_slips_with_runs_are_one_line_too(call, tmp_path, arguments, message):
@@ -139,6 +157,69 @@ def test_a_fault_of_our_own_is_told_as_one(call, monkeypatch):
     monkeypatch.setattr("pldebias.analysis.compare.summary", lambda root: {}["columns"])
     code, _, err = call("runs")
     assert code == 1 and "fault of pldebias" in err and "--debug" in err and "Traceback" not in err
+
+
+def test_numbers_of_options_are_numbers(call, monkeypatch):
+    seen = {}
+    monkeypatch.setattr("pldebias.training.sweep", lambda *a, **settings: seen.update(settings, seeds=a[2]) or [])
+    options = {"--steps": "1e3", "--lr": ".1", "--balanced": "0.999", "--graph": "False", "--seed": "3", "--out": "~/x", "--stream": None}
+    assert call("train", "fixmatch", *(part for pair in options.items() for part in pair if part is not None))[0] == 0
+    wanted = {"steps": 1000, "lr": 0.1, "balanced": 0.999, "graph": False, "seeds": [3], "out": "~/x", "stream": True}
+    assert {name: seen[name] for name in wanted} == wanted
+
+
+class Full:
+    """An output on a disk that is full."""
+
+    encoding, isatty, write = "utf-8", lambda _: False, lambda _, text: len(text)
+
+    def flush(self):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_letters_that_the_output_lacks_are_escaped(call, monkeypatch, encoding):
+    out = io.TextIOWrapper(io.BytesIO(), encoding)
+    monkeypatch.setattr("pldebias.presets.SOURCES", {"glyphs": "γ → ö"})
+    monkeypatch.setattr(sys, "argv", ["pldebias", "data"])
+    monkeypatch.setattr(sys, "stdout", out)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert not ended.value.code and rb"\u03b3" in out.buffer.getvalue()
+
+
+def test_an_output_that_is_full_or_closed(call, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["pldebias", "data"])
+    monkeypatch.setattr(sys, "stdout", Full())
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2 and capsys.readouterr().err == "error: [Errno 28] No space left on device\n"
+    monkeypatch.setattr(sys, "stdout", None)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert not ended.value.code
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (
+            OSError(errno.ENOSPC, "No space left", "x/y"),
+            "x/y: No space left; free space there, or choose another place",
+        ),
+        (PermissionError(errno.EACCES, "Permission denied", "x"), "x: Permission denied; choose another place, or change its permissions"),
+        (OSError(errno.EROFS, "Read-only file system", "x"), "x: Read-only file system; choose another place"),
+        (OSError(errno.EIO, "Input/output error"), "[Errno 5] Input/output error"),
+        (NotLogged("no logits"), "no logits"),
+        (ImportError("pip install it"), "pip install it"),
+    ],
+)
+def test_errors_of_the_system_say_what_and_what_to_do(call, monkeypatch, error, told):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr("pldebias.analysis.compare.summary", fail)
+    assert call("runs") == (2, "", f"error: {told}\n")
 
 
 def test_a_pipe_that_is_closed_ends_quietly(tmp_path):

@@ -396,7 +396,7 @@ def test_folder_names(method, folder):
         ("supervised+daso", "daso changes the pseudo-label step, which supervised has not; it goes with .*fixmatch"),
         ("fixmatch+daso(TT=1)", "daso has no option 'TT' .did you mean 'T'.*; it takes T, T_proto"),
         ("fixmatch(threshold=0)", r"threshold=0\) must be in \(0, 1\]"),
-        ("fixmatch(threshold=high)", r"fixmatch\(threshold=high\) has an option of the wrong type"),
+        ("fixmatch(threshold=high)", r"fixmatch\(threshold='high'\): give a finite number"),
         ("fixmatch+debiaspl(momentum=1)", r"must be in \[0, 1\)"),
         ("1" + "+1" * 5000, "cannot be read"),
     ],

@@ -54,11 +54,10 @@ def identity(config: Config, fingerprint: str) -> dict[str, Any]:
 
 def differences(theirs: dict[str, Any], ours: dict[str, Any]) -> str:
     """What two trainings do not share, in words; empty if they are one."""
-    different = [
-        f"{name} is {theirs.get(name)!r} there, {ours.get(name)!r} here"
-        for name in sorted({*ours, *theirs})
-        if _text(ours.get(name)) != _text(theirs.get(name))
-    ]
+    names = [name for name in sorted({*ours, *theirs}) if _text(ours.get(name)) != _text(theirs.get(name))]
+    different = [f"{name} is {theirs.get(name)!r} there, {ours.get(name)!r} here" for name in names if name != "fingerprint"]
+    if "fingerprint" in names:
+        different.append("the images or their split (the fingerprint) are others")
     return "; ".join(different[:6]) + (f"; and {len(different) - 6} more" if len(different) > 6 else "")
 
 
