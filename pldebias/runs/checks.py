@@ -13,7 +13,7 @@ from typing import NamedTuple
 from pldebias.runs import layout
 from pldebias.runs.layout import RunError
 
-EPOCHS = 2**24
+EPOCHS = 2**21
 """More epochs than anybody records."""
 TABLE = 2**28
 """Bytes that one of the small tables may take in memory."""
@@ -80,8 +80,11 @@ def is_scalar(name) -> bool:
 
 
 def is_state(name) -> bool:
-    """Whether `name` may be that of state: `is_name`, and no dimension, whose coordinate an array of that name would be."""
-    return is_name(name) and name.rpartition("/")[2] not in ("epoch", "snapshot", "klass")
+    """Whether `name` may be that of state: of folders on any system, and no dimension, whose coordinate an array of that name would be."""
+    if not is_name(name) or name.rpartition("/")[2] in ("epoch", "snapshot", "klass"):
+        return False
+    parts = name.casefold().split("/")
+    return not any(len(part.encode()) > 200 or part.startswith("zarr.json") for part in parts)
 
 
 def clash(name: str, others) -> str | None:
@@ -129,7 +132,7 @@ def attributes(attrs: dict) -> str | None:
             return f"{key} must be a text of one line, without control characters"
     seed = attrs.get("seed")
     if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool)):
-        return f"seed must be a whole number; got {str(seed)[:80]}"
+        return f"seed must be a whole number; got {str(seed)[:80]!r}"
     if attrs.get("config") is not None and not isinstance(attrs["config"], dict):
         return "config must be a dict of settings"
     return None
@@ -277,6 +280,16 @@ def _lengths(arrays: dict[str, dict], where: str, k: int) -> None:
                 raise RunError(f"{where} is damaged: {name} has {n} entries along {dim}, not {lengths[dim]} as the others")
         if _kind(name).role in ("table", "names"):
             chunks = layout.chunk_shape(meta)
-            files = math.prod(-(-n // c) for n, c in zip(meta["shape"], chunks, strict=True))
-            if meta["shape"][0] > EPOCHS or 8 * max(math.prod(meta["shape"]), math.prod(chunks)) > TABLE or files > FILES:
+            if is_too_large(meta["shape"], chunks):
                 raise RunError(f"{where} is damaged: {name} of shape {meta['shape']} in chunks {list(chunks)} is larger than any run's")
+
+
+def grown(epoch: int, length: int) -> int:
+    """Length of the arrays once `epoch` is in them."""
+    return length if epoch < length else max(epoch + 1, min(2 * length, EPOCHS))
+
+
+def is_too_large(shape, chunks) -> bool:
+    """Whether a table of this shape is larger than may be read into memory."""
+    files = math.prod(-(-n // c) for n, c in zip(shape, chunks, strict=True))
+    return shape[0] > EPOCHS or 8 * max(math.prod(shape), math.prod(chunks)) > TABLE or files > FILES

@@ -206,8 +206,10 @@ def same_shape(*parts) -> None:
 def matrices(kind: str, counts: np.ndarray, num_classes: int, unknown: bool) -> dict[str, np.ndarray]:
     """The arrays that are stored, from the counters of one epoch."""
     k = num_classes
-    counts = counts.reshape(2, k + 1, k).astype(np.uint32)
-    every, accepted = counts.sum(0, dtype=np.uint32), counts[1]
+    counts = counts.reshape(2, k + 1, k)
+    if counts.size and counts.sum(0).max() >= 2**32:
+        raise ValueError(f"{kind} of one epoch are kept as counts up to 2**32 - 1; got {counts.sum(0).max()}. End the epoch more often")
+    every, accepted = (part.astype(np.uint32) for part in (counts.sum(0), counts[1]))
     arrays = {kind: every[:k], f"{kind}_accepted": accepted[:k]}
     if unknown:
         arrays |= {f"{kind}_unknown": every[k], f"{kind}_accepted_unknown": accepted[k]}

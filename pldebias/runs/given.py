@@ -144,21 +144,31 @@ def number(what: str, value) -> float:
     Raises
     ------
     ValueError
-        It is none, or there are several.
+        It is none, there are several, or it is a whole number that float64 would round.
     """
-    if type(value) in (float, int):
-        try:
-            return float(value)
-        except OverflowError as error:
-            raise ValueError(f"{what} must be one number that float64 holds ({error})") from error
-    shown = str(value)[:80]
+    if type(value) is float:
+        return value
+    one = value
     try:
-        values = array(what, float(value) if isinstance(value, numbers.Real | decimal.Decimal) else value)
+        if not isinstance(value, numbers.Real | decimal.Decimal):
+            values = array(what, value)
+            one = values.item() if values.size == 1 else None
+        found = float(one) if one is not None else None
     except (ValueError, OverflowError) as error:
-        raise ValueError(f"{what} must be one number; got {shown!r}") from error
-    if values.size != 1:
+        raise ValueError(f"{what} must be one number that float64 holds; got {brief(value)}") from error
+    if found is None:
         raise ValueError(f"{what} must be one number; got {values.size} of shape {list(values.shape)}")
-    return float(values.reshape(-1)[0])
+    if isinstance(one, numbers.Integral) and int(found) != one:
+        raise ValueError(f"{what} must be one number that float64 holds, which rounds whole numbers beyond 2**53; got {brief(value)}")
+    return found
+
+
+def brief(value) -> str:
+    """How a message shows a value."""
+    try:
+        return repr(value)[:80].replace("\n", " ")
+    except ValueError:
+        return "a number of thousands of digits"
 
 
 def whole_number(what: str, value, low: int, high: int) -> int:
@@ -171,9 +181,9 @@ def whole_number(what: str, value, low: int, high: int) -> int:
     """
     if isinstance(value, bool | np.bool_):
         raise ValueError(f"{what} must be a whole number; got {value}")
-    values = array(what, value) if not isinstance(value, int) else np.array(value if abs(value) < 2**63 else float(value))
+    values = array(what, value) if not isinstance(value, int) else np.array(value if abs(value) < 2**63 else math.copysign(2**63, value))
     if values.size != 1:
-        raise ValueError(f"{what} must be one whole number; got {str(value)[:80]!r}")
+        raise ValueError(f"{what} must be one whole number; got {brief(value)}")
     return int(whole(what, values.reshape(-1), low, high)[0])
 
 

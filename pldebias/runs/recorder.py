@@ -16,7 +16,22 @@ from pldebias.runs import checks, layout
 from pldebias.runs.archive import Archive
 from pldebias.runs.counts import Counter, labels, matrices, tally
 from pldebias.runs.disk import explained
-from pldebias.runs.given import array, classes, given, halved, kept, mask, names_of, number, per_class, shaped, to_json, whole, whole_number
+from pldebias.runs.given import (
+    array,
+    brief,
+    classes,
+    given,
+    halved,
+    kept,
+    mask,
+    names_of,
+    number,
+    per_class,
+    shaped,
+    to_json,
+    whole,
+    whole_number,
+)
 from pldebias.runs.layout import RunError
 from pldebias.runs.lock import WriterLock
 from pldebias.runs.store import Store
@@ -111,6 +126,8 @@ class Recorder:
         self.num_unlabelled = len(truth)
         self.num_epochs = None if num_epochs is None else whole_number("num_epochs", num_epochs, 0, checks.EPOCHS)
         self.num_features = None if num_features is None else whole_number("num_features", num_features, 1, 2**40)
+        if isinstance(snapshots, str) or not hasattr(snapshots, "__iter__"):
+            raise ValueError(f"snapshots must be a list of epochs; got {snapshots!r}")
         self.snapshots = frozenset(whole_number("snapshots", epoch, 0, checks.EPOCHS) for epoch in snapshots)
         self._test_labels, self._has_unknown = tests, len(known) < len(truth)
         self._counter = Counter(truth, k, self.class_names)
@@ -137,7 +154,7 @@ class Recorder:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = WriterLock(self.path)
         try:
-            store = self._open(kept_attrs, truth, resume)
+            store = self._open(kept_attrs, truth, tests, resume)
             store.probe()
         except BaseException:
             self._lock.release()
@@ -147,15 +164,19 @@ class Recorder:
         done = np.flatnonzero(store.progress.done)
         self._iterations = dict(zip(done.tolist(), store.progress.iteration[done].tolist(), strict=True))
         self._stored = {name: (tuple(meta["shape"][1:]), np.dtype(meta["data_type"])) for name, meta in store.arrays.items() if "/" in name}
-        if self.num_features is None and "features" in store.arrays:
+        if "features" in store.arrays:
             self.num_features = store.arrays["features"]["shape"][2]
+        if "test_labels" in store.arrays:
+            self._test_labels = store.read_labels("test_labels").astype(np.int64)
+        self._names = {*store.arrays["scalars"]["attributes"]["names"]}
+        self._length, self._block = store.arrays["done"]["shape"][0], layout.chunk_shape(store.arrays["done"])[0]
         self._stale = True  # epochs from here on may lie on disk, half-trusted; they are forgotten before the first is written
         self._store, self._writer = store, Writer(store)
         self._finalizer = weakref.finalize(self, abandon, self._writer, self._lock)
 
     # -- opening ------------------------------------------------------------------------------------------------------
 
-    def _open(self, attrs: dict, truth: np.ndarray, resume: bool) -> Store:
+    def _open(self, attrs: dict, truth: np.ndarray, tests: np.ndarray | None, resume: bool) -> Store:
         path = self.path
         if path.exists() and not path.is_dir():
             raise RunError(f"{path} is a file; a run needs a directory of its own")
@@ -163,28 +184,33 @@ class Recorder:
             if path.exists() and (held := sorted(p.name for p in path.iterdir())):
                 raise RunError(f"{path} holds something else ({', '.join(held[:4])}); choose a directory that is empty or does not exist")
             length = self.num_epochs if self.num_epochs is not None else 64
-            return Store.create(path, attrs, truth, self._test_labels, length, len(self.snapshots))
+            return Store.create(path, attrs, truth, tests, length, len(self.snapshots))
         if not resume:
             n = int(Archive(path).progress().done.sum())
             raise RunError(f"{path} already holds a run with {n} epochs; pass resume=True to continue it, or choose another directory")
         store = Store(path)
-        if different := self._differences(store, attrs, truth):
+        if different := self._differences(store, attrs, truth, tests):
             raise RunError(f"{path} holds another run and cannot be resumed: {'; '.join(different)}. Choose another directory")
         if self.num_epochs != store.attrs["num_epochs"]:
             store.attrs["num_epochs"] = self.num_epochs
         return store
 
-    @staticmethod
-    def _differences(store: Store, attrs: dict, truth: np.ndarray) -> list[str]:
+    def _differences(self, store: Store, attrs: dict, truth: np.ndarray, tests: np.ndarray | None) -> list[str]:
         old, found = store.attrs, []
         for key in ("class_names", "labelled_counts", *IDENTITY):
             if key in attrs and attrs[key] != old.get(key):
                 found.append(f"{key} is {old.get(key)} there, {attrs[key]} here")
-        there = store.archive.read("true_labels")
-        if len(there) != len(truth):
-            found.append(f"{len(there)} unlabelled samples there, {len(truth)} here")
-        elif n := int((there != truth).sum()):
-            found.append(f"{n} of {len(truth)} true labels differ")
+        for name, here, samples in (("true_labels", truth, "unlabelled samples"), ("test_labels", tests, "test samples")):
+            if here is None:
+                continue
+            there = store.read_labels(name) if name in store.arrays else []
+            if len(there) != len(here):
+                found.append(f"{len(there)} {samples} there, {len(here)} here")
+            elif n := int((there != here).sum()):
+                found.append(f"{n} of {len(here)} {name.replace('_', ' ')} differ")
+        width = store.arrays["features"]["shape"][2] if "features" in store.arrays else None
+        if None not in (width, self.num_features) and width != self.num_features:
+            found.append(f"features of width {width} there, {self.num_features} here")
         mine, theirs = attrs.get("config") or {}, old.get("config") or {}
         if isinstance(mine, dict) and isinstance(theirs, dict) and mine:
             keys = sorted(key for key in mine.keys() | theirs.keys() if mine.get(key) != theirs.get(key))
@@ -212,7 +238,7 @@ class Recorder:
         epoch : int
             0 or more.
         """
-        epoch = whole_number("epoch", epoch, 0, checks.EPOCHS)
+        epoch = whole_number("epoch", epoch, 0, checks.EPOCHS - 1)
         self.flush()
         self._store.rewind(epoch)
         self.epoch, self._end = epoch, min(self._end, epoch)
@@ -233,6 +259,8 @@ class Recorder:
 
     def load_state_dict(self, state: dict) -> None:
         """Go on in the middle of an epoch: `rewind` to it, with the counts that `state_dict` gave."""
+        if not isinstance(state, Mapping) or not {"epoch", "visits"} <= {*state}:
+            raise ValueError("state must be what state_dict() gave, a dict with epoch and visits")
         shape = (2, self.num_classes + 1, self.num_classes)
         visits = None if state["visits"] is None else whole("visits", array("visits", state["visits"]), 0, 2**53)
         if visits is not None:
@@ -340,6 +368,8 @@ class Recorder:
             if values is not None
         }
         for name, values in outputs.items():
+            if name == "features" and 0 in tuple(values.shape)[1:]:
+                raise ValueError(f"features must have shape [N, D], with D of 1 or more; got {list(values.shape)}")
             shaped(name, values, (n, k if name != "features" else self.num_features or (values.shape or (0,))[-1]))
             parts[name], parts[f"{name}, beyond"] = halved(values)
         states = {"scheme": _states("series", series), "snapshot_state": _states("snapshot", snapshot)}
@@ -388,6 +418,14 @@ class Recorder:
         for kind, cells in kinds.items():
             chunks |= matrices(kind, cells, k, self._has_unknown)
         epoch, stale = self.epoch, self._stale
+        names, length = self._names | {*plain}, checks.grown(epoch, self._length)
+        tables = (("scalars", len(names), layout.COLUMNS), ("arrays", len(stored) + 32, layout.COLUMNS), ("classes", k if series else 0, k))
+        for what, columns, together in tables:
+            if checks.is_too_large((length, columns), (self._block, together)):
+                raise ValueError(
+                    f"epoch {epoch} of {columns} {what} makes a table of more than {checks.TABLE >> 20} MB, or of too many files, which is "
+                    "not read again; record fewer names, or steps as iteration and not as epochs"
+                )
 
         def write(store: Store) -> None:
             if stale:
@@ -397,7 +435,7 @@ class Recorder:
         self._writer.put(write)
         if features is not None:
             self.num_features = parts["features"].shape[1]
-        self._stored, self._stale = stored, False
+        self._stored, self._stale, self._names, self._length = stored, False, names, length
         self._iterations[epoch] = -1 if step is None else step
         self._counter.reset()
         self.epoch += 1
@@ -437,6 +475,8 @@ class Recorder:
         what, full, shape = f"{'series' if root == 'scheme' else 'snapshot'} {name!r}", f"{root}/{name}", values.shape
         if root == "scheme":
             shaped(what, values, (self.num_classes,))
+        if not values.size:
+            raise ValueError(f"{what} is empty, of shape {list(shape)}; leave it out")
         if full not in stored:
             if problem := checks.clash(full, stored):
                 raise ValueError(f"{what} {problem}")
@@ -447,7 +487,7 @@ class Recorder:
         return kept(what, values, dtype)
 
     def _step(self, iteration) -> int | None:
-        if iteration is None or (step := whole_number("iteration", iteration, -1, 2**63 - 1)) == -1:
+        if iteration is None or (step := whole_number("iteration", iteration, -1, 2**62)) == -1:
             return None
         before = max((e for e, told in self._iterations.items() if e < self.epoch and told >= 0), default=None)
         if before is not None and step < self._iterations[before]:
@@ -541,8 +581,8 @@ def _states(what: str, states) -> dict[str, Tensor | np.ndarray]:
     for name in states or ():
         if not checks.is_state(name) or not all(map(is_portable, name.split("/"))):
             raise ValueError(
-                "state is named 'scheme/name', and the name is not epoch, snapshot or klass, nor reserved by a system (such as con); "
-                f"got {name!r}"
+                "state is named 'scheme/name' as folders can be on any system, and the name is not epoch, snapshot or klass; "
+                f"got {brief(name)}"
             )
     return {name: given(f"{what} {name!r}", values) for name, values in (states or {}).items()}
 

@@ -354,7 +354,9 @@ class Run:
         ds = xarray.open_zarr(store, chunks=None)
         for root in sorted({name.rpartition("/")[0] for name in self._archive.arrays if "/" in name}):
             group = xarray.open_zarr(store, group=root, chunks=None)
-            ds = ds.assign({f"{root}/{name}": variable for name, variable in group.data_vars.items()})
+            # Runs of older versions name the dimensions of a/x and b/x alike, whatever their lengths.
+            group = group.rename({dim: f"{root}/{dim}" for dim, n in group.sizes.items() if ds.sizes.get(dim, n) != n})
+            ds = ds.assign({f"{root}/{name}": variable for name, variable in group.variables.items()})
         trusted = np.zeros(ds.sizes["epoch"], bool)
         trusted[self.epochs] = True
         return ds.assign(done=("epoch", trusted))

@@ -125,6 +125,10 @@ class Store:
                         values[: len(part)] = part
                     self._put(f"{name}/{chunk}", values.tobytes())
 
+    def read_labels(self, name: str) -> np.ndarray:
+        """True classes of the unlabelled or the test set."""
+        return self.archive.read(name, fill=not self.arrays[name]["shape"][0])  # an empty array has no chunk
+
     def force(self) -> None:
         """Wait until what was written is safe from a power cut."""
         paths, self._unforced = self._unforced, set()
@@ -243,7 +247,7 @@ class Store:
         """
         with explained(f"write epoch {epoch} of", self.path):
             if epoch >= self.arrays["done"]["shape"][0]:
-                self._grow("epoch", max(epoch + 1, 2 * self.arrays["done"]["shape"][0]))
+                self._grow("epoch", checks.grown(epoch, self.arrays["done"]["shape"][0]))
             sizes, sums = {}, {}
             for name, values in chunks.items():
                 self._ensure(name, values.shape, values.dtype.name, ("epoch", *dims_of(name)), compress=values.nbytes >= 1024)
@@ -271,8 +275,8 @@ class Store:
                 self.force()
 
     def _state_dims(self, name: str, shape) -> tuple[str, ...]:
-        k, leaf = len(self.attrs["class_names"]), name.rpartition("/")[2]
-        return tuple("klass" if i == 0 and n == k else f"{leaf}_{i}" for i, n in enumerate(shape))
+        k, own = len(self.attrs["class_names"]), name.partition("/")[2].replace("/", ".")  # each array's dimensions are its own
+        return tuple("klass" if i == 0 and n == k else f"{own}_{i}" for i, n in enumerate(shape))
 
     def rewind(self, epoch: int) -> None:
         """Forget the epochs from `epoch` on."""

@@ -1,4 +1,4 @@
-"""Method strings, configurations and recorders given anything at all: they work, or say what is wrong by our own errors."""
+"""Method strings and configurations given anything at all: they work, or say what is wrong by our own errors."""
 
 import inspect
 import string
@@ -14,7 +14,7 @@ import pldebias
 from pldebias.data import DataError, SplitSpec, build
 from pldebias.methods import LEARNERS, SCHEMES, Method, MethodError, build_method, parse, slug
 from pldebias.presets import PRESETS, Config, ConfigError, resolve
-from pldebias.runs import Recorder, RunError, open_run
+from pldebias.runs import open_run
 from pldebias.schemes import Problem
 from pldebias.training import TrainingError
 from pldebias.training.train import configure
@@ -169,58 +169,3 @@ def test_trainings(tmp_path_factory, method, settings):
             assert isinstance(error, TrainingError) or not list(out.rglob("zarr.json"))
             return
         assert open_run(run.path).finished
-
-
-NUMBERS = st.lists(st.integers(-3, 5) | st.floats(-2, 5), max_size=12)
-FIVE = st.lists(st.integers(0, 2), min_size=5, max_size=5)
-ARRAYS = st.one_of(NUMBERS, NUMBERS.map(np.array), NUMBERS.map(torch.tensor), ODD, st.just([[1, 2], [3, 4]]), FIVE)
-RIGHT = {
-    "counts": [3, 2, 1],
-    "update": ([0, 1, 4, 4], [0, 2, 2, 1], [1, 0, 1, 1]),
-    "sweep": ([0, 1, 2, 0, 1], [True, False, True, True, True]),
-    "test": ([0, 1, 2], [0, 1, 1]),
-    "logits": np.ones((5, 3)),
-    "scalars": {"loss": 1.5},
-    "series": {"a/b": [1.0, 2, 3]},
-    "snapshot": {"a/b": np.ones((3, 2))},
-    "iteration": 7,
-}
-NAMED = st.dictionaries(st.text(max_size=6) | st.just("a/b"), ARRAYS, max_size=2)
-WRONG = st.one_of(ARRAYS, st.tuples(ARRAYS, ARRAYS), st.tuples(ARRAYS, ARRAYS, ARRAYS), NAMED)
-
-
-@fuzz(6)
-@given(st.dictionaries(st.sampled_from(sorted(RIGHT)), WRONG, min_size=1, max_size=2))
-def test_recorders(tmp_path_factory, wrong):
-    """Counts are what was given, or it is refused; a refusal harms nothing that is recorded already."""
-    path = tmp_path_factory.mktemp("recorder") / "run"
-    truth, given = np.array([0, 1, 2, 0, -1]), RIGHT | wrong
-    with bounded("recorders"):
-        try:
-            recorder = Recorder(path, truth, given.pop("counts"), "abc")
-        except (ValueError, RunError) as error:
-            assert str(error) and not path.exists()
-            return
-        refused = False
-        with recorder:
-            recorder.end_epoch(scalars={"first": 1.0})
-            try:
-                update = given.pop("update")
-                update = update if isinstance(update, tuple) and len(update) == 3 else (update,) * 3
-                recorder.update(*update)
-                for name in ("scalars", "series", "snapshot"):
-                    given[name] = given[name] if isinstance(given[name], dict) else {"a/b": given[name]}
-                recorder.end_epoch(**given)
-                recorder.flush()
-            except (ValueError, RunError) as error:
-                refused = bool(str(error))
-        run = open_run(path)
-        assert run.scalars["first"].iloc[0] == 1.0 and run.epochs.tolist() == ([0] if refused else [0, 1])
-    if not refused:
-        i, label, _ = update
-        assert run.confusion("visits", epoch=1).sum() + run.unknown("visits", epoch=1).sum() == len(i)
-        for true in range(3):
-            picked = [int(x) for j, x in zip(i, label, strict=True) if truth[int(j)] == true]
-            assert run.confusion("visits", epoch=1)[true].tolist() == np.bincount(picked, minlength=3).tolist()
-        if given["sweep"] is not None:
-            assert run.history(1)[0].tolist() == np.asarray(given["sweep"][0]).tolist()

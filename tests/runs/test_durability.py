@@ -73,6 +73,9 @@ def test_a_finished_run_can_be_extended(tmp_path, world):
     [
         ({"true_labels": 1}, "of 60 true labels differ"),
         ({"true_labels": 2}, "60 unlabelled samples there, 59 here"),
+        ({"test_labels": [1, 0]}, "1 of 2 test labels differ"),
+        ({"test_labels": [0, 0, 0]}, "2 test samples there, 3 here"),
+        ({"num_features": 7}, "features of width 6 there, 7 here"),
         ({"class_names": "abcd"}, "class_names is"),
         ({"labelled_counts": [9, 8, 7, 6]}, r"labelled_counts is \[20, 10, 5, 2\] there, \[9, 8, 7, 6\] here"),
         ({"attrs": {"method": "fixmatch"}}, r"method is fixmatch\+daso there, fixmatch here"),
@@ -83,8 +86,8 @@ def test_a_finished_run_can_be_extended(tmp_path, world):
 def test_another_run_is_not_resumed(tmp_path, world, change, message):
     from pldebias.runs import Recorder
 
-    with world.start(tmp_path / "run") as recorder:
-        world.record(recorder, range(1))
+    with world.start(tmp_path / "run", test_labels=[0, 0]) as recorder:
+        world.record(recorder, range(1), snapshots=[0])
     arguments = {"true_labels": world.truth(), "labelled_counts": [20, 10, 5, 2], "class_names": world.names, "num_epochs": 5} | change
     if isinstance(arguments["true_labels"], int):
         arguments["true_labels"] = world.truth()[::-1] if arguments["true_labels"] == 1 else world.truth()[1:]

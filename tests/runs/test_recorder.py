@@ -1,6 +1,7 @@
 """What goes in comes out: through `open_run` and through plain xarray, from numpy and from torch."""
 
 import gc
+import re
 import time
 
 import numpy as np
@@ -100,7 +101,7 @@ def test_plain_xarray_reads_everything_without_a_warning(tmp_path, world):
     assert state.dims == ("epoch", "klass")
     np.testing.assert_array_equal(state[:3].values, run.state("daso/class_dist"))
     tree = xr.open_datatree(tmp_path / "run", engine="zarr")
-    assert tree["snapshot_state/daso/prototypes"].dims == ("snapshot", "klass", "prototypes_1")
+    assert tree["snapshot_state/daso/prototypes"].dims == ("snapshot", "klass", "daso.prototypes_1")
     merged = run.to_xarray()
     np.testing.assert_array_equal(merged["scheme/daso/class_dist"][:3].values, run.state("daso/class_dist"))
     np.testing.assert_array_equal(merged["snapshot_state/daso/prototypes"][0].values, run.snapshot_state("daso/prototypes"))
@@ -330,9 +331,10 @@ def bad(world, path, **options):
         ({"class_names": {"a": 0, "b": 2}}, r"class_names as a dict needs the numbers 0..1"),
         ({"class_names": ["a", "b\n"]}, "without control characters"),
         ({"num_epochs": 2.5}, "num_epochs must be whole numbers"),
-        ({"num_epochs": -1}, "num_epochs must lie in 0..16777216; got -1..-1"),
+        ({"num_epochs": -1}, "num_epochs must lie in 0..2097152; got -1..-1"),
         ({"num_epochs": True}, "num_epochs must be a whole number; got True"),
         ({"snapshots": [0.5]}, "snapshots must be whole numbers"),
+        ({"snapshots": 3}, "snapshots must be a list of epochs; got 3"),
         ({"device": "cude"}, "device='cude' cannot be used here"),
         ({"attrs": {"finished": True}}, "attrs must not set finished"),
         ({"attrs": {"config": {"f": print}}}, r"attrs\['config'\]\['f'\] cannot be kept as JSON"),
@@ -424,11 +426,22 @@ WRONG_ENDS = [
     ({"scalars": {"a\nb": 1}}, "one line of text"),
     ({"scalars": {1: 1, "1": 2}}, "two scalars are named '1'"),
     ({"scalars": [("a", 1)]}, "scalars must be a dict"),
-    ({"scalars": {"a": None}}, r"scalars\['a'\] must be one number; got 'None'"),
-    ({"scalars": {"a": "0.5"}}, r"scalars\['a'\] must be one number; got '0.5'"),
+    ({"scalars": {"a": None}}, r"scalars\['a'\] must be a tensor or an array|scalars\['a'\] must be one number.*; got None"),
+    ({"scalars": {"a": "0.5"}}, r"scalars\['a'\] must be one number.*; got '0.5'"),
     ({"scalars": {"a": 1j}}, r"scalars\['a'\] must be one number"),
     ({"scalars": {"a": [1, 2]}}, r"scalars\['a'\] must be one number; got 2 of shape \[2\]"),
     ({"scalars": {"a": 10**400}}, r"scalars\['a'\] must be one number"),
+    ({"scalars": {"a": 10**5000}}, r"scalars\['a'\] must be one number that float64 holds; got a number of thousands of digits"),
+    (
+        {"scalars": {"a": torch.tensor(2**53 + 1)}},
+        r"scalars\['a'\] must be one number that float64 holds, which rounds .*; got tensor\(9007",
+    ),
+    ({"snapshot": {"a/b": np.zeros((4, 0))}}, r"snapshot 'a/b' is empty, of shape \[4, 0\]; leave it out"),
+    ({"snapshot": {"a/" + "b" * 300: 1}}, "as folders can be on any system"),
+    ({"snapshot": {"a/Con.x": 1}}, "as folders can be on any system"),
+    ({"snapshot": {"zarr.json.partial/b": 1}}, "as folders can be on any system"),
+    ({"features": np.zeros((N, 0))}, r"features must have shape \[N, D\], with D of 1 or more; got \[60, 0\]"),
+    ({"iteration": 2**63}, "iteration must be -1 or more; got"),
     ({"iteration": 1.5}, "iteration must be whole numbers; got 1.5"),
     ({"iteration": np.nan}, "iteration must be whole numbers; got nan"),
     ({"iteration": -5}, "iteration must lie in|iteration must be -1 or more"),
@@ -680,6 +693,45 @@ def test_state_may_not_change(tmp_path, world, first, then, message, resumed):
         recorder.end_epoch(snapshot={"a/b": torch.as_tensor(first).double()})  # what the type holds is taken
     run = open_run(tmp_path / "run")
     assert run.epochs.tolist() == [0, 1] and (run.snapshot_state("a/b") == first).all()
+
+
+def test_state_of_several_widths(tmp_path, world):
+    """Arrays of one name in several groups, also where the runs of older versions gave their dimensions one name."""
+    states = {"a/x": np.ones((4, 2)), "b/x": np.ones((4, 3)), "a/c/x": np.ones((4, 5)), "a/x_1": np.ones(3)}
+    with world.start(tmp_path / "run", num_epochs=1) as recorder:
+        recorder.end_epoch(snapshot=states)
+    run, older = open_run(tmp_path / "run"), tmp_path / "run" / "zarr.json"
+    assert len(xr.open_datatree(tmp_path / "run", engine="zarr")["snapshot_state"].leaves) == 2
+    for _ in range(2):
+        data = run.to_xarray()
+        assert all((data[f"snapshot_state/{name}"][0] == values).all() for name, values in states.items())
+        assert run.to_netcdf(tmp_path / "run.nc").stat().st_size
+        older.write_text(re.sub(r'"(a|b|a\.c)\.x_1"', '"x_1"', older.read_text()))
+        run = open_run(tmp_path / "run")
+
+
+def test_more_epochs_and_names_than_can_be_read_again(tmp_path, world, monkeypatch):
+    monkeypatch.setattr("pldebias.runs.checks.TABLE", 2**20)
+    with world.start(tmp_path / "run", num_epochs=None) as recorder:
+        recorder.end_epoch(scalars={"loss": 1.0})
+        recorder.rewind(2000)
+        with pytest.raises(ValueError, match=r"epoch 2000 of 101 scalars makes a table of more than 1 MB"):
+            recorder.end_epoch(scalars={f"scalar {i}": i for i in range(100)})
+        recorder.end_epoch(scalars={"loss": 2.0})
+        with pytest.raises(ValueError, match="epoch must lie in"):
+            recorder.rewind(2**21)
+    assert open_run(tmp_path / "run").scalars["loss"].to_dict() == {0: 1.0, 2000: 2.0}
+
+
+def test_kept_counts_are_checked(going):
+    for state in (None, {}, {"epoch": 1}, {"epoch": 1, "visits": [1]}, {"epoch": 0.5, "visits": None}, {"epoch": 1, "visits": "x"}):
+        with pytest.raises(ValueError, match=r"state must be what state_dict\(\) gave|visits must|epoch must"):
+            going.load_state_dict(state)
+    going.load_state_dict({"epoch": 1, "visits": np.full((2, 5, 4), 2**31)})
+    with pytest.raises(ValueError, match=r"visits of one epoch are kept as counts up to 2\*\*32 - 1; got 4294967296"):
+        going.end_epoch()
+    going.rewind(1)
+    going.end_epoch()
 
 
 def test_both_ways_of_counting_agree(world):
