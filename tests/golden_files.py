@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,11 @@ def names(*patterns: str) -> list[str]:
     """Every vector of these kinds (``daso_seval/fixmatch_K*``), whatever K and seed; the kinds themselves, which no file has, if none."""
     found = (path.relative_to(root) for root in roots() for kind in patterns for path in root.glob(f"{kind}.npz"))
     return sorted({path.as_posix().removesuffix(".npz") for path in found}) or list(patterns)
+
+
+def seeds(vector: str) -> list[int]:
+    """Seeds that a vector may have been recorded with: the one in its name (``.._s3``), and 0."""
+    return list(dict.fromkeys([*map(int, re.findall(r"_s(\d+)", vector)[-1:]), 0]))
 
 
 def vectors(*patterns: str):
