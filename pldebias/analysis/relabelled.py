@@ -228,7 +228,8 @@ class WhatIf:
         if self.logged_label is not None:
             lines.append(f"{len(self.changed):,} of {len(self.label):,} labels change")
         lines += [f"<small>{escape(note)}</small>" for note in (*self.notes, reproduction(self))]
-        return "<br>".join(lines) + self.table.to_html(float_format=lambda x: f"{x:.1f}", na_rep="–")
+        table = "" if self.reproduces is False else self.table.to_html(float_format=lambda x: f"{x:.1f}", na_rep="–")
+        return "<br>".join(lines) + table
 
 
 def rows(counts: np.ndarray) -> np.ndarray:
@@ -262,5 +263,5 @@ def reproduction(result: WhatIf) -> str:
         return f"check: relabelled as trained, all {len(result.label):,} logged labels and acceptances come out again"
     return (
         f"CHECK FAILED: relabelled as trained, {result.differing:,} of {len(result.label):,} samples differ from what was logged; "
-        "differences below are off by as much"
+        "so no matrix or table of it is shown"
     )

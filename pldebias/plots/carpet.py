@@ -10,7 +10,7 @@ from pldebias import metrics
 from pldebias.analysis.selection import along, check_classes, check_truth, clock, common_epochs, select
 from pldebias.analysis.spread import Spread, over_seeds
 from pldebias.plots.paper import PaperFigure, canvas, finish, groups_in_words, lengths, seeds_in_words
-from pldebias.plots.style import DIVERGING, GROUPS, NONE, SEQUENTIAL, colour_map, paint, undefined_hatch
+from pldebias.plots.style import DIVERGING, GROUPS, NONE, SEQUENTIAL, beyond, colour_map, paint, undefined_hatch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -128,8 +128,7 @@ def _limit(drawn: dict) -> tuple[int, str]:
     shown = np.concatenate([arrays["drawn"].ravel() for arrays in drawn.values()])
     shown = shown[np.isfinite(shown)]
     limit = int(np.clip(np.ceil(np.abs(shown).max(initial=1)), 1, MOST_OCTAVES))
-    low, high = (shown < -limit).any(), (shown > limit).any()
-    return limit, "both" if low and high else "min" if low else "max" if high else "neither"
+    return limit, beyond(shown, -limit, limit)
 
 
 def _without(drawn: dict) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pldebias import metrics
-from pldebias.plots.style import DIVERGING, SEQUENTIAL, Drawn, colour_map, new_axes, paint, undefined_hatch
+from pldebias.plots.style import DIVERGING, SEQUENTIAL, Drawn, beyond, colour_map, new_axes, paint, undefined_hatch
 
 __all__ = ["confusion"]
 
@@ -89,7 +89,8 @@ def confusion(
 
     Notes
     -----
-    Undefined (0/0, or the logarithm of no count) is hatched, an exact zero is white. Up to 30 classes are labelled with recall
+    Undefined (0/0, or the logarithm of no count) is hatched, an exact zero is white; an arrow at the end of the colour bar says that values
+    lie beyond it. Up to 30 classes are labelled with recall
     (right), up to 15 carry numbers, in percent unless ``normalize`` is None or ``"prior"``.
     """
     from matplotlib.cm import ScalarMappable
@@ -138,7 +139,8 @@ def confusion(
         title = f"{run.name}: epoch {shown}, {kind}, {split}, n = {int(counts.sum()):,}"
     ax.set_title(title, fontsize=9, loc="left", parse_math=False)
     if colourbar:
-        bar = ax.figure.colorbar(mappable, ax=ax, fraction=0.04, pad=0.09 if K <= 30 else 0.02)
+        clipped = beyond(values[values != 0] if scale == "log" else values, mappable.norm.vmin, mappable.norm.vmax)
+        bar = ax.figure.colorbar(mappable, ax=ax, extend=clipped, fraction=0.04, pad=0.09 if K <= 30 else 0.02)
         bar.set_label(f"{NORMALIZE[normalize]}", fontsize=8)
         if normalize not in (None, "prior"):
             bar.ax.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))  # as in the cells

@@ -11,7 +11,25 @@ from pldebias.plots.style import GROUPS, Drawn
 __all__ = ["embedding", "embedding_slider"]
 
 SIZES = {"head": 5, "medium": 6, "tail": 13}
+UNKNOWN = "#d9d9d9"  # of a sample whose true class is not known
 RANGE = 32_000  # positions travel as 16-bit integers; axes have no units
+
+
+def _fills(points, colour: str) -> np.ndarray:
+    """Group of the pseudo-label or of the true class by frame, ``[E, n]``; 3 where the truth is unknown."""
+    if colour not in ("label", "true"):
+        raise ValueError(f"colour={colour!r} is not known; choose 'label' or 'true'")
+    if colour == "label":
+        return points.groups.of[points.label]
+    if (points.true < 0).all():
+        raise ValueError(f"the true class of none of these samples of {points.run.name} is known; use colour='label'")
+    return np.broadcast_to(np.where(points.true >= 0, points.group, 3), points.label.shape)
+
+
+def _by(points) -> str:
+    """By which class `Embedding.group` tells the points apart."""
+    known = points.true >= 0
+    return "true" if known.all() else "true or last label" if known.any() else "last label"
 
 
 def _limits(frames: np.ndarray) -> float:
@@ -37,7 +55,8 @@ def embedding(points, epochs=None, *, colour="label", quality=True, columns=4, t
     Returns
     -------
     Drawn
-        ``values["frames"]`` ``[E, n, 2]``, ``values["fill"]`` ``[E, n]`` (0 head, 1 medium, 2 tail) and ``values["wrong"]`` ``[E, n]``.
+        ``values["frames"]`` ``[E, n, 2]``, ``values["fill"]`` ``[E, n]`` (0 head, 1 medium, 2 tail, 3 truth unknown) and
+        ``values["wrong"]`` ``[E, n]``.
 
     Notes
     -----
@@ -46,8 +65,7 @@ def embedding(points, epochs=None, *, colour="label", quality=True, columns=4, t
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    if colour not in ("label", "true"):
-        raise ValueError(f"colour={colour!r} is not known; choose 'label' or 'true'")
+    fills = _fills(points, colour)
     if epochs is None:
         chosen = np.unique(np.linspace(0, len(points.epochs) - 1, min(8, len(points.epochs))).round().astype(int))
     else:
@@ -58,11 +76,11 @@ def embedding(points, epochs=None, *, colour="label", quality=True, columns=4, t
     axes = figure.subplots(rows, columns, squeeze=False)
     for ax in axes.flat:
         ax.axis("off")
-    shades = np.array(list(GROUPS.values()))
+    shades = np.array([*GROUPS.values(), UNKNOWN])
     low, high = points.frames[chosen].min((0, 1)), points.frames[chosen].max((0, 1))
     middle, reach = (low + high) / 2, 0.52 * float((high - low).max() or 1)
     group = points.group
-    fill = np.stack([points.groups.of[points.label[i]] if colour == "label" else group for i in chosen])
+    fill = fills[chosen]
     for ax, number, filled in zip(axes.flat, chosen, fill, strict=False):
         wrong = points.wrong[number]
         for which, name in enumerate(GROUPS):
@@ -83,7 +101,9 @@ def embedding(points, epochs=None, *, colour="label", quality=True, columns=4, t
         ax.set_title(text, fontsize=7.5, loc="left")
     by = "pseudo-label" if colour == "label" else "truth"
     marks = [Line2D([], [], ls="", marker="o", ms=4, color=c, label=f"{n} ({by})") for n, c in GROUPS.items()]
-    marks.append(Line2D([], [], ls="", marker="o", ms=6, color="#bbbbbb", label="large: truly tail"))
+    marks.append(Line2D([], [], ls="", marker="o", ms=6, color="#bbbbbb", label=f"large: tail ({_by(points)})"))
+    if (fill == 3).any():
+        marks.append(Line2D([], [], ls="", marker="o", ms=4, color=UNKNOWN, label="truth unknown"))
     marks.append(Line2D([], [], ls="", marker="o", ms=5, mfc="none", mec="#111111", label="wrong pseudo-label"))
     figure.legend(handles=marks, loc="outside lower left", ncols=5, fontsize=7.5, frameon=False)
     figure.suptitle(points.caption() if title is None else title, fontsize=8.5, x=0.01, ha="left", parse_math=False)
@@ -111,29 +131,28 @@ def embedding_slider(points, *, colour="label", height=520):
     """
     import plotly.graph_objects as go
 
-    if colour not in ("label", "true"):
-        raise ValueError(f"colour={colour!r} is not known; choose 'label' or 'true'")
-    names, group, shades = points.run.class_names, points.group, list(GROUPS.values())
+    fills, names, group = _fills(points, colour), points.run.class_names, points.group
+    shades = [*GROUPS.values(), UNKNOWN]
     limit = _limits(points.frames)
     positions = np.round(points.frames / limit * RANGE).astype(np.int16)
-    scale = [[edge, c] for k, c in enumerate(shades) for edge in (k / 3, (k + 1) / 3)]
+    scale = [[edge, c] for k, c in enumerate(shades) for edge in (k / 4, (k + 1) / 4)]
 
     def traces(number: int) -> list:
         made = []
         for which, name in enumerate(GROUPS):
             rows = group == which
-            fill = points.groups.of[points.label[number, rows]] if colour == "label" else group[rows]
+            fill = fills[number, rows]
             labels = points.label[number, rows].astype(np.int16)
             made.append(
                 go.Scattergl(
                     x=positions[number, rows, 0],
                     y=positions[number, rows, 1],
                     mode="markers",
-                    name=f"{name} (true)",
+                    name=f"{name} ({_by(points)})",
                     customdata=labels,
                     hovertemplate="%{text}, called %{customdata}<extra></extra>",
                     marker={
-                        "size": 3 + SIZES[name] ** 0.5, "color": fill.astype(np.uint8), "cmin": -0.5, "cmax": 2.5, "colorscale": scale,
+                        "size": 3 + SIZES[name] ** 0.5, "color": fill.astype(np.uint8), "cmin": -0.5, "cmax": 3.5, "colorscale": scale,
                         "line": {"width": points.wrong[number, rows].astype(np.uint8), "color": "#111111"},
                     },
                 )

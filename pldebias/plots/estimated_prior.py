@@ -37,15 +37,17 @@ ESTIMATES = ("prior", "unlabelled_dist", "class_dist", "estimate", "running", "t
 
 
 def estimates(run: Run) -> list[str]:
-    """Series of a run that hold an estimate of the class distribution, the likeliest first.
+    """Series of a run that hold an estimate of the class distribution, the likeliest first."""
+    given = _given(run)
+    return [name for ending in ESTIMATES for name in run.series if name.rpartition("/")[2] == ending and name not in given]
 
-    What a scheme was given is none: LA's labelled prior, and DARP's target unless it is estimated.
-    """
+
+def _given(run: Run) -> set[str]:
+    """Class distributions that a scheme was given and logged: LA's labelled prior, and DARP's target unless it is estimated."""
     asked = dict(options_of(run).get("darp", {}))
     with suppress(MethodError):  # the name of somebody's own method
         asked |= {name: value for part in parse(run.method or "") if part.name == "darp" for name, value in part.options.items()}
-    given = {"la/prior"} | ({"darp/target"} if asked.get("target", "labelled") != "estimate" else set())
-    return [name for ending in ESTIMATES for name in run.series if name.rpartition("/")[2] == ending and name not in given]
+    return {"la/prior"} | ({"darp/target"} if asked.get("target", "labelled") != "estimate" else set())
 
 
 def _series(run: Run) -> str:
@@ -99,6 +101,8 @@ def estimated_prior(
                     f"{run.name} ({run.path}): the true classes of its unlabelled samples are not known, so there is no truth to compare"
                 )
         name = series if isinstance(series, str) else (series or {}).get(label) or _series(found[0])
+        if name in _given(found[0]):
+            raise NotLogged(f"{name} is what {found[0].name} was given, no estimate; pld.plots.learned_state draws any series")
         epochs = common_epochs(label, found)
         cube = np.stack([run.state(name) for run in found]).astype(float)
         with np.errstate(invalid="ignore"):

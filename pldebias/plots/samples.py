@@ -36,7 +36,7 @@ def samples(run, choice="confidently wrong", *, of="tail", n=24, epoch=-1, image
     Notes
     -----
     Under each image: true class, then pseudo-label. The strip is the label at every epoch, in the colour of its group, dark where it was
-    right. Without images (the data are not on this machine) the sheet shows everything else and says why.
+    right and white where there was none. Without images (the data are not on this machine) the sheet shows everything else and says why.
     """
     from matplotlib.colors import to_rgb
     from matplotlib.figure import Figure
@@ -72,7 +72,7 @@ def samples(run, choice="confidently wrong", *, of="tail", n=24, epoch=-1, image
         else:
             image.imshow(found.images[i], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         history, true = found.history[i], found.true[i]
-        shade = colours[group[history]]
+        shade = np.where((history >= 0)[:, None], colours[group[history]], 1.0)  # no label, no colour
         pale = np.where((history == true)[:, None], shade, 1 - 0.35 * (1 - shade)) if true >= 0 else shade
         strip.imshow(pale[None], aspect="auto", interpolation="nearest")
         truth = names[true] if true >= 0 else "?"

@@ -8,7 +8,7 @@ import numpy as np
 
 from pldebias.paths import output
 
-__all__ = ["DIVERGING", "GROUPS", "NONE", "RUNS", "SEQUENTIAL", "Drawn", "colour_map", "new_axes", "paint", "undefined_hatch"]
+__all__ = ["DIVERGING", "GROUPS", "NONE", "RUNS", "SEQUENTIAL", "Drawn", "beyond", "colour_map", "new_axes", "paint", "undefined_hatch"]
 
 SEQUENTIAL = ("#dbe9f6", "#c6dbef", "#9ecae1", "#6baed6", "#4292c6", "#2171b5", "#08519c", "#08306b")
 """One hue, darker is more; it starts off white because white is kept for an exact zero."""
@@ -72,6 +72,12 @@ def paint(values: np.ndarray, mappable, *, zero_white: bool = True) -> np.ndarra
         colours[values == 0] = 1.0
     colours[~np.isfinite(values)] = 0.0
     return colours
+
+
+def beyond(values: np.ndarray, low: float, high: float) -> str:
+    """Ends of a scale beyond which finite `values` lie, in the words of a colour bar's ``extend``."""
+    under, over = (bool((values[np.isfinite(values)] * sign > end * sign).any()) for sign, end in ((-1, low), (1, high)))
+    return {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}[under, over]
 
 
 def undefined_hatch(ax) -> None:

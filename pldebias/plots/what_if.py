@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pldebias.analysis.relabelled import reproduction
-from pldebias.plots.style import DIVERGING, GROUPS, SEQUENTIAL, Drawn, colour_map, paint, undefined_hatch
+from pldebias.analysis.relabelled import checked
+from pldebias.plots.style import DIVERGING, GROUPS, SEQUENTIAL, Drawn, beyond, colour_map, paint, undefined_hatch
 
 __all__ = ["what_if"]
 
@@ -25,13 +25,18 @@ def what_if(result, *, split="all", title=None) -> Drawn:
     Drawn
         ``values["share"]`` (rows sum to 1) and ``values["change"]`` (in percentage points; NaN where nothing was logged), ``[K, K]`` in
         drawing order ``values["order"]``; ``values["counts"]``.
+
+    Raises
+    ------
+    MethodError
+        Relabelling as trained does not give the labels that the run logged.
     """
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize, PowerNorm
     from matplotlib.figure import Figure
     from matplotlib.ticker import PercentFormatter
 
-    order, run = result.groups.order, result.run
+    order, run = checked(result).groups.order, result.run
     k = len(order)
     counts = result.confusion if split == "all" else result.confusion_accepted
     share, change = (values[np.ix_(order, order)] for values in result.shares(split))
@@ -64,7 +69,7 @@ def what_if(result, *, split="all", title=None) -> Drawn:
             ax.set_yticks([])
         ax.tick_params(length=0)
         ax.set_title(text, fontsize=8, loc="left")
-        bar = figure.colorbar(mappable, ax=ax, fraction=0.045, pad=0.02, extend="neither" if values is share else "both")
+        bar = figure.colorbar(mappable, ax=ax, fraction=0.045, pad=0.02, extend=beyond(values, *mappable.get_clim()))
         bar.ax.tick_params(labelsize=6)
         if values is share:
             bar.ax.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))  # as in the cells
@@ -74,10 +79,10 @@ def what_if(result, *, split="all", title=None) -> Drawn:
     changed = "" if result.logged_label is None else f", {len(result.changed):,} of {len(result.label):,} labels change"
     heading = f"{result.run.name}, epoch {result.epoch}: what if {result.title}? ({split}{changed})"
     figure.suptitle(heading if title is None else title, fontsize=9, x=0.01, ha="left", parse_math=False)
-    note = result.sentence if result.reproduces is not False else f"{result.sentence}. {reproduction(result)}"
+    note = result.sentence
     if result.summary.endswith("no label or acceptance does"):  # weights or pulls change, which no matrix shows
         note += f". {result.summary}"
-    figure.supxlabel(note, fontsize=7.5, x=0.01, ha="left", color="#a03000" if result.reproduces is False else "#444444")
+    figure.supxlabel(note, fontsize=7.5, x=0.01, ha="left", color="#444444")
     return Drawn(figure, axes, {"share": share, "change": 100 * change, "counts": counts[np.ix_(order, order)], "order": order})
 
 

@@ -9,7 +9,7 @@ from html import escape
 
 import numpy as np
 
-from pldebias.plots.style import DIVERGING, GROUPS, SEQUENTIAL, colour_map, paint
+from pldebias.plots.style import DIVERGING, GROUPS, SEQUENTIAL, beyond, colour_map, paint
 
 __all__ = ["matrix", "scores"]
 
@@ -50,6 +50,8 @@ def matrix(values: np.ndarray, names: list[str], edges: list[int], *, title: str
     change : bool
         Diverging colours from -50 to 50 in place of 0 to 100.
     """
+    if beyond(values, *_shades(change).get_clim()) != "neither":
+        title += "; colours end at ±50 points"
     colours = (255 * paint(values, _shades(change))).round().astype(np.uint8)
     heading = f"<div style='font-size:12px;margin:2px 0;width:0;min-width:100%'>{escape(title)}</div>"  # no wider than the cells
     if len(names) > MOST_CELLS:

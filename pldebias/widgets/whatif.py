@@ -278,7 +278,7 @@ class WhatIfPanel(ui.VBox):
             self.view.layout.opacity = "0.25"
             return
         self.problem, self.view.layout.opacity = "", "1"
-        self.view.value = self._drawn()
+        self.view.value = "" if self.result.reproduces is False else self._drawn()
         colour = RED if self.result.reproduces is False else GREY
         lines = [
             f"<b>{self.result.sentence}</b>",

@@ -140,6 +140,8 @@ def test_what_was_given_is_no_estimate(tmp_path, method, state, taken):
     if taken is None:
         with pytest.raises(NotLogged, match="logged no estimate of the class distribution"):
             plots.estimated_prior(run, backend="none")
+        with pytest.raises(NotLogged, match=f"{state[0]} is what .* was given, no estimate"):
+            plots.estimated_prior(run, state[0], backend="none")
     else:
         assert [arrays["series"] for arrays in plots.estimated_prior(run, backend="none").values["runs"].values()] == [taken]
 

@@ -95,7 +95,9 @@ def test_samples(run, choice):
     assert says_why == (run.num_classes == K)
 
 
-@pytest.mark.parametrize("draw", [plots.reliability, plots.threshold_sweep, plots.samples, plots.blending])
+@pytest.mark.parametrize(
+    "draw", [plots.reliability, plots.threshold_sweep, plots.samples, plots.blending, lambda path: plots.what_if(pld.what_if(path))]
+)
 def test_no_figure_shows_a_relabelling_whose_check_fails(tmp_path, draw):
     """The sweep is not what the method gives on these outputs."""
     with Recorder(tmp_path / "run", np.arange(12) % 3, [5, 3, 1], "abc", attrs={"method": "fixmatch+daso(start=0)"}) as recorder:
@@ -123,6 +125,31 @@ def test_embedding(run):
         plots.embedding(points, colour="class")
 
 
+@pytest.mark.parametrize("known", [0, 4, 12])
+def test_an_unknown_truth_is_no_group(tmp_path, known):
+    truth = np.where(np.arange(12) < known, np.arange(12) % 3, -1)
+    with Recorder(tmp_path / "run", truth, [5, 3, 1], "abc", num_features=2) as recorder:
+        recorder.end_epoch(sweep=(np.arange(12) % 3, np.ones(12, bool)), features=np.random.default_rng(0).normal(size=(12, 2)))
+    points = pld.embed(tmp_path / "run")
+    if not known:
+        with pytest.raises(ValueError, match="true class of none of these samples of run is known; use colour='label'"):
+            plots.embedding(points, colour="true")
+        assert plots.embedding_slider(points).data[0].name == "head (last label)"
+        return
+    figure = drawn(plots.embedding(points, colour="true"))
+    assert (figure.values["fill"] == 3).sum() == 12 - known
+    assert ("truth unknown" in [text.get_text() for text in figure.figure.legends[0].get_texts()]) == (known < 12)
+
+
+def test_a_sample_without_a_label_has_no_colour(tmp_path):
+    with Recorder(tmp_path / "run", np.arange(6) % 3, [5, 3, 1], "abc", num_epochs=2) as recorder:
+        recorder.end_epoch(sweep=(np.full(6, -1), np.zeros(6, bool)))
+        recorder.end_epoch(sweep=(np.zeros(6, int), np.ones(6, bool)))
+    figure = plots.samples(tmp_path / "run", "most flipped", of="all", n=1)
+    strip = figure.axes[1, 0].get_images()[0].get_array()
+    assert (strip[0, 0] == 1).all() and not (strip[0, 1] == 1).all()
+
+
 def test_embedding_slider(run):
     points = pld.embed(run, per_class=20)
     figure = plots.embedding_slider(points)
@@ -146,3 +173,18 @@ def test_nothing_is_minus_zero():
     assert "+0.0 points" in matrix(np.array([[-0.01]]), ["a"], [], title="", change=True)
     columns = pandas.MultiIndex.from_product([["recall %"], ["what if", "change"]])
     assert "(+0.0)" in scores(pandas.DataFrame([[50.0, -0.01]], index=["tail"], columns=columns))
+
+
+@pytest.mark.parametrize(
+    ("options", "extend"),
+    [({}, "neither"), ({"normalize": "prior"}, "max"), ({"scale": "log"}, "min"), ({"scale": "log", "normalize": None}, "neither")],
+)
+def test_a_scale_that_ends_before_the_values_says_so(tmp_path, options, extend):
+    """One of two thousand is less than a thousandth of its row, and one of one class among them is more than sixteen times its share."""
+    true, label = np.repeat([0, 1], [2000, 1]), np.zeros(2001, int)
+    label[1999:] = 1
+    label[1999] = 2
+    with Recorder(tmp_path / "run", true, [5, 3, 1], "abc") as recorder:
+        recorder.end_epoch(sweep=(label, label >= 0))
+    figure = drawn(plots.confusion(pld.open_run(tmp_path / "run"), **options))
+    assert figure.figure.axes[-1]._colorbar.extend == extend

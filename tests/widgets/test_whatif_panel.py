@@ -198,7 +198,7 @@ def test_a_failed_check_is_red(run, tmp_path):
     with Recorder(tmp_path / "run", run.true_labels, run.labelled_counts, run.class_names, num_epochs=1, attrs=attrs) as recorder:
         recorder.end_epoch(sweep=((label + 1) % 4, accepted), logits=run.logits(), iteration=1)
     panel = WhatIfPanel(tmp_path / "run", root=False)
-    assert "CHECK FAILED" in panel.badge.value and "#a03000" in panel.badge.value
+    assert "CHECK FAILED" in panel.badge.value and "#a03000" in panel.badge.value and not panel.view.value
 
 
 def test_a_run_without_logits_is_refused(tmp_path):

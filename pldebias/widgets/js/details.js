@@ -182,7 +182,9 @@ export class Samples {
       write(ctx, `#${id}`, x + 36, y + 9, { colour: theme.ink, size: 10 });
       write(ctx, `true ${view.meta.classes[reply.true[i]] ?? "?"}`, x + 36, y + 22, { colour: theme.soft, size: 10, room: 50 });
       for (let e = 0; e < E; e++) {
-        const label = this.labels[i * E + e], kind = label === reply.true[i] ? "right" : label === reply.chosen ? "chosen" : "other", a = from + (e * length) / E;
+        const label = this.labels[i * E + e];
+        if (label < 0) continue; // none was given
+        const kind = label === reply.true[i] ? "right" : label === reply.chosen ? "chosen" : "other", a = from + (e * length) / E;
         ctx.globalAlpha = this.accepted[i * E + e] ? 1 : 0.4;
         fill(ctx, SAYS[kind][0], a, y + 4, length / E + 0.4, 20);
       }
