@@ -356,7 +356,8 @@ def _prepare_output() -> None:
 def _drop_output() -> None:
     """Nothing more is written to standard output, so that closing it does not fail, too."""
     with suppress(OSError, ValueError, AttributeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        out = sys.stdout.fileno()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), out)
 
 
 def main() -> None:

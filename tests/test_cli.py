@@ -198,6 +198,7 @@ def test_an_output_that_is_full_or_closed(call, monkeypatch, capsys):
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert not ended.value.code
+    sys.stdout.close()
 
 
 @pytest.mark.parametrize(
