@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pldebias.methods import LEARNERS, MethodError, parse
 from pldebias.runs import NotLogged, Run, open_run
 from pldebias.runs.thin import EXACT, exact_name
 from pldebias.schemes import Problem
@@ -135,9 +136,10 @@ def outputs(run: Run, epoch: int = -1) -> Outputs:
     if not len(run.epochs):
         raise NotLogged(f"{run.name} has no finished epoch yet; wait for its first, and open it again")
     if not len(have):
-        raise NotLogged(
-            f"{run.name} kept no logits; train it with snapshots=8 (or pass logits= to Recorder.end_epoch) to relabel its outputs"
-        )
+        todo = "train it with snapshots=8 (or pass logits= to Recorder.end_epoch) to relabel its outputs"
+        if learner := _without_classifier(run):
+            todo = f"{learner} learns no classifier and gives no pseudo-labels; take a run that goes on from it (init=)"
+        raise NotLogged(f"{run.name} kept no logits; {todo}")
     epoch = int(have[-1]) if epoch == -1 else int(epoch)
     if epoch not in have:
         raise NotLogged(f"{run.name} has logits at the epochs {', '.join(map(str, have.tolist()))}; not at {epoch}")
@@ -147,6 +149,15 @@ def outputs(run: Run, epoch: int = -1) -> Outputs:
             kept.pop(next(iter(kept)))
         kept[epoch] = _read(run, epoch)
     return kept[epoch]
+
+
+def _without_classifier(run: Run) -> str:
+    """Name of the run's learner if it learns none; empty for others, and for a method that is none of this package."""
+    try:
+        learner = LEARNERS[parse(run.method or "")[0].name]
+    except (MethodError, KeyError):
+        return ""
+    return "" if "prediction" in learner.offers else learner.name
 
 
 def _state(run: Run, name: str, epoch: int) -> Tensor | None:

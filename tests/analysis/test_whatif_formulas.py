@@ -251,6 +251,48 @@ def test_every_scheme_labels_as_its_training_or_is_refused(runs, learner):
                 compare(result, Training(spelling, epoch))
 
 
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_every_learner_labels_the_runs_of_all_others_or_is_refused(runs, learner):
+    for run in runs.values():
+        for epoch in range(3):
+            if learner in ("moco", "rotation"):
+                with pytest.raises(MethodError, match="learns no classifier"):
+                    what_if(run, learner, epoch=epoch)
+            else:
+                result = what_if(run, written(learner), epoch=epoch)
+                check_finite(result)
+                assert (learner in NO_LABELS) == any("labelled as FixMatch would" in note for note in result.notes)
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory):
+    """Outputs at the edges: logits as large as are kept, all equal, and all of one class; a class without a labelled image."""
+    edges = {
+        "large": np.where(np.arange(N * K).reshape(N, K) % 3, 6e4, -6e4),
+        "equal": np.zeros((N, K)),
+        "one class": np.tile([6e4, *(K - 1) * [-6e4]], (N, 1)),
+    }
+    path = tmp_path_factory.mktemp("hostile") / "run"
+    with Recorder(path, TRUTH, (*COUNTS[:-1], 0), list("abcde"), num_epochs=3, attrs={"method": "fixmatch"}) as recorder:
+        for logits in edges.values():
+            snapshot = {"labelled/prototypes": outputs(0)[2] * [[1], [1], [1], [1], [0]]}
+            sweep = logits.argmax(1), np.ones(N, bool)
+            recorder.end_epoch(sweep=sweep, logits=logits.astype(np.float32), features=outputs(0)[1], snapshot=snapshot)
+    return open_run(path)
+
+
+@pytest.mark.parametrize("name", [*sorted(LEARNERS.keys() - {"selftraining"}), *SCHEMES, "la(at=pseudo)", "darp(compat=official)"])
+def test_outputs_at_the_edges_give_finite_numbers_or_a_refusal(hostile, name):
+    for epoch in range(3):
+        for prior in (None, "labelled", "running", np.eye(K)[0]):
+            try:
+                result = what_if(hostile, name, epoch=epoch, prior=prior)
+            except MethodError:
+                continue
+            check_finite(result)
+            assert np.isfinite(result.table.loc["all", "accepted %"]).all()
+
+
 @pytest.mark.parametrize("spelling", COMPOSITIONS)
 @pytest.mark.parametrize("epoch", range(3))
 def test_compositions_label_as_their_training_or_are_refused(runs, spelling, epoch):
@@ -371,5 +413,5 @@ def test_runs_without_outputs_name_them(tmp_path):
     """A pre-training keeps none."""
     with Recorder(tmp_path / "run", TRUTH, COUNTS, list("abcde"), num_epochs=1, attrs={"method": "moco"}) as recorder:
         recorder.end_epoch(scalars={"loss": 1.0})
-    with pytest.raises(NotLogged, match="kept no logits"):
+    with pytest.raises(NotLogged, match="kept no logits; moco learns no classifier"):
         what_if(open_run(tmp_path / "run"), "debiaspl")
