@@ -57,7 +57,9 @@ def decode(data: bytes, where: str, channels: int, size: int | None = None) -> T
     pixels = _fast_jpeg(data, channels) if components in (1, 3) else None
     if pixels is None:
         with _opened(data, where) as image:
-            array = np.array(_upright(image).convert("L" if channels == 1 else "RGB"))
+            image = _upright(image)
+            mode = "L" if channels == 1 else "RGB"
+            array = np.array(image if image.mode == mode else image.convert(mode))
         pixels = torch.from_numpy(array.reshape(*array.shape[:2], channels)).permute(2, 0, 1)
     if size is not None and tuple(pixels.shape[1:]) != (size, size):
         array = pixels[0].numpy() if channels == 1 else pixels.permute(1, 2, 0).numpy()
@@ -124,7 +126,7 @@ def _upright(image):
     from PIL import Image, ImageOps
 
     with suppress(Exception):  # a damaged tag turns nothing; damaged pixels raise again when they are read
-        image = ImageOps.exif_transpose(image)
+        ImageOps.exif_transpose(image, in_place=True)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
