@@ -45,7 +45,7 @@ def _open(kind: str, name: str, root: Path, kwargs: dict):
     except RuntimeError:
         pass  # not there, or incomplete
     except ImportError as error:
-        raise DataError(f"{kind} needs a package that is not installed: {error}") from error
+        raise DataError(f"{kind} needs a package that is not installed: pip install {error.name or 'it'} ({error})") from error
     try:
         root.mkdir(parents=True, exist_ok=True)
         with of_downloads():

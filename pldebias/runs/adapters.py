@@ -12,6 +12,7 @@ import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from pldebias.optional import needed
 from pldebias.runs.checks import is_scalar
 
 if TYPE_CHECKING:
@@ -61,12 +62,8 @@ def _callbacks() -> tuple[type, ...]:
     """Callback classes of the Lightning that is in use; both names of the package may be."""
     loaded = [name for name in ("lightning.pytorch", "pytorch_lightning") if name in sys.modules]
     if not loaded:
-        try:
-            import lightning.pytorch  # noqa: F401 - found in sys.modules
-
-            loaded = ["lightning.pytorch"]
-        except ImportError as error:
-            raise ImportError("the callback needs Lightning: pip install 'pldebias[loggers]', or pip install lightning") from error
+        needed("the callback of Lightning", "loggers", "lightning.pytorch")
+        loaded = ["lightning.pytorch"]
     return tuple(sys.modules[name].Callback for name in loaded)
 
 

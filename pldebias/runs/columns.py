@@ -72,6 +72,10 @@ def read_table(source, required: Sequence[str], optional: Sequence[str]) -> dict
     return found
 
 
+_PACKED = {".zst": "zstandard", ".lz4": "lz4", ".snappy": "python-snappy"}
+"""Packages that fsspec needs for a file's ending, and knows the ending by."""
+
+
 def name_of(source) -> str:
     """What messages call a source."""
     return str(getattr(source, "name", "the table") if hasattr(source, "read") else source)
@@ -91,6 +95,8 @@ def _bytes(source, name: str) -> bytes:
                 return file.read()
         with local(source).open("rb") as file:
             kind = infer_compression(str(local(source)))
+            if kind is None and (package := _PACKED.get(local(source).suffix)):
+                raise ValueError(f"{name} is packed in a way that cannot be read here: unpack it, or pip install {package}")
             return (compr[kind](file) if kind else file).read()
     except FileNotFoundError as error:
         raise FileNotFoundError(f"there is no file {name}") from error

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pldebias import metrics
+from pldebias.optional import needed
 from pldebias.paths import local, output, replace
 from pldebias.runs.layout import NotLogged
 
@@ -187,11 +188,7 @@ def _attribute(value):
 
 
 def _tensorboard():
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise ImportError("TensorBoard is not installed: pip install 'pldebias[loggers]', or pip install tensorboard") from error
-    return SummaryWriter
+    return needed("writing events of TensorBoard", "loggers", "tensorboard", "tensorboard:torch.utils.tensorboard")[1].SummaryWriter
 
 
 def write_tensorboard(run: Run, logdir) -> Path:
@@ -285,6 +282,7 @@ def read_tensorboard(logdir) -> pandas.DataFrame:
 
 def _scalars(file: Path) -> Iterator[tuple[str, int, float, float]]:
     """Tag, step, time and value of each scalar in an event file."""
+    needed("reading events of TensorBoard", "loggers", "tensorboard")
     from google.protobuf.message import DecodeError
     from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
     from tensorboard.compat.proto.event_pb2 import Event

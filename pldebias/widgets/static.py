@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pldebias.optional import needed
 from pldebias.paths import local, output
 from pldebias.runs.disk import put
 from pldebias.widgets.module import EXPLORER, module, style
@@ -158,24 +159,22 @@ def export_notebook(notebook, out, timeout: int = 600) -> Path:
     Path
         Of the file.
     """
-    import jupytext
-    from jinja2 import DictLoader
-    from nbclient import NotebookClient
-    from nbconvert import HTMLExporter
-
+    jupytext, client, nbconvert, jinja2 = needed("exporting a notebook", "notebooks", "jupytext", "nbclient", "nbconvert", "jinja2")
     notebook, out = local(notebook), output(out)
     document = jupytext.read(notebook)
     resources = {"metadata": {"path": str(notebook.parent.resolve()), "name": notebook.stem}}
     before = os.environ.get("PLDEBIAS_STATIC")
     os.environ["PLDEBIAS_STATIC"] = "1"
     try:
-        NotebookClient(document, timeout=timeout, kernel_name="python3", resources=resources, store_widget_state=False).execute()
+        client.NotebookClient(document, timeout=timeout, kernel_name="python3", resources=resources, store_widget_state=False).execute()
     finally:
         os.environ.pop("PLDEBIAS_STATIC")
         if before is not None:
             os.environ["PLDEBIAS_STATIC"] = before
     resources["formulas"] = any(cell.cell_type == "markdown" and re.search(r"\$|\\\\[\[(]", cell.source) for cell in document.cells)
-    exporter = HTMLExporter(template_name="lab", template_file="alone.html.j2", extra_loaders=[DictLoader({"alone.html.j2": ALONE})])
+    exporter = nbconvert.HTMLExporter(
+        template_name="lab", template_file="alone.html.j2", extra_loaders=[jinja2.DictLoader({"alone.html.j2": ALONE})]
+    )
     body, _ = exporter.from_notebook_node(document, resources)
     put(str(out), body.encode())
     return out
