@@ -2,7 +2,9 @@
 
 import io
 import json
+import os
 import struct
+import unicodedata
 import warnings
 import zlib
 
@@ -16,7 +18,7 @@ from cases import bounded, fuzz
 from hypothesis import given
 from PIL import Image
 
-from pldebias.data import DataError, SplitSpec, build
+from pldebias.data import DataError, SplitSpec, build, load_source
 from pldebias.data.decode import decode, probe
 
 FORMATS = [
@@ -205,6 +207,156 @@ def test_folders(tmp_path_factory, classes, size, odd):
             assert str(error)
             return
     assert set(made.class_names) <= set(classes)
+
+
+# -- What goes in comes out -----------------------------------------------------------------------------------------------
+
+NFC, NFD = (unicodedata.normalize(form, "é") for form in ("NFC", "NFD"))
+CLASSES = ["a", "b", NFC, NFD, "A", "10", "a b"]
+SPLITS = {"train": "train", "Train": "train", "test": "test", "testing": "test", "val": "val", "valid": "val", "dev": "val"}
+SPLITS |= {"unlabeled": "unlabelled", "un-labelled": "unlabelled"}
+HIDDEN = [".x", ".ipynb_checkpoints", "__MACOSX", "@eaDir", "#recycle"]
+ODD = ["my_test", "query", "test_train", " ", "Thumbs.db"]
+FILES = ["0.png", "1.PNG", "2.png", ".3.png", "README.md"]
+ODD_FILES = ["x.txt", "cut.png", "dead.png", "up", "link.png", "self.png"]
+
+
+@st.composite
+def layouts(draw):
+    """Paths of files, most of them sensible ones."""
+    top = draw(st.lists(st.sampled_from([*SPLITS]), max_size=4, unique=True))
+    top = ["train", *top] if draw(st.booleans()) else [*top, ""]
+    classes = draw(st.lists(st.sampled_from(CLASSES), min_size=2, max_size=4, unique=True))
+    paths = {(part, name, file) for part in top for name in classes for file in draw(st.sets(st.sampled_from(FILES[:3]), min_size=1))}
+    if draw(st.booleans()):
+        extra = st.tuples(
+            st.sampled_from(["", *top]), st.sampled_from(["", *classes, *HIDDEN, *ODD]), st.sampled_from(["", *HIDDEN, "sub"])
+        )
+        paths |= {(*where, file) for where, file in draw(st.sets(st.tuples(extra, st.sampled_from(FILES + ODD_FILES)), max_size=2))}
+    return sorted("/".join(part for part in path if part) for path in paths)
+
+
+@fuzz(1)
+@given(layouts())
+def test_every_image_of_a_folder_is_where_its_path_says(tmp_path_factory, layout):
+    base = tmp_path_factory.mktemp("layout") / "images"
+    colours = {}
+    for i, name in enumerate(layout):
+        place = base / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if os.path.lexists(place):
+            continue
+        if place.name in ("up", "dead.png", "self.png", "link.png"):
+            place.symlink_to({"up": "..", "dead.png": "nowhere", "self.png": "self.png", "link.png": base.parent / "away.png"}[place.name])
+        colours[i] = tuple(name.split("/"))
+        data = encoded_pixel(i)[: 50 if place.name == "cut.png" else None]
+        target = base.parent / "away.png" if place.name == "link.png" else place
+        if not place.is_symlink() or place.name == "link.png":
+            target.write_bytes(data)
+    with bounded("image folders"), warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        try:
+            made = load_source(f"imagefolder:{base}", root=base.parent / "root")
+        except DataError as error:
+            assert str(error) and "\n" not in str(error)
+            return
+    said, found = " ".join(str(w.message) for w in said), {}
+    for part, i, label in everything(made):
+        assert found.setdefault(i, (part, label)) == (part, label), "an image is in two sets"
+    own_test = {"val", "test"} & {SPLITS.get(path[0]) for path in colours.values()}
+    for i, path in colours.items():
+        if any(part[0] == "." or part in (*HIDDEN, "Thumbs.db") for part in path) or not path[-1].lower().endswith("png"):
+            assert i not in found
+            assert path[-1] != "x.txt" or "x.txt" in said or {*HIDDEN, "Thumbs.db"} & {*path}
+            continue
+        kind, rest = (SPLITS[path[0]], path[1:]) if path[0] in SPLITS else ("train", path)
+        if kind == "val" and "kept apart" in said:
+            assert i not in found
+            continue
+        name = unicodedata.normalize("NFC", rest[0])
+        wanted = made.class_names.index(name) if name in made.class_names and len(rest) > 1 else -1
+        kinds = {"val": ["test"], "train": ["train"] if own_test else ["train", "test"]}
+        assert found[i][0] in kinds.get(kind, [kind]) and found[i][1] == wanted, (path, found[i])
+
+
+INTEGERS = [pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64()]
+NUMBERS = [*INTEGERS, pa.float16(), pa.float32(), pa.float64(), pa.dictionary(pa.int32(), pa.int64())]
+TEXTS = [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int8(), pa.string())]
+VALUES = [
+    [0, 1, 2],
+    [1, 2, 3],
+    [0, 2, 100],
+    [9, 10],
+    ["cat", "dog"],
+    ["10", "9", "1"],
+    ["NA", "None", "nan"],
+    [NFC, "b"],
+    ["true", "false"],
+]
+
+
+@st.composite
+def shards(draw):
+    """Labels by file, with the types of both columns and the order of the columns."""
+    values = draw(st.sampled_from(VALUES))
+    kinds = st.sampled_from(TEXTS if isinstance(values[0], str) else NUMBERS)
+    names = ["train", "train test", "train-0 train-1", "0 1", "train valid un-labelled-0-of-1"]
+    made = {}
+    for name in draw(st.sampled_from(names)).split():
+        labels = draw(st.permutations(values * 2)) + draw(st.lists(st.sampled_from(values), max_size=3))
+        made[name] = labels, draw(kinds), draw(st.booleans()), draw(st.booleans())
+    return made, draw(st.none() | st.sampled_from([(0, None), (0, -1), (0, "other"), (0, 0.5), (0, 77)]))
+
+
+@fuzz(0.6)
+@given(shards())
+def test_every_row_keeps_its_label(tmp_path_factory, made):
+    made, spoilt = made
+    folder = tmp_path_factory.mktemp("shards")
+    truth = []
+    for name, (labels, kind, plain, swapped) in made.items():
+        column = pa.array(labels, kind) if not pa.types.is_dictionary(kind) else pa.array(labels).cast(kind.value_type).dictionary_encode()
+        if spoilt and name == next(iter(made)):
+            try:
+                column = pa.array([spoilt[1], *labels[1:]], None if isinstance(spoilt[1], float | str) else kind)
+            except (pa.ArrowException, TypeError, OverflowError):
+                spoilt = None
+        data = [encoded_pixel(len(truth) + i) for i in range(len(labels))]
+        truth += [(name, label) for label in labels]
+        columns = {"image": data if plain else [{"bytes": d, "path": None} for d in data], "label": column}
+        pq.write_table(pa.table({key: columns[key] for key in sorted(columns, reverse=swapped)}), folder / f"{name}.parquet")
+    with bounded("Parquet files"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        try:
+            found = load_source(f"parquet:{folder}", root=folder / "root")
+        except DataError as error:
+            assert spoilt and ".parquet" in str(error), error
+            return
+    assert not spoilt or spoilt[1] in (77, "other")  # another class, as good as any
+    assert spoilt or set(found.class_names) == {str(label) for label in next(iter(made.values()))[0]}
+    seen = set()
+    for part, row, label in everything(found):
+        name, wanted = truth[row]
+        seen.add(row)
+        kinds = {"test": ["test"], "valid": ["test"], "un-labelled-0-of-1": ["unlabelled"]}
+        assert part in kinds.get(name, ["train"] if {"test", "valid"} & {*made} else ["train", "test"]), (part, name)
+        assert (spoilt and row == 0) or found.class_names[label] == str(wanted)
+    assert seen == set(range(len(truth)))
+
+
+def everything(source):
+    """Set, first byte and label of every image."""
+    sets = {"train": (source.images, source.labels), "test": (source.test_images, source.test_labels)}
+    if source.extra_images is not None:
+        sets["unlabelled"] = source.extra_images, source.extra_labels
+    for part, (images, labels) in sets.items():
+        yield from ((part, int(image[0, 0, 0]), label) for image, label in zip(images, labels.tolist(), strict=True))
+
+
+def encoded_pixel(i):
+    data = io.BytesIO()
+    Image.new("RGB", (2, 2), (i, 255 - i, 7)).save(data, "PNG")
+    return data.getvalue()
 
 
 def test_a_schema_that_is_json_of_the_wrong_type(tmp_path):
