@@ -263,7 +263,10 @@ def groups(labelled_counts, rule: str | tuple[int, int] = "tertiles") -> Groups:
         head, medium, tail = order[:third], order[third : k - third], order[k - third :]
         text = f"tertiles of classes by labelled count ({len(head)}/{len(medium)}/{len(tail)}), ties by class index"
     else:
-        high, low = rule
+        try:
+            high, low = rule
+        except (TypeError, ValueError):
+            raise ValueError(f"rule must be 'tertiles' or a pair of cut-offs such as (100, 20); got {rule!r}") from None
         if low > high:
             raise ValueError(f"cut-offs are (high, low) with high >= low; got ({high}, {low})")
         ranked = counts[order]

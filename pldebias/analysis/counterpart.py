@@ -68,6 +68,8 @@ def asked(run: Run, scheme: str | None) -> tuple[str, tuple[str, ...]]:
         if own is None:
             raise MethodError(f"{run.name}: {why}; pass the chain, such as 'fixmatch(threshold=0.95)+daso'")
         return own, ()
+    if not isinstance(scheme, str):
+        raise MethodError(f"scheme={scheme!r} is no text; write the chain, such as 'daso(T=1.5)'")
     text = scheme.strip().lstrip("+").strip()
     parts = parse(text) if text else ()
     if parts and parts[0].name in LEARNERS:

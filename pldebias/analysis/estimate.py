@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pldebias.methods import MethodError
+from pldebias.runs.given import array
 from pldebias.runs.thin import is_cut
 from pldebias.schemes import Chain, Step
 
@@ -41,12 +42,13 @@ def prior_vector(prior: str | object, seen: Outputs) -> Tensor:
             return seen.probs.mean(0)
         if seen.problem.unlabelled_counts is None:
             raise ValueError(f"prior='oracle' needs the true labels of the unlabelled set, which {seen.run.name} does not know")
-        values = seen.problem.unlabelled_counts.float()
+        values = seen.problem.unlabelled_counts.double().numpy()
     else:
-        values = torch.as_tensor(np.asarray(prior, np.float32))
-    if values.shape != (classes,) or not bool((values >= 0).all()) or not 0 < float(values.sum()) < float("inf"):
-        raise ValueError(f"a prior is {classes} weights >= 0 with a positive sum; got {np.asarray(values).tolist()}")
-    return values / values.sum()
+        values = array("prior", prior).astype(np.float64)
+    if values.shape != (classes,) or not (np.isfinite(values) & (values >= 0)).all() or not values.any():
+        raise ValueError(f"a prior is {classes} weights >= 0 with a positive sum; got {values.tolist()}")
+    values = values / values.max()  # whose sum is finite
+    return torch.as_tensor(values / values.sum(), dtype=torch.float32)
 
 
 class _Before(Chain):

@@ -16,6 +16,7 @@ from pldebias.methods import LEARNERS, MethodError, parse
 from pldebias.runs import NotLogged, Run, open_run
 from pldebias.runs.thin import EXACT, exact_name
 from pldebias.schemes import Problem
+from pldebias.settings import plain
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -115,7 +116,21 @@ def _number(run: Run, setting: str) -> float | None:
 
 def as_run(run: Run | str | Path) -> Run:
     """A run, opened if it is given by its path."""
-    return open_run(run) if isinstance(run, (str, os.PathLike)) else run
+    if isinstance(run, (str, os.PathLike)):
+        return open_run(run)
+    if not isinstance(run, Run):
+        raise ValueError(f"{run!r} is no run; give what pldebias.open_run returns, or the path of a run")
+    return run
+
+
+def whole(value, name: str) -> int:
+    """A whole number of any type that holds one exactly."""
+    number = plain(value)
+    if isinstance(number, float) and number.is_integer():
+        number = int(number)
+    if not isinstance(number, int) or isinstance(number, bool):
+        raise ValueError(f"{name}={value!r} must be a whole number")
+    return number
 
 
 def check_truth(run: Run, what: str, instead: str = "") -> None:
@@ -140,7 +155,8 @@ def outputs(run: Run, epoch: int = -1) -> Outputs:
         if learner := _without_classifier(run):
             todo = f"{learner} learns no classifier and gives no pseudo-labels; take a run that goes on from it (init=)"
         raise NotLogged(f"{run.name} kept no logits; {todo}")
-    epoch = int(have[-1]) if epoch == -1 else int(epoch)
+    epoch = whole(epoch, "epoch")
+    epoch = int(have[-1]) if epoch == -1 else epoch
     if epoch not in have:
         raise NotLogged(f"{run.name} has logits at the epochs {', '.join(map(str, have.tolist()))}; not at {epoch}")
     kept = _KEPT.setdefault(run, {})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,11 +14,12 @@ from torch import Tensor
 from pldebias import metrics
 from pldebias.analysis.counterpart import compose, effective, known_method, options_of, trained_counterpart, unseen
 from pldebias.analysis.estimate import prepare
-from pldebias.analysis.outputs import Outputs, as_run, outputs
+from pldebias.analysis.outputs import Outputs, as_run, outputs, whole
 from pldebias.analysis.relabelled import GROUP_NAMES, SENTENCE, WhatIf, reproduction
 from pldebias.learners import Learner
 from pldebias.methods import Method, MethodError, Part, build_method
 from pldebias.runs import Run
+from pldebias.runs.given import array
 from pldebias.schemes import Scheme, Step
 
 if TYPE_CHECKING:
@@ -53,9 +53,13 @@ def _thresholds(threshold, classes: int, groups: metrics.Groups) -> Tensor:
         values = np.full(classes, np.nan, np.float32)
         for name, members in zip(GROUP_NAMES, groups, strict=False):
             if threshold.get(name) is not None:
-                values[members] = threshold[name]
+                values[members] = _level(f"threshold of {name}", threshold[name])
     else:
-        values = np.asarray(threshold, np.float32)
+        if isinstance(threshold, list | tuple):
+            threshold = [np.nan if level is None else level for level in threshold]
+        values = array("threshold", threshold).astype(np.float32)
+        if not values.ndim:
+            values = _level("threshold", threshold)
         if values.shape not in ((), (classes,)):
             raise ValueError(
                 f"threshold must be a number, {classes} numbers (one per class) or {{'head': .., 'medium': .., 'tail': ..}}; "
@@ -66,6 +70,14 @@ def _thresholds(threshold, classes: int, groups: metrics.Groups) -> Tensor:
     if len(outside):
         raise ValueError(f"thresholds must be in [0, 1]; got {outside[0]:g}")
     return torch.as_tensor(values)
+
+
+def _level(what: str, value) -> np.ndarray:
+    """One threshold, float32."""
+    level = array(what, value).astype(np.float32)
+    if level.shape or not 0 <= level <= 1:
+        raise ValueError(f"{what} must be one number in [0, 1]; got {level.tolist()}")
+    return level
 
 
 @contextmanager
@@ -258,24 +270,22 @@ def what_if(
 
 
 def _whole(value, name: str) -> int | None:
-    """A whole number >= 0 of any integer type, or None."""
+    """A whole number >= 0 of any type that holds one, or None."""
     if value is None:
         return None
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise ValueError(f"{name}={value!r} must be a whole number") from None
-    if number < 0:
-        raise ValueError(f"{name}={number} must not be negative")
+    number = whole(value, name)
+    if not 0 <= number < 2**63:
+        raise ValueError(f"{name}={number} must not be negative" if number < 0 else f"{name}={number} must be below 2**63")
     return number
 
 
 def _settings(threshold, prior, step: int | None, generation: int | None) -> dict[str, str]:
     words = {}
     if isinstance(threshold, Mapping):
-        words["threshold"] = " ".join(f"{name} {value:g}" for name, value in threshold.items() if value is not None)
+        if any(value is not None for value in threshold.values()):
+            words["threshold"] = " ".join(f"{name} {float(value):g}" for name, value in threshold.items() if value is not None)
     elif threshold is not None:
-        words["threshold"] = "by class" if np.ndim(threshold) else f"{float(threshold):g}"
+        words["threshold"] = "by class" if isinstance(threshold, list | tuple) or np.ndim(threshold) else f"{float(threshold):g}"
     if prior is not None:
         words["prior"] = prior if isinstance(prior, str) else "as given"
     return words | {name: str(value) for name, value in (("step", step), ("generation", generation)) if value is not None}
@@ -288,13 +298,13 @@ def _given_state(state, seen: Outputs, method: Method) -> tuple[dict[str, Tensor
         return own, notes
     known = method.logged_buffers()
     if isinstance(state, Mapping):
-        given = {name: torch.as_tensor(np.asarray(values, np.float32)) for name, values in state.items()}
+        given = {name: torch.as_tensor(array(f"state={name!r}", values).astype(np.float32)) for name, values in state.items()}
         for name, values in given.items():
             if name not in known:
                 raise MethodError(f"state={name!r} is no state of {method.spelling!r}; it has {', '.join(known) or 'none'}")
             if values.shape != known[name].shape or not bool(values.isfinite().all()):
                 raise MethodError(f"state={name!r} must be finite numbers of shape {list(known[name].shape)}; got {values.tolist()}")
-        return own | given, (f"state as given: {', '.join(given)}", *notes)
+        return own | given, (*((f"state as given: {', '.join(given)}",) if given else ()), *notes)
     other = as_run(state)
     if other.class_names != seen.run.class_names:
         raise ValueError(f"state={other.name}: its classes are not those of {seen.run.name}; take a run on the same data")

@@ -249,6 +249,19 @@ def test_impossible_chains_are_refused(trained, scheme, options, message):
         ({"prior": [1.0, 2.0], "scheme": "debiaspl"}, "10 weights"),
         ({"step": -1, "scheme": "daso"}, "must not be negative"),
         ({"step": 2.5, "scheme": "daso"}, "whole number"),
+        ({"step": 10**30, "scheme": "daso"}, "below 2"),
+        ({"epoch": 1.5}, "epoch=1.5 must be a whole number"),
+        ({"epoch": True}, "epoch=True must be a whole number"),
+        ({"epoch": None}, "epoch=None must be a whole number"),
+        ({"scheme": 3}, "scheme=3 is no text"),
+        ({"threshold": float("nan")}, r"one number in \[0, 1\]; got nan"),
+        ({"threshold": "high"}, "real numbers; got texts"),
+        ({"threshold": {"tail": [0.5, 0.5]}}, "threshold of tail must be one number"),
+        ({"prior": {"a": 1}, "scheme": "debiaspl"}, "prior must be real numbers"),
+        ({"prior": np.full(10, np.nan), "scheme": "debiaspl"}, "positive sum"),
+        ({"state": 5, "scheme": "debiaspl"}, "5 is no run"),
+        ({"state": {"debiaspl/prior": "x"}, "scheme": "debiaspl"}, "state='debiaspl/prior' must be real numbers"),
+        ({"groups": (1, 2, 3)}, "pair of cut-offs"),
         ({"generation": 5, "scheme": "crestplus(generations=5)"}, r"0\.\.4 for crestplus"),
         ({"generation": 0, "scheme": "daso"}, "has no generations"),
     ],
@@ -256,6 +269,21 @@ def test_impossible_chains_are_refused(trained, scheme, options, message):
 def test_wrong_arguments_say_what_is_allowed(trained, options, message):
     with pytest.raises(ValueError, match=message):
         what_if(trained("fixmatch"), **options)
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float64, torch.int32, np.float16, np.uint8, list])
+def test_numbers_of_any_exact_type_are_taken(trained, kind):
+    """As a prior, a threshold, a state, an epoch, a step and a generation."""
+    run, values = trained("fixmatch"), list(range(10, 0, -1))
+    given = torch.tensor(values, dtype=kind) if isinstance(kind, torch.dtype) else values if kind is list else np.array(values, kind)
+    prior = np.array(values) / 55
+    expected = what_if(run, "debiaspl", prior=prior)
+    for result in (what_if(run, "debiaspl", prior=given), what_if(run, "debiaspl", prior=[1e300 * value for value in values])):
+        np.testing.assert_array_equal(result.pull, expected.pull)
+    assert what_if(run, threshold=given[-1]).settings == {"threshold": "1"}
+    state = what_if(run, "debiaspl", state={"debiaspl/prior": given})
+    np.testing.assert_array_equal(state.label, what_if(run, "debiaspl(tau=1)", prior=prior, step=1.0).label)
+    assert what_if(run, "crestplus", epoch=given[-3] - given[-1], generation=given[-1] - given[-1]).settings == {"generation": "0"}
 
 
 def test_an_epoch_without_outputs_lists_those_with(trained):
