@@ -23,6 +23,7 @@ __all__ = ["align", "cache_folder", "chain", "is_flat", "pca_frames"]
 
 _VERSION = 1  # of what a cached frame means
 DISTINCT = 4  # different points that UMAP and t-SNE need
+LEAST = 1e-15  # smaller differences have no square in float32, and t-SNE crashes on distances that are all zero
 
 
 def align(moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
@@ -46,7 +47,7 @@ def pca_frames(features: np.ndarray) -> tuple[np.ndarray, float]:
         Share of the pooled variance.
     """
     flat = features.reshape(-1, features.shape[2])
-    centred = flat - flat.mean(0)
+    centred = flat - flat.mean(0, dtype=np.float64).astype(flat.dtype)  # of equal rows, exactly that row
     tensor = torch.from_numpy(centred)  # NumPy takes x.T @ x for a symmetric rank-k update, which its OpenBLAS does 20 times slower
     total = (tensor.T @ tensor).double().numpy()
     values, vectors = np.linalg.eigh(total)
@@ -61,8 +62,10 @@ def pca_frames(features: np.ndarray) -> tuple[np.ndarray, float]:
 
 def is_flat(features: np.ndarray) -> bool:
     """Whether a frame ``[n, D]`` has too few different points to be more than a handful of spots."""
+    if np.ptp(features) < LEAST:
+        return True
     distinct: set[bytes] = set()
-    for row in np.ascontiguousarray(features):
+    for row in np.ascontiguousarray(features + 0.0):  # -0.0 becomes 0.0
         distinct.add(row.tobytes())
         if len(distinct) >= DISTINCT:
             return False
