@@ -60,9 +60,10 @@ class Counter:
         self.num_classes, self.class_names, self.used = num_classes, class_names, False
         self._captured = False  # a CUDA graph counts, and no call tells when
         self._row = np.where(truth < 0, num_classes, truth)
-        self._sizes = (len(truth), num_classes, 2)
+        self._sizes = (len(truth), num_classes)
         self._here = np.zeros((2, num_classes + 1, num_classes), np.int64)
-        self._waiting: list[np.ndarray] = []  # index, label and accepted as one number
+        self._waiting: list[np.ndarray] = []  # index and label as one number
+        self._masks: list[bytes] = []
         self._rows = 0
         self._base: Tensor | None = None  # on the device, as the rest
         self._there: Tensor | None = None
@@ -89,25 +90,28 @@ class Counter:
     def update(self, index, label, accepted) -> None:
         """Add one step; see `pldebias.Recorder.update`."""
         try:
-            if self._there is not None:
-                raise TypeError("where the rows lie must be asked")
-            used = accepted.numpy()
-            if used.dtype != bool and np.count_nonzero(used) != np.count_nonzero(used := used == 1):
-                raise TypeError("the mask must be looked at")
-            parts = index.numpy(), label.numpy(), used
-            rows = np.ravel_multi_index(parts, self._sizes)  # refuses what lies outside
-            if rows.ndim != 1 or not parts[0].shape == parts[1].shape == parts[2].shape or parts[0].dtype == bool:
+            at = index if type(index) is np.ndarray else index.numpy()
+            named = label if type(label) is np.ndarray else label.numpy()
+            used = accepted if type(accepted) is np.ndarray else accepted.numpy()
+            if used.dtype.char != "?":
+                used = _used(used)
+            rows = np.ravel_multi_index((at, named), self._sizes)  # refuses what lies outside
+            if not at.shape == named.shape == used.shape or rows.ndim != 1 or at.dtype.char == "?" or self._there is not None:
                 raise TypeError("the rows must be looked at")
+            used = used.tobytes()
         except (AttributeError, TypeError, ValueError, RuntimeError):
-            rows = self._look(index, label, accepted)
-        if rows is not None:
-            self._waiting.append(rows)
-            self._rows += len(rows)
-            if self._rows >= ROWS:
-                self._count()
+            if (looked := self._look(index, label, accepted)) is None:
+                self.used = True
+                return
+            rows, used = looked
+        self._waiting.append(rows)
+        self._masks.append(used)
         self.used = True
+        self._rows += len(used)
+        if self._rows >= ROWS:
+            self._count()
 
-    def _look(self, index, label, accepted) -> np.ndarray | None:
+    def _look(self, index, label, accepted) -> tuple[np.ndarray, bytes] | None:
         """The rows of a step as numbers; None if they were counted on a device."""
         label = classes("labels", label, self.class_names)
         devices = [part.device for part in (label, index, accepted) if isinstance(part, Tensor) and not part.is_cpu]
@@ -122,9 +126,7 @@ class Counter:
         accepted = mask("accepted", accepted)
         label = labels(label, accepted, self.num_classes)
         keep = label >= 0
-        if not len(index):
-            return np.zeros(0, np.int64)
-        return np.ravel_multi_index((index[keep], label[keep], accepted[keep]), self._sizes)
+        return index[keep] * self.num_classes + label[keep], accepted[keep].tobytes()
 
     def _on_device(self, device: torch.device, index, label, accepted) -> None:
         self.to(device)
@@ -147,10 +149,10 @@ class Counter:
 
     def _count(self) -> None:
         """Count the rows that wait."""
-        if self._waiting:
-            index, label, accepted = np.unravel_index(np.concatenate(self._waiting), self._sizes)
-            self._waiting, self._rows = [], 0
-            self._here += tally(self._row[index], label, accepted, self.num_classes)
+        if self._rows:
+            index, label = np.unravel_index(np.concatenate(self._waiting), self._sizes)
+            self._here += tally(self._row[index], label, np.frombuffer(b"".join(self._masks), bool), self.num_classes)
+        self._waiting, self._masks, self._rows = [], [], 0
 
     def peek(self) -> Counts:
         """The counters since the last `take`."""
@@ -166,7 +168,7 @@ class Counter:
     def reset(self) -> None:
         """Forget what was counted."""
         self._here = np.zeros_like(self._here)
-        self._waiting, self._rows, self.used = [], 0, self._captured
+        self._waiting, self._masks, self._rows, self.used = [], [], 0, self._captured
         if self._there is not None:
             self._there.zero_()
 
@@ -174,6 +176,14 @@ class Counter:
         """Counters of one pass over all N samples, of which those whose label is -1 have none."""
         keep = label >= 0
         return tally(self._row[keep], label[keep], accepted[keep], self.num_classes)
+
+
+def _used(accepted: np.ndarray) -> np.ndarray:
+    """A mask of numbers as bool."""
+    used = accepted == 1
+    if np.count_nonzero(accepted) != np.count_nonzero(used):
+        raise TypeError("the mask must be looked at")
+    return used
 
 
 def tally(true: np.ndarray, label: np.ndarray, accepted: np.ndarray, k: int) -> np.ndarray:

@@ -294,7 +294,8 @@ class Recorder:
         counts the others. The few operations on the device can be captured in a CUDA graph after one call outside it.
         On the CPU the rows are checked and copied at once, and counted later.
         """
-        self._check()
+        if self._writer.error is not None or not self._finalizer.alive:
+            self._check()
         self._counter.update(index, label, accepted)
 
     def end_epoch(
