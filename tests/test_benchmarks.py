@@ -11,7 +11,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # benchmarks/ is part of the repository and not of the installed package
 
-from benchmarks import accuracy, contenders, conventional, demo, imports, timing
+from benchmarks import accuracy, contenders, conventional, demo, folders, imports, timing
 from pldebias.data import ResidentLoader, SplitSpec, build, make_augment
 from pldebias.methods import LEARNERS, SCHEMES, build_method, parse
 from pldebias.nets import build_network
@@ -267,3 +267,10 @@ def test_demo_runs_the_recipe_and_sees_its_memory(tmp_path, monkeypatch):
     (tmp_path / "Makefile").write_text("demo:\n\t@echo broken; exit 3\n")
     with pytest.raises(RuntimeError, match="ended with code 2"):
         demo.run(tmp_path / "again")
+
+
+def test_loading_a_folder_is_compared_with_torchvision(capsys):
+    threads = torch.get_num_threads()
+    times = folders.main(["--images", "60", "--rounds", "1"])
+    torch.set_num_threads(threads)
+    assert times.keys() == {"torchvision", "ours, first", "ours, again"} and "60 png files" in capsys.readouterr().out

@@ -7,6 +7,7 @@ import difflib
 import io
 import math
 import re
+import unicodedata
 import warnings
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -286,7 +287,7 @@ def classes(what: str, values, names: Sequence[str], where: Callable[[int], str]
         _refuse(values, bad, what, lambda value: _no_class(value, names, bool(values.size and values.min() >= 1)), where)
         return values.astype(np.int64)
     numbered = {name: i for i, name in enumerate(names)}
-    loose = {name.strip(): i for name, i in numbered.items()}
+    loose = {_plain(name): i for name, i in numbered.items()}
     found = [_named(text, numbered, loose if len(loose) == len(names) else {}) for text in values.texts]
     if any(i >= 0 for i in found if i is not None) or any(map(_is_finite, map(_number, names))):
         bad = np.array([i is None for i in found], bool)
@@ -306,9 +307,14 @@ def _refuse_fractions(what: str, values, bad: np.ndarray, where: Callable[[int],
     _refuse(values, bad, what, lambda _: "is no whole number, and a class is a name or a whole number; is it the wrong column?", where)
 
 
+def _plain(text: str) -> str:
+    """A text without spaces around it, in the one form of its letters that Unicode calls composed; macOS writes the other."""
+    return unicodedata.normalize("NFC", text.strip())
+
+
 def _named(text: str, numbered: dict[str, int], loose: dict[str, int]) -> int | None:
     """Class of a name, -1 of no name at all, None of another text; 1.0 is the class 1, as a float column writes it."""
-    found = numbered.get(text, loose.get(text.strip()))
+    found = numbered.get(text, loose.get(_plain(text)))
     if found is not None:
         return found
     number = _number(text)

@@ -240,6 +240,7 @@ def read(tmp_path, text, names=("cat", "dog"), **options):
         (("a ", "a"), ("a", "a "), [1, 0]),
         (("cat", "dog"), (" dog", "cat "), [1, 0]),
         (("cat", "dog"), ("1", "0", "1.0", "-1"), [1, 0, 1, -1]),
+        (("caf\u00e9", "b"), ("cafe\u0301", "b"), [0, 1]),
     ],
 )
 def test_what_a_word_in_a_table_means(tmp_path, names, fields, classes):
