@@ -53,21 +53,29 @@ class Flows:
         return int(self.counts.sum() - np.trace(self.counts))
 
 
-def _epoch(run: Run, epoch: int) -> int:
+def _epoch(run: Run, epoch: int | None) -> int:
     have = run.logged("history")
+    if epoch is None:
+        epoch = have[0] if len(have) else 0
     return int(have[epoch]) if epoch < 0 and len(have) >= -epoch else int(epoch)
 
 
 def flows(
-    run: Run | str | Path, start: int = 0, end: int = -1, *, of: str = "all", split: str = "all", groups: str | tuple[int, int] = "tertiles"
+    run: Run | str | Path,
+    start: int | None = None,
+    end: int = -1,
+    *,
+    of: str = "all",
+    split: str = "all",
+    groups: str | tuple[int, int] = "tertiles",
 ) -> Flows:
     """Count who changed to what between the sweeps of two epochs.
 
     Parameters
     ----------
     run : Run or path
-    start, end : int
-        Recorded epochs; -1 is the last.
+    start, end : int, optional
+        Recorded epochs; -1 is the last, None the first.
     of : {"all", "head", "medium", "tail"} or class name
         Samples whose *true* class is in that group, or is that class; "all" takes every sample.
     split : {"all", "accepted", "rejected"}

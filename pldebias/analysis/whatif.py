@@ -167,7 +167,8 @@ def _check(seen: Outputs) -> tuple[bool | None, int, Relabelled | None]:
         _, _, found = _as_trained(seen)
     except MethodError:  # its state is not in the log
         return None, 0, None
-    differing = int(((found.label != seen.label) | (found.accepted != seen.accepted)).sum())
+    other = (found.label != seen.label) & (seen.label >= 0)  # a recorder may leave the labels of rejected samples out
+    differing = int((other | (found.accepted != seen.accepted)).sum())
     return differing == 0, differing, found
 
 

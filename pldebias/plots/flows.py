@@ -26,14 +26,14 @@ def _apart(heights: np.ndarray, lowest: float, least: float = 0.034) -> np.ndarr
     return heights
 
 
-def flows(run, start=0, end=-1, *, of="all", split="all", groups="tertiles", ax=None, title=None) -> Drawn:
+def flows(run, start=None, end=-1, *, of="all", split="all", groups="tertiles", ax=None, title=None) -> Drawn:
     """Draw how samples moved from their pseudo-label at one epoch (left) to that at another (right).
 
     Parameters
     ----------
     run : Run or path
-    start, end : int
-        Recorded epochs; -1 is the last.
+    start, end : int, optional
+        Recorded epochs; -1 is the last, None the first.
     of : {"all", "head", "medium", "tail"} or class name
         Samples by their true class.
     split : {"all", "accepted", "rejected"}

@@ -103,7 +103,7 @@ def label_distribution(
             positive = np.concatenate(
                 [[value for value in arrays[key].mean if value > 0] for arrays in drawn.values() for key in ("share", "true")]
             )
-            floor = positive.min() / 2.5
+            floor = positive.min(initial=100) / 2.5  # neither truth nor labels may be there
             ax.set_yscale("log")
             ax.set_ylim(floor, None)
         shift = np.linspace(-0.2, 0.2, len(chosen)) if len(chosen) > 1 else np.zeros(1)
