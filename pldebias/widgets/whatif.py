@@ -357,6 +357,6 @@ class WhatIfPanel(ui.VBox):
         bundle = super()._repr_mimebundle_(**kwargs)
         bundle, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
         still = {}
-        if self.result is not None:  # for places that run no scripts
+        if self.result is not None and self.result.reproduces is not False:  # for places that run no scripts
             still["image/png"] = base64.b64encode(draw(self.result, split=self.split.value)._repr_png_()).decode()
         return {**still, **(bundle or {}), "text/plain": repr(self)}, metadata

@@ -74,6 +74,20 @@ def test_the_margin_shows_in_the_pull_and_in_no_label(panel):
     assert panel.margin.value
 
 
+def test_a_relabelling_whose_check_fails_is_told_and_not_drawn(run, tmp_path):
+    """The same outputs beside labels that do not follow from them."""
+    label, accepted = run.history(-1)
+    label = np.where(np.arange(len(label)) < 7, (label + 1) % 4, label)
+    attrs = {"method": run.method, "seed": 0}
+    with Recorder(tmp_path / "wrong", run.true_labels, run.labelled_counts, run.class_names, num_epochs=1, attrs=attrs) as recorder:
+        recorder.end_epoch(sweep=(label, accepted), logits=run.logits())
+    panel = WhatIfPanel(tmp_path / "wrong", root=False)
+    for chain in ("as trained", "debiaspl"):
+        panel.show(chain)
+        assert "CHECK FAILED" in panel.badge.value and not panel.view.value
+        assert "image/png" not in panel._repr_mimebundle_()[0]
+
+
 def test_weights_are_in_the_table_and_the_notes(panel):
     panel.show("saw")
     head = panel.result.table.loc["head", ("weight of accepted", "what if")]
