@@ -181,7 +181,7 @@ def pack(points: Embedding, quality: bool = True) -> tuple[dict, bytes]:
         "group_of": points.groups.of.tolist(),
         "epochs": points.epochs.tolist(),
         "n": len(points.index),
-        "box": [x0, max(x1, x0 + 1), y0, max(y1, y0 + 1)],
+        "box": [x0 - (x0 == x1), x1 + (x0 == x1), y0 - (y0 == y1), y1 + (y0 == y1)],  # points in one place stand in the middle
         "truth": bool(known.any()),
         "missing": _missing(points),
         "flips": list(FLIPS),

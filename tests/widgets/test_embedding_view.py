@@ -9,7 +9,7 @@ from traitlets import TraitError
 
 import pldebias as pld
 from pldebias.analysis.embedding import FLIPS
-from pldebias.runs import NotLogged
+from pldebias.runs import NotLogged, Recorder
 from pldebias.widgets import embedding
 from pldebias.widgets.embedding import EmbeddingView, piece
 from pldebias.widgets.module import module
@@ -221,7 +221,14 @@ def test_a_real_size_stays_small(tmp_path):
 
 def test_the_module_is_small_and_asks_for_nothing():
     text = module("embedding")
-    assert len(text.encode()) < 25_000
+    assert len(text.encode()) < 26_000
     assert "import(" not in text and "fetch(" not in text
     assert "http://" not in text.replace("http://www.w3.org", "")
     assert "innerHTML" not in text
+
+
+def test_points_in_one_place_stand_in_the_middle(tmp_path):
+    with Recorder(tmp_path / "run", np.arange(6) % 3, [5, 3, 1], "abc") as recorder:
+        recorder.end_epoch(sweep=(np.arange(6) % 3, np.ones(6, bool)), features=np.ones((6, 2)))
+    meta, _ = embedding.pack(pld.embed(tmp_path / "run"))
+    assert meta["box"] == [-1, 1, -1, 1]

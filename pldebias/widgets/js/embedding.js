@@ -559,8 +559,10 @@ function render({ model, el }) {
     placed.sort((p, q) => p[1] - q[1]).forEach((p, k) => {
       for (const q of placed.slice(0, k)) if (abs(p[0] - q[0]) < 30 && p[1] - q[1] < 14) p[1] = q[1] + 14;
       const text = p[2].length > 16 ? `${p[2].slice(0, 15)}…` : p[2];
-      ctx.strokeText(text, p[0], p[1]);
-      ctx.fillText(text, p[0], p[1]);
+      // Above the middle, which may be the only point, and within the picture.
+      const half = ctx.measureText(text).width / 2 + 3, x = clip(p[0], half, w - half), y = max(p[1] - 14, 9);
+      ctx.strokeText(text, x, y);
+      ctx.fillText(text, x, y);
     });
   }
 
