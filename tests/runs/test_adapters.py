@@ -146,6 +146,35 @@ def test_lightning_resumed_in_the_middle_of_an_epoch(tmp_path, kept):
 
 
 @lightning_warns
+@pytest.mark.parametrize("skipped", [False, True])
+def test_lightning_with_gradients_of_several_batches(tmp_path, skipped):
+    """Resumed in the middle of an epoch, for another number of epochs; an iteration is a step of the optimiser."""
+    from lightning.pytorch.callbacks import ModelCheckpoint
+
+    def fit(recorder, epochs, checkpoint=None):
+        module, loader = module_and_loader()
+        if skipped:
+            step = type(module).training_step
+            type(module).training_step = lambda self, batch, number: None if number == 1 else step(self, batch, number)
+        callbacks = [
+            lightning_callback(recorder),
+            ModelCheckpoint(dirpath=tmp_path, every_n_train_steps=1, save_top_k=-1, filename="{step}"),
+        ]
+        trainer(callbacks, max_epochs=epochs, enable_checkpointing=True, accumulate_grad_batches=2).fit(
+            module, loader, ckpt_path=checkpoint
+        )
+
+    fit(recorder_at(tmp_path / "run", num_epochs=2), 2)
+    whole = open_run(tmp_path / "run")
+    assert whole.finished and whole.iterations.tolist() == [2, 4]
+    fit(recorder_at(tmp_path / "run", num_epochs=4, resume=True), 4, tmp_path / "step=3.ckpt")
+    run = open_run(tmp_path / "run")
+    seen = N - skipped * BATCH
+    assert run.finished and run.iterations.tolist() == [2, 4, 6, 8] and run.confusion("visits").sum((1, 2)).tolist() == [seen] * 4
+    assert "recorded_steps" not in run.scalars
+
+
+@lightning_warns
 def test_lightning_stopped_in_the_middle_of_an_epoch(tmp_path):
     module, loader = module_and_loader()
     with pytest.warns(RuntimeWarning, match="epoch 1: 1 of 3 steps were recorded"):
