@@ -15,6 +15,8 @@ _ADDRESS = re.compile(r"(?:[\w+.-]+::)*[A-Za-z][\w+.-]+://")
 _VARIABLE = re.compile(r"\$(?:([A-Za-z_]\w*)|\{([^}]*)\})")
 PATIENCE = 5.0
 """Seconds for which a file may be locked on Windows, which replaces none that a reader or a virus scanner has open."""
+LONGEST = 255
+"""Bytes that file systems allow in the name of a file or folder."""
 _DEVICES = {"con", "prn", "aux", "nul", *(f"{name}{digit}" for name in ("com", "lpt") for digit in "123456789")}
 _RESERVED = re.compile(r'[<>:"|?*\x00-\x1f]')
 
@@ -49,7 +51,7 @@ def local(path) -> Path:
     ------
     PathError
         Not a path, an address of another machine, an empty text, an unknown user, a variable that is not set (unless a folder has this
-        very name), or on Windows a name that it reserves.
+        very name), a name longer than file systems allow, or on Windows one that it reserves.
     """
     try:
         text = os.fsdecode(path)
@@ -68,6 +70,9 @@ def local(path) -> Path:
     found = os.path.expanduser(os.path.expandvars(text))
     if found.startswith("~") and not os.path.lexists(user := re.match(r"[^/\\]*", found)[0]):
         raise PathError(f"{text}: the home folder of {user} is not known on this machine; write the path out")
+    for part in re.split(r"[/\\]" if WINDOWS else "/", found):
+        if (length := len(os.fsencode(part))) > LONGEST:
+            raise PathError(f"a name of {length} bytes, {part[:30]!r}..., is too long; file systems take {LONGEST}: choose a shorter one")
     if WINDOWS and (wrong := [part for part in re.split(r"[/\\]", os.path.splitdrive(found)[1]) if not is_portable(part)]):
         raise PathError(f"{text}: Windows takes no file or folder named {wrong[0]!r}; choose another name")
     return Path(found)

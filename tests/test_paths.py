@@ -87,11 +87,31 @@ def test_a_folder_that_really_has_such_a_name(home):
     assert pld.catalogue(".").epochs.tolist() == [1]
 
 
-@pytest.mark.parametrize("wrong", ["", " ", "a\0b", 3, None, "s3://bucket/x", "$NOWHERE/x", "${NOWHERE}", "~nobody-here/x"])
+@pytest.mark.parametrize("wrong", ["", " ", "a\0b", 3, None, "s3://bucket/x", "$NOWHERE/x", "${NOWHERE}", "~nobody-here/x", "é" * 130])
 def test_what_is_no_path_here(wrong, home):
     with pytest.raises(PathError):
         local(wrong)
     assert not list(Path.cwd().iterdir())
+
+
+@pytest.mark.parametrize("name", ["thin", "to_netcdf", "write_tensorboard", "to_html", "csv", "latex", "figure", "curve"])
+def test_a_file_where_a_folder_is_needed(name, home):
+    Path("file").touch()
+    made = recorded(home / "run")
+    writers = {
+        "thin": lambda path: thin(made, path),
+        "to_netcdf": made.to_netcdf,
+        "write_tensorboard": lambda path: write_tensorboard(made, path),
+        "to_html": pld.explore(made).to_html,
+        "csv": pld.table(made).to_csv,
+        "latex": pld.table(made).to_latex,
+        "figure": pld.plots.confusion(made).save,
+        "curve": lambda path: save_curve(path, np.ones((2, 3)), np.ones((2, 3))),
+    }
+    with pytest.raises(PathError, match="file is a file, no folder; choose another folder"):
+        writers[name]("file/new/it.svg")
+    with pytest.raises(pld.runs.RunError, match="A file stands where a folder is needed"):
+        recorded("file/run")
 
 
 @pytest.mark.parametrize(

@@ -250,7 +250,8 @@ def checked(result: WhatIf) -> WhatIf:
         raise MethodError(
             f"{result.run.name} cannot be relabelled at epoch {result.epoch}: its own method gives {result.differing:,} of "
             f"{len(result.label):,} samples another label or acceptance than its training logged, so a figure would show what never was. "
-            "Take a run that kept all its outputs, recorded with this version"
+            "Take a run that kept all its outputs, recorded with this version; in the attrs of a loop "
+            "of your own, the method and its threshold must be those that labelled"
         )
     return result
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pldebias.data import glyphs, longtail
 from pldebias.data.decode import LazyImages
-from pldebias.data.errors import DataError
+from pldebias.data.errors import DataError, checked
 from pldebias.data.plan import plan_counts, resolve_order
 from pldebias.data.sources import KNOWN, Known, Source, glyph_test_set, load_source, parse_source, render_glyphs
 from pldebias.data.spec import Dataset, Images, SplitSpec
@@ -39,6 +39,7 @@ def build(spec: SplitSpec, seed: int = 0, progress: bool = False) -> Dataset:
         For anything impossible or unreadable; what can be checked before reading images is.
     """
     kind, known = check_spec(spec)
+    seed, progress = checked(build, seed=seed, progress=progress)
     if not 0 <= seed < 2**32:
         raise DataError(f"seed={seed}: give a whole number in 0..{2**32 - 1}")
     if kind == "glyphs":
@@ -59,7 +60,8 @@ def check_spec(spec: SplitSpec) -> tuple[str, Known]:
         raise DataError(f"protocol={spec.protocol!r}{nearest(spec.protocol, PROTOCOLS)}; allowed: {', '.join(map(repr, PROTOCOLS))}")
     longtail.check_gamma("gamma_l", spec.gamma_l)
     longtail.check_gamma("gamma_u", spec.gamma_u)
-    for name in ("n1", "m1", "image_size"):
+    checked(load_source, image_size=spec.image_size)
+    for name in ("n1", "m1"):
         value = getattr(spec, name)
         if value is not None and (value != int(value) or value < 1):
             raise DataError(f"{name}={value!r}: give a whole number of at least 1, or None")

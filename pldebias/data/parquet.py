@@ -193,7 +193,7 @@ def _columns(file: Path, wanted: list[str]) -> _Columns:
         raise DataError(f"{file}: two columns are named {some(map(repr, twice))}; rename one")
     if strange := [name for name in wanted if name not in schema.names]:
         raise DataError(f"{file}: no column {strange[0]!r}; its columns are {', '.join(schema.names)}")
-    features = _features(schema.metadata or {})
+    features = _features(schema.metadata or {}, file)
     image = _column("image", "Image", schema, features, wanted, file)
     label = _column("label", "ClassLabel", schema, features, [name for name in wanted if name != image], file)
     return _Columns(image, label, _class_names(features, label, file))
@@ -234,14 +234,15 @@ def _column(kind: str, tag: str, schema: Any, features: dict, wanted: list[str],
     return chosen
 
 
-def _features(metadata: dict[bytes, bytes]) -> dict:
-    """What the "huggingface" entry of a schema says of its columns; empty if it says nothing that can be understood."""
+def _features(metadata: dict[bytes, bytes], file: Path) -> dict:
+    """The columns by the "huggingface" entry of a schema; empty if there is none, or with a warning if it cannot be understood."""
     try:
         found = json.loads(metadata.get(b"huggingface", b"{}"))
         for key in ("info", "features"):
             found = found.get(key, {})
         return dict(found)
     except (ValueError, TypeError, AttributeError, RecursionError):
+        say(f"{file}: the entry 'huggingface' of its schema is damaged, so that no class names are known from it")
         return {}
 
 
@@ -268,7 +269,7 @@ def _check_columns(file: Path, columns: _Columns, part: str, first: Path) -> Non
         found = schema.field(name).type
         if not _is(kind, found) and not (kind == "label" and str(found) == "null"):
             raise DataError(f"{file}: column {name!r} is of type {found}, which holds no {kind}s; in {first.name} it does")
-    names = _class_names(_features(schema.metadata or {}), columns.label, file)
+    names = _class_names(_features(schema.metadata or {}, file), columns.label, file)
     if names is not None and columns.names is not None and names != columns.names:
         raise DataError(
             f"{file}: its schema names the classes {some(names)}, but that of {first.name} {some(columns.names)}; write both with the same"

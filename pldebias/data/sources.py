@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pldebias.data import digits, downloads, files, glyphs, ops, parquet
-from pldebias.data.errors import DataError
+from pldebias.data.errors import DataError, checked
 from pldebias.paths import local
 from pldebias.settings import nearest
 
@@ -149,6 +149,7 @@ def load_source(
     progress : bool, default False
         Show progress bars for downloads and decoding.
     """
+    image_size, progress = checked(load_source, image_size=image_size, progress=progress)
     kind, path = parse_source(name)
     if kind == "digits":
         images, labels, test_images, test_labels = digits.load()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from pldebias import metrics
+from pldebias.analysis.outputs import as_run
+from pldebias.analysis.selection import check_truth
 from pldebias.plots.style import DIVERGING, SEQUENTIAL, Drawn, beyond, colour_map, new_axes, paint, undefined_hatch
 
 __all__ = ["confusion"]
@@ -65,7 +67,7 @@ def confusion(
 
     Parameters
     ----------
-    run : Run
+    run : Run or path
     epoch : int
         Recorded epoch; -1 is the last.
     kind : {"visits", "sweep", "test"}
@@ -98,6 +100,8 @@ def confusion(
 
     if normalize not in NORMALIZE:
         raise ValueError(f"normalize must be one of {tuple(NORMALIZE)}; got {normalize!r}")
+    run = as_run(run)
+    check_truth([run], kind)
     parts = metrics.groups(run.labelled_counts, groups)
     order = parts.order
     counts = np.asarray(run.confusion(kind, split, epoch=epoch))

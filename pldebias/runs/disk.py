@@ -27,6 +27,8 @@ def explained(what: str, path: Path):
         if error.errno in (errno.EISDIR, errno.ENOTDIR, errno.ENOENT, errno.ELOOP) and error.filename:
             reason += f" ({error.filename2 or error.filename})"
         advice = "Make the place writable and free space on it, then resume; finished epochs are safe"
+        if error.errno in (errno.EEXIST, errno.ENOTDIR):
+            advice = "A file stands where a folder is needed: remove it, or choose another place"
         raise RunError(f"cannot {what} {path}: {reason}. {advice}") from error
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from pldebias import metrics
 from pldebias.optional import needed
-from pldebias.paths import local, output, replace
+from pldebias.paths import local, output, output_folder, replace
 from pldebias.runs.layout import NotLogged
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ def write_tensorboard(run: Run, logdir) -> Path:
     Path
         Of the directory. Steps are iterations, or epochs where the recorder was not told.
     """
-    logdir = local(logdir)
+    logdir = output_folder(logdir)
     writer = _tensorboard()(str(logdir))
     steps = np.where(run.iterations >= 0, run.iterations, run.epochs)
     series = {name: run.scalars[name].to_numpy() for name in run.scalars}

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from pldebias.paths import output
+from pldebias.runs.layout import NotLogged
 from pldebias.runs.recorder import RESERVED, Recorder
 from pldebias.runs.run import Run
 
@@ -57,6 +58,8 @@ def thin(
     -------
     Path
     """
+    if not len(run.epochs):
+        raise NotLogged(f"{run.name} has no finished epoch yet; wait for its first, and open it again")
     path = output(path)
     every = [int(e) for e in run.snapshots]
     if isinstance(snapshots, int):

@@ -6,7 +6,9 @@ import pytest
 import pldebias as pld
 from pldebias import plots
 from pldebias.analysis.samples import images_of
+from pldebias.analysis.selection import Incomparable
 from pldebias.runs import NotLogged, Recorder
+from pldebias.runs.thin import thin
 from pldebias.widgets.whatif import WhatIfPanel
 
 N, NAMES = 90, ("cat", "<b>dog</b>", "$owl$ & co")
@@ -92,6 +94,8 @@ def test_a_run_without_truth(recorded):
     drawn(plots.flows(run))
     drawn(plots.threshold_sweep(run))
     drawn(plots.samples(run, "most flipped", n=3))
+    with pytest.raises(Incomparable, match="the true classes of its unlabelled samples are not known"):
+        plots.confusion(run)
     with pytest.raises(ValueError, match=r"'hardest' needs true labels .*choose 'most flipped'"):
         plots.samples(run, "hardest")
     with pytest.raises(ValueError, match=r"the order of learning needs true labels .*kind='test' counts test images"):
@@ -127,6 +131,11 @@ def test_a_run_that_is_being_written(tmp_path):
         assert resting.result.epoch == 0  # only the last snapshot gives way to a newer one
         assert pld.what_if(tmp_path / "run").epoch == 2
         drawn(plots.flows(tmp_path / "run"))
+
+
+def test_a_run_without_an_epoch_is_not_thinned(tmp_path):
+    with begin(tmp_path / "run") as recorder, pytest.raises(NotLogged, match="no finished epoch yet"):
+        thin(pld.open_run(tmp_path / "run"), tmp_path / "thin.zip")
 
 
 def test_names_with_markup_stay_text(recorded):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from pldebias.data import DataError, SplitSpec, build, class_counts, digits, glyphs, with_labelled
+from pldebias.data import DataError, SplitSpec, build, class_counts, digits, glyphs, load_source, with_labelled
 
 DIGITS = SplitSpec("digits", 60, 64, 20, 20)
 GLYPHS = SplitSpec("glyphs", n1=20, m1=50, gamma_l=5, gamma_u=25)
@@ -20,6 +20,25 @@ def sets(dataset):
 @pytest.fixture(scope="module")
 def glyph_set():
     return build(GLYPHS, seed=3)
+
+
+@pytest.mark.parametrize("seed", [3.0, np.uint8(3), torch.tensor(3), np.array(3)])
+def test_a_seed_is_a_whole_number_of_any_type(glyph_set, seed):
+    assert build(GLYPHS, seed=seed).fingerprint == glyph_set.fingerprint
+
+
+@pytest.mark.parametrize("wrong", [{"seed": "0"}, {"seed": 0.5}, {"seed": True}, {"seed": -1}, {"seed": None}, {"progress": 2}])
+def test_what_is_no_seed(wrong):
+    with pytest.raises(DataError, match=f"{next(iter(wrong))}=.*: give "):
+        build(GLYPHS, **wrong)
+
+
+@pytest.mark.parametrize("size", ["16", -1, 0, 16.5, 10**9, True])
+def test_what_is_no_size_of_images(size):
+    for ask in (lambda: load_source("digits", image_size=size), lambda: build(dataclasses.replace(DIGITS, image_size=size))):
+        with pytest.raises(DataError, match=r"image_size=.*: give a whole number"):
+            ask()
+    assert load_source("digits", image_size=np.int64(16)).images.shape[2:] == (16, 16)
 
 
 def test_glyphs_renders_the_counts_it_is_asked_for(glyph_set):

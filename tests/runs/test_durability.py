@@ -318,7 +318,7 @@ def test_no_room_is_found_before_training(tmp_path, world, monkeypatch):
 
 def test_read_only_place(tmp_path, world, monkeypatch):
     (tmp_path / "file").touch()
-    with pytest.raises(RunError, match=r"cannot write beside .*file/run: .*Make the place writable"):
+    with pytest.raises(RunError, match=r"cannot write beside .*file/run: .*A file stands where a folder is needed"):
         world.start(tmp_path / "file" / "run")
     real = os.open
 
