@@ -134,7 +134,7 @@ def test_a_run_that_is_being_written(tmp_path):
 
 
 def test_a_run_without_an_epoch_is_not_thinned(tmp_path):
-    with begin(tmp_path / "run") as recorder, pytest.raises(NotLogged, match="no finished epoch yet"):
+    with begin(tmp_path / "run"), pytest.raises(NotLogged, match="no finished epoch yet"):
         thin(pld.open_run(tmp_path / "run"), tmp_path / "thin.zip")
 
 
