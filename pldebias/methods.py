@@ -117,7 +117,11 @@ def _create(kind: str, table: dict[str, type], part: Part, defaults: Mapping[str
     known = check_options(part.name, part.options)
     given = {**{k: v for k, v in defaults.get(part.name, {}).items() if k in known}, **part.options}
     try:
-        return cls(**fitted(cls.__init__, given, f"{part.name}({{}})"))
+        given = fitted(cls.__init__, given, f"{part.name}({{}})")
+        for option, value in given.items():
+            if (option.startswith("lambda") or option.endswith("weight")) and value is not None and value < 0:
+                raise ValueError(f"{part.name}({option}={value:g}) must not be negative: it is the weight of a loss")
+        return cls(**given)
     except ValueError as error:
         raise MethodError(str(error)) from error
 

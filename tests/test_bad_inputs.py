@@ -137,3 +137,9 @@ def test_target_distributions_of_the_wrong_length_or_sum_are_refused(target, say
     problem = make(Row("fixmatch"))[0].problem
     with pytest.raises(MethodError, match=says):
         build_method("fixmatch+darp", {"darp": {"target": target}}).setup(problem)
+
+
+@pytest.mark.parametrize("method", ["fixmatch(lambda_u=-1)", "mixmatch(lambda_u=-0.5)", "usadtm(mi_weight=-1)", "fixmatch+daso(weight=-1)"])
+def test_losses_of_negative_weight_are_refused(method):
+    with pytest.raises(MethodError, match=r"(lambda_u|weight)=-.* must not be negative"):
+        build_method(method)

@@ -154,7 +154,7 @@ def train(
         Show a progress bar with rate, remaining time, mask rate and balanced accuracy; where standard error is a file or a pipe,
         write a line an epoch instead.
     **overrides
-        Any field of `Config`, such as ``steps=2000, gamma_u=1, device="cuda"``.
+        Any field of `Config`, such as ``steps=2000, gamma_u=1, device="cuda"``; None leaves the preset's value.
 
     Returns
     -------
