@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pldebias.analysis.selection import select
 from pldebias.paths import local, output_folder
 from pldebias.runs.disk import put
+from pldebias.settings import typed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +19,7 @@ __all__ = ["FORMATS", "figures"]
 FORMATS = ("pdf", "svg", "png")
 
 
+@typed
 def figures(
     runs, folder, *, formats: Sequence[str] = ("pdf",), baseline: str | None = None, values=("balanced_accuracy", "recall", "pl_recall"),
     published: bool = False, **style,

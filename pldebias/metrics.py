@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pldebias.settings import plain
+
 __all__ = [
     "Bias",
     "GroupScores",
@@ -263,10 +265,10 @@ def groups(labelled_counts, rule: str | tuple[int, int] = "tertiles") -> Groups:
         head, medium, tail = order[:third], order[third : k - third], order[k - third :]
         text = f"tertiles of classes by labelled count ({len(head)}/{len(medium)}/{len(tail)}), ties by class index"
     else:
-        try:
-            high, low = rule
-        except (TypeError, ValueError):
-            raise ValueError(f"rule must be 'tertiles' or a pair of cut-offs such as (100, 20); got {rule!r}") from None
+        pair = plain(rule)
+        if not isinstance(pair, list | tuple) or len(pair) != 2 or not all(isinstance(n, int | float) and n == n for n in pair):
+            raise ValueError(f"rule must be 'tertiles' or a pair of cut-offs such as (100, 20); got {rule!r}")
+        high, low = pair
         if low > high:
             raise ValueError(f"cut-offs are (high, low) with high >= low; got ({high}, {low})")
         ranked = counts[order]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from pldebias.analysis.selection import Incomparable, check_classes, flat_config, select, varying
 from pldebias.paths import local, output
 from pldebias.runs.disk import put
+from pldebias.settings import typed
 
 if TYPE_CHECKING:
     from pldebias.analysis.tables import Table
@@ -206,6 +207,7 @@ def _provenance(every: list[Run]) -> str:
     return f'{"".join(parts)}<p class="soft">Made by pldebias {_text(__version__)}, {made}. This page fetches nothing.</p>'
 
 
+@typed
 def report(runs, path, *, title: str | None = None, groups="tertiles", baseline: str | None = None) -> Path:
     """Write a page about runs that opens from disk, without network, Python or Jupyter.
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import functools
+import inspect
 import math
 import numbers
 import os
 import types
 import typing
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from functools import cache
 from typing import Any
@@ -81,6 +83,61 @@ def fitted(function: Any, values: dict[str, Any], where: str) -> dict[str, Any]:
         if not _fits(found[name], hint):
             raise ValueError(f"{where.format(f'{name}={_shown(value)}')}: give {_words(hint)}")
     return found
+
+
+ARGUMENTS: dict[str, Any] = {
+    **dict.fromkeys(("epoch", "start", "end", "n", "columns", "bins", "hold", "digits", "per_class", "seed", "step", "generation"), int),
+    **dict.fromkeys(("n_neighbors", "height"), int),
+    **dict.fromkeys(("level", "min_dist", "perplexity"), float),
+    **dict.fromkeys(("kind", "split", "scale", "width", "error", "metric", "statistic", "which", "choice", "of", "gamma", "score"), str),
+    **dict.fromkeys(("method", "colour", "backend", "x", "scheme"), str),
+    **dict.fromkeys(("quality", "images", "normalise", "progress", "colourbar"), bool),
+    **dict.fromkeys(("values", "rows", "cols"), tuple[str, ...] | str),
+    "normalize": str | None,
+    "epochs": tuple[int, ...] | None,
+    "published": bool | tuple[str, ...],
+    "thresholds": tuple[float, ...],
+}
+"""Types of the arguments of figures, tables and views, by their names, which mean one thing in all of them."""
+_LEAST = {**dict.fromkeys(("n", "columns", "bins", "hold", "per_class"), 1), **dict.fromkeys(("digits", "seed", "step"), 0)}
+
+
+def argument(name: str, value: Any, hint: Any = None) -> Any:
+    """An argument as a value of its type: numbers of numpy, torch and pandas as Python's own, sequences as tuples.
+
+    Raises
+    ------
+    ValueError
+        It has no value of its type (see `fitted`), or is too small.
+    """
+    hint = ARGUMENTS[name] if hint is None else hint
+    found = plain(value)
+    found = _fitted((found,) if name == "epochs" and isinstance(found, int | float) else found, hint)
+    if not _fits(found, hint) or (isinstance(found, int) and abs(found) >= 2**63):
+        raise ValueError(f"{name}={_shown(value)}: give {_words(hint)}")
+    if isinstance(found, int) and found < _LEAST.get(name, found):
+        raise ValueError(f"{name}={found} must be at least {_LEAST[name]}")
+    if found == () and name not in ("published", "epoch"):
+        raise ValueError(f"{name} is empty; give at least one")
+    return found
+
+
+def typed(function: Callable) -> Callable:
+    """A function whose `ARGUMENTS` are checked and made plain before it is called; what is left at its default is not looked at."""
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def call(*args, **options):
+        try:
+            given = signature.bind(*args, **options)
+        except TypeError:
+            return function(*args, **options)  # which says what is wrong
+        for name, value in given.arguments.items():
+            if name in ARGUMENTS and value is not signature.parameters[name].default:
+                given.arguments[name] = argument(name, value)
+        return function(*given.args, **given.kwargs)
+
+    return call
 
 
 def _shown(value: Any) -> str:

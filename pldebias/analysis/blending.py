@@ -15,6 +15,7 @@ from pldebias.analysis.whatif import what_if
 from pldebias.methods import MethodError, Part, build_method, parse
 from pldebias.runs import NotLogged, Run
 from pldebias.schemes import DASO
+from pldebias.settings import typed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,6 +72,7 @@ class Blending:
         return metrics.confusion_matrix(self.run.true_labels, self.label[kind], self.run.num_classes, mask)
 
 
+@typed
 def blending(run: Run | str | Path, epoch: int = -1) -> Blending:
     """Linear, semantic and blended pseudo-labels of a DASO run at a snapshot epoch.
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from pldebias import metrics
 from pldebias.analysis.outputs import as_run, check_truth
+from pldebias.settings import typed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,6 +61,7 @@ def _epoch(run: Run, epoch: int | None) -> int:
     return int(have[epoch]) if epoch < 0 and len(have) >= -epoch else int(epoch)
 
 
+@typed
 def flows(
     run: Run | str | Path,
     start: int | None = None,
@@ -146,6 +148,7 @@ class LearningOrder:
     groups: metrics.Groups
 
 
+@typed
 def learning_order(
     run: Run | str | Path,
     *,

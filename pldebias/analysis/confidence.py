@@ -11,6 +11,7 @@ from pldebias import metrics
 from pldebias.analysis.outputs import as_run, check_truth
 from pldebias.analysis.relabelled import GROUP_NAMES, checked
 from pldebias.analysis.whatif import WhatIf, what_if
+from pldebias.settings import typed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,6 +54,7 @@ def _members(result: WhatIf) -> list[np.ndarray]:
     return [*(of == number for number in range(3)), np.ones(len(of), bool)]
 
 
+@typed
 def reliability(run: Run | str | Path, scheme: str | None = None, *, epoch: int = -1, bins: int = 10, **options) -> Reliability:
     """Calibration of the pseudo-labels of a run, or of what a scheme would make of them.
 
@@ -123,6 +125,7 @@ class ThresholdSweep:
     now: np.ndarray
 
 
+@typed
 def threshold_sweep(run: Run | str | Path, scheme: str | None = None, *, epoch: int = -1, thresholds=None, **options) -> ThresholdSweep:
     """Acceptance against precision for every threshold.
 

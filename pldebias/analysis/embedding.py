@@ -16,6 +16,7 @@ from pldebias.analysis.outputs import as_run, outputs
 from pldebias.analysis.whatif import what_if
 from pldebias.methods import MethodError
 from pldebias.runs import NotLogged, Run
+from pldebias.settings import typed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -267,6 +268,7 @@ def _features(run: Run, epoch: int, index: np.ndarray, normalise: bool) -> np.nd
     return features
 
 
+@typed
 def embed(
     run: Run | str | Path,
     method: str = "pca",

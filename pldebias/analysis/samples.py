@@ -11,6 +11,7 @@ from pldebias import metrics
 from pldebias.analysis.outputs import as_run, check_truth
 from pldebias.analysis.relabelled import checked
 from pldebias.analysis.whatif import what_if
+from pldebias.settings import typed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,6 +62,7 @@ class Samples:
     problem: str
 
 
+@typed
 def samples(
     run: Run | str | Path,
     choice: str = "confidently wrong",

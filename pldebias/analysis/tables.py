@@ -24,6 +24,7 @@ from pldebias.analysis.selection import (
 )
 from pldebias.analysis.spread import over_seeds
 from pldebias.paths import output
+from pldebias.settings import typed
 
 if TYPE_CHECKING:
     import pandas
@@ -208,6 +209,7 @@ def _difference(mine: list[Run], theirs: list[Run], values, others, label: str, 
     return float(found.mean), float(found.low), float(found.high), int(found.n)
 
 
+@typed
 def table(
     runs,
     rows=None,

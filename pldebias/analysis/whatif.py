@@ -21,6 +21,7 @@ from pldebias.methods import Method, MethodError, Part, build_method
 from pldebias.runs import Run
 from pldebias.runs.given import array
 from pldebias.schemes import Scheme, Step
+from pldebias.settings import plain, typed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -173,6 +174,7 @@ def _check(seen: Outputs) -> tuple[bool | None, int, Relabelled | None]:
 
 
 @_quick()
+@typed
 def what_if(
     run: Run | str | Path,
     scheme: str | None = None,
@@ -237,6 +239,9 @@ def what_if(
     seen = outputs(run, epoch)
     parts = metrics.groups(run.labelled_counts, groups)
     step, generation = _whole(step, "step"), _whole(generation, "generation")
+    threshold, prior = plain(threshold), plain(prior)
+    if isinstance(threshold, bool) or threshold != threshold:
+        raise ValueError(f"threshold={threshold}: give a number in [0, 1], one per class, or one per group")
     if scheme is None and all(option is None for option in (threshold, prior, state, step, generation)):
         spelling, notes, found = _as_trained(seen)
     else:

@@ -9,10 +9,12 @@ from pldebias.analysis.selection import check_classes, check_data, check_truth, 
 from pldebias.analysis.spread import over_seeds
 from pldebias.analysis.sweeps import ratio_in_words, ratios
 from pldebias.plots.paper import PaperFigure, bounds, canvas, finish, legend, lengths, line_styles, seeds_in_words, sentence
+from pldebias.settings import typed
 
 __all__ = ["accuracy_gamma"]
 
 
+@typed
 def accuracy_gamma(
     runs, value="balanced_accuracy", *, gamma="gamma_u", which="last", groups="tertiles", width="single", error="interval", title=None,
     font=None, backend="matplotlib",

@@ -21,12 +21,14 @@ from pldebias.plots.paper import (
     line_styles,
     seeds_in_words,
 )
+from pldebias.settings import typed
 
 __all__ = ["blending"]
 
 PANELS = ("recall", "precision", "weight")
 
 
+@typed
 def blending(
     runs, *, epoch=-1, split="all", groups="tertiles", width="double", error="interval", title=None, font=None, backend="matplotlib"
 ) -> PaperFigure:

@@ -11,6 +11,7 @@ from pldebias.analysis.selection import along, check_classes, check_truth, clock
 from pldebias.analysis.spread import Spread, over_seeds
 from pldebias.plots.paper import PaperFigure, canvas, finish, groups_in_words, lengths, seeds_in_words
 from pldebias.plots.style import DIVERGING, GROUPS, NONE, SEQUENTIAL, beyond, colour_map, paint, undefined_hatch
+from pldebias.settings import typed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +24,7 @@ MOST_COLUMNS = 2000
 SCORES = {"recall": metrics.recall, "precision": metrics.precision, "ratio": metrics.gain}
 
 
+@typed
 def carpet(
     runs, *, metric="recall", kind="sweep", split="all", epoch=None, groups="tertiles", width="double", title=None, font=None,
     backend="matplotlib", ax=None, colourbar=True,

@@ -8,6 +8,7 @@ from pldebias import metrics
 from pldebias.analysis.outputs import as_run
 from pldebias.analysis.selection import check_truth
 from pldebias.plots.style import DIVERGING, SEQUENTIAL, Drawn, beyond, colour_map, new_axes, paint, undefined_hatch
+from pldebias.settings import typed
 
 __all__ = ["confusion"]
 
@@ -50,6 +51,7 @@ def _text(value: float, normalize) -> str:
     return f"{100 * value:.1f}" if normalize == "all" or value < 0.01 else f"{100 * value:.0f}"
 
 
+@typed
 def confusion(
     run,
     *,

@@ -8,10 +8,12 @@ from pldebias.analysis.selection import Incomparable, check_classes, check_data,
 from pldebias.analysis.spread import over_seeds
 from pldebias.plots.paper import PaperFigure, at, canvas, finish, groups_in_words, lengths
 from pldebias.plots.style import DIVERGING, colour_map, undefined_hatch
+from pldebias.settings import typed
 
 __all__ = ["confusion_difference"]
 
 
+@typed
 def confusion_difference(
     runs, other=None, *, epoch=-1, kind="sweep", split="all", normalize="true", groups="tertiles", width="single", title=None, font=None,
     backend="matplotlib",

@@ -7,10 +7,12 @@ import numpy as np
 from pldebias.analysis.selection import along, check_classes, check_truth, clock, epoch_at, epoch_row, select
 from pldebias.plots.paper import PaperFigure, at, canvas, finish, groups_in_words, lengths
 from pldebias.plots.style import SEQUENTIAL, colour_map, paint, undefined_hatch
+from pldebias.settings import typed
 
 __all__ = ["confusion_epochs"]
 
 
+@typed
 def confusion_epochs(
     runs, epochs=None, *, kind="sweep", split="all", normalize="true", groups="tertiles", width="double", title=None, font=None,
     backend="matplotlib",

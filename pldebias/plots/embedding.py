@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from pldebias.plots.style import GROUPS, Drawn
+from pldebias.settings import typed
 
 __all__ = ["embedding", "embedding_slider"]
 
@@ -36,6 +37,7 @@ def _limits(frames: np.ndarray) -> float:
     return 1.04 * float(np.abs(frames).max() or 1)
 
 
+@typed
 def embedding(points, epochs=None, *, colour="label", quality=True, columns=4, title=None) -> Drawn:
     """Draw the points of an embedding at some epochs.
 
@@ -112,6 +114,7 @@ def embedding(points, epochs=None, *, colour="label", quality=True, columns=4, t
     )
 
 
+@typed
 def embedding_slider(points, *, colour="label", height=520):
     """A plotly figure of the points with a slider over epochs; hover tells sample, truth and pseudo-label.
 

@@ -26,6 +26,7 @@ from pldebias.plots.paper import (
     seeds_in_words,
 )
 from pldebias.runs import NotLogged
+from pldebias.settings import typed
 
 if TYPE_CHECKING:
     from pldebias.runs import Run
@@ -56,6 +57,7 @@ def _series(run: Run) -> str:
     raise NotLogged(f"{run.name} logged no estimate of the class distribution; it has {', '.join(run.series) or 'no state of a scheme'}")
 
 
+@typed
 def estimated_prior(
     runs, series=None, *, epoch=-1, groups="tertiles", width="double", error="interval", title=None, font=None, backend="matplotlib"
 ) -> PaperFigure:

@@ -6,6 +6,7 @@ import numpy as np
 
 from pldebias.analysis.changes import flows as count
 from pldebias.plots.style import GROUPS, Drawn, new_axes
+from pldebias.settings import typed
 
 __all__ = ["flows"]
 
@@ -26,6 +27,7 @@ def _apart(heights: np.ndarray, lowest: float, least: float = 0.034) -> np.ndarr
     return heights
 
 
+@typed
 def flows(run, start=None, end=-1, *, of="all", split="all", groups="tertiles", ax=None, title=None) -> Drawn:
     """Draw how samples moved from their pseudo-label at one epoch (left) to that at another (right).
 

@@ -20,10 +20,12 @@ from pldebias.plots.paper import (
     line_styles,
     seeds_in_words,
 )
+from pldebias.settings import typed
 
 __all__ = ["label_distribution"]
 
 
+@typed
 def label_distribution(
     runs,
     *,

@@ -23,10 +23,12 @@ from pldebias.plots.paper import (
     sentence,
 )
 from pldebias.runs import NotLogged
+from pldebias.settings import typed
 
 __all__ = ["learned_state"]
 
 
+@typed
 def learned_state(
     runs, series=None, *, epoch=-1, groups="tertiles", width="double", error="interval", title=None, font=None, backend="matplotlib"
 ) -> PaperFigure:

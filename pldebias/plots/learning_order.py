@@ -6,10 +6,12 @@ import numpy as np
 
 from pldebias.analysis.changes import learning_order as find
 from pldebias.plots.style import GROUPS, Drawn, new_axes
+from pldebias.settings import typed
 
 __all__ = ["learning_order"]
 
 
+@typed
 def learning_order(run, *, level=0.5, hold=3, metric="recall", kind="sweep", groups="tertiles", ax=None, title=None) -> Drawn:
     """Draw the epoch at which each class was learned against its labelled count.
 

@@ -20,10 +20,12 @@ from pldebias.plots.paper import (
     line_styles,
     seeds_in_words,
 )
+from pldebias.settings import typed
 
 __all__ = ["recall_precision"]
 
 
+@typed
 def recall_precision(
     runs,
     *,

@@ -6,12 +6,14 @@ import numpy as np
 
 from pldebias.analysis.confidence import reliability as measure
 from pldebias.plots.style import GROUPS, Drawn
+from pldebias.settings import typed
 
 __all__ = ["reliability"]
 
 SHADES = {**GROUPS, "all": "#333333"}
 
 
+@typed
 def reliability(run, scheme=None, *, epoch=-1, bins=10, title=None, **options) -> Drawn:
     """Draw reliability diagrams of the pseudo-labels called head, medium and tail, and of all.
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from pldebias.analysis.samples import samples as find
 from pldebias.plots.style import GROUPS, Drawn
+from pldebias.settings import typed
 
 __all__ = ["samples"]
 
@@ -18,6 +19,7 @@ WORDS = {
 }
 
 
+@typed
 def samples(run, choice="confidently wrong", *, of="tail", n=24, epoch=-1, images=True, groups="tertiles", columns=8, title=None) -> Drawn:
     """Draw the samples that were hardest, changed their label most often, or are wrongly labelled with most confidence.
 

@@ -7,6 +7,7 @@ import numpy as np
 from pldebias.analysis.confidence import threshold_sweep as measure
 from pldebias.plots.reliability import SHADES, _heading
 from pldebias.plots.style import Drawn
+from pldebias.settings import typed
 
 __all__ = ["threshold_sweep"]
 
@@ -14,6 +15,7 @@ DASHES = {"head": "-", "medium": ":", "tail": "--", "all": "-."}
 MARKED = (0.5, 0.7, 0.8, 0.9, 0.95, 0.99)
 
 
+@typed
 def threshold_sweep(run, scheme=None, *, epoch=-1, thresholds=None, title=None, **options) -> Drawn:
     """Draw acceptance (left) and precision of what is accepted (middle) by threshold, and one against the other (right).
 

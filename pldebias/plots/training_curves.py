@@ -9,10 +9,12 @@ from pldebias.analysis.selection import along, check_classes, check_truth, clock
 from pldebias.analysis.spread import over_seeds
 from pldebias.plots.paper import PaperFigure, band, canvas, finish, groups_in_words, legend, lengths, line_styles, seeds_in_words, sentence
 from pldebias.runs import NotLogged
+from pldebias.settings import typed
 
 __all__ = ["training_curves"]
 
 
+@typed
 def training_curves(
     runs,
     values=("balanced_accuracy", "pl_recall"),

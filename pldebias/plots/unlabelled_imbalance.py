@@ -8,10 +8,12 @@ from pldebias.analysis.measures import GROUPS, measure, statistic
 from pldebias.analysis.selection import check_classes, check_data, check_truth, select
 from pldebias.analysis.sweeps import gains, ratio_in_words, ratios
 from pldebias.plots.paper import PaperFigure, bounds, canvas, finish, group_style, groups_in_words, legend, lengths, seeds_in_words
+from pldebias.settings import typed
 
 __all__ = ["unlabelled_imbalance"]
 
 
+@typed
 def unlabelled_imbalance(
     runs, baseline="supervised", *, score="recall", gamma="gamma_u", which="last", groups="tertiles", width="double", error="interval",
     title=None, font=None, backend="matplotlib",

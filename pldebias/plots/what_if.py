@@ -6,10 +6,12 @@ import numpy as np
 
 from pldebias.analysis.relabelled import checked
 from pldebias.plots.style import DIVERGING, GROUPS, SEQUENTIAL, Drawn, beyond, colour_map, paint, undefined_hatch
+from pldebias.settings import typed
 
 __all__ = ["what_if"]
 
 
+@typed
 def what_if(result, *, split="all", title=None) -> Drawn:
     """Draw the relabelled matrix, its difference to the logged one, and the head, medium and tail scores of both.
 

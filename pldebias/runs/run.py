@@ -13,6 +13,7 @@ from pldebias.runs import layout
 from pldebias.runs.archive import Archive
 from pldebias.runs.display import describe, describe_html
 from pldebias.runs.layout import NotLogged, RunError
+from pldebias.settings import argument
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -196,6 +197,7 @@ class Run:
                 self._cubes[name] = self._archive.read(name, have)
                 self._cubes[name].flags.writeable = False
             return self._cubes[name]
+        epoch = argument("epoch", epoch, int | tuple[int, ...])
         wanted = np.atleast_1d(np.asarray(epoch, np.int64))
         wanted = np.where(wanted == -1, have[-1], wanted)
         if len(absent := np.setdiff1d(wanted, have)):
@@ -289,7 +291,8 @@ class Run:
         if not len(have):
             held = [item for item in (*layout.SNAPSHOTS, *self.snapshot_states) if len(self.logged(item))]
             raise NotLogged(f"{self.name} has no {name}; its snapshots hold {', '.join(held) or 'nothing'}")
-        epoch = int(have[-1]) if epoch == -1 else int(epoch)
+        epoch = argument("epoch", epoch)
+        epoch = int(have[-1]) if epoch == -1 else epoch
         if epoch not in have:
             if epoch in self.dropped:
                 raise NotLogged(f"epoch {epoch} of {self.name} is damaged: {self.dropped[epoch]}")

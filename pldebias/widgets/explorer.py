@@ -30,6 +30,8 @@ def _open(run):
         from pldebias.runs import open_run
 
         return open_run(run)
+    if not hasattr(run, "epochs"):
+        raise ValueError(f"explore takes runs or their paths; got {str(run)[:80]!r} ({type(run).__name__})")
     return run
 
 
