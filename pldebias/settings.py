@@ -133,7 +133,9 @@ def typed(function: Callable) -> Callable:
         except TypeError:
             return function(*args, **options)  # which says what is wrong
         for name, value in given.arguments.items():
-            if name in ARGUMENTS and value is not signature.parameters[name].default:
+            declared = signature.parameters[name]
+            may_be_none = value is None and "None" in str(declared.annotation)
+            if name in ARGUMENTS and value is not declared.default and not may_be_none:
                 given.arguments[name] = argument(name, value)
         return function(*given.args, **given.kwargs)
 
