@@ -113,8 +113,10 @@ def argument(name: str, value: Any, hint: Any = None) -> Any:
     hint = ARGUMENTS[name] if hint is None else hint
     found = plain(value)
     found = _fitted((found,) if name == "epochs" and isinstance(found, int | float) else found, hint)
-    if not _fits(found, hint) or (isinstance(found, int) and abs(found) >= 2**63):
+    if not _fits(found, hint):
         raise ValueError(f"{name}={_shown(value)}: give {_words(hint)}")
+    if isinstance(found, int) and abs(found) >= 2**63:
+        raise ValueError(f"{name}={found} must be below 2**63")
     if isinstance(found, int) and found < _LEAST.get(name, found):
         raise ValueError(f"{name}={found} must be at least {_LEAST[name]}")
     if found == () and name not in ("published", "epoch"):
