@@ -32,7 +32,7 @@ def _numbers(values: dict) -> dict[str, float]:
                 number = float(value)
             except (TypeError, ValueError):
                 continue
-            found[str(name) if is_scalar(str(name)) else f"logged/{name}"] = number
+            found[name if is_scalar(name) else f"logged/{name}"] = number
     return found
 
 

@@ -75,8 +75,8 @@ _COLUMN = re.compile(rf"epoch|iteration|recall_({'|'.join(layout.MATRICES)})/(he
 
 
 def is_scalar(name) -> bool:
-    """Whether `name` may be that of a scalar: plain, and no column that a table or an export adds."""
-    return is_plain(name) and not _COLUMN.fullmatch(name)
+    """Whether `name` may be that of a scalar: plain, not blank, and no column that a table or an export adds."""
+    return is_plain(name) and bool(name.strip()) and not _COLUMN.fullmatch(name)
 
 
 def is_state(name) -> bool:

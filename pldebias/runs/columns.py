@@ -7,7 +7,6 @@ import difflib
 import io
 import math
 import re
-import unicodedata
 import warnings
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -15,12 +14,11 @@ from typing import NamedTuple
 import numpy as np
 
 from pldebias.paths import is_address, local
+from pldebias.runs.named import MOST, composed, is_missing, is_whole, no_name, number_of, numbered, refuse_two_readings, unmasked
 
 TRUTHS = {"yes": 1, "no": 0, "true": 1, "false": 0, "y": 1, "n": 0, "t": 1, "f": 0, "1": 1, "0": 0, "1.0": 1, "0.0": 0}
 TRUTHS |= {"accepted": 1, "rejected": 0}
 SEPARATORS = ",;\t|"
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.ASCII | re.IGNORECASE)
-_MOST = 2**53  # beyond it float64, in which such numbers are often written, leaves some out
 
 
 class Column(NamedTuple):
@@ -174,22 +172,6 @@ def _shown(value) -> str:
     return f"{value:.6g}" if isinstance(value, float | np.floating) else str(value)
 
 
-def _number(text: str) -> float | int | None:
-    """The number that a text is, exact where it is whole; None if it is none."""
-    text = text.strip()
-    if not _NUMBER.fullmatch(text):
-        return None
-    return int(text) if text.lstrip("+-").isdigit() and len(text) < 20 else float(text)
-
-
-def _is_finite(value: float | int | None) -> bool:
-    return value is not None and math.isfinite(value)
-
-
-def _whole(value: float | int) -> bool:
-    return math.isfinite(value) and value == math.floor(value) and abs(value) <= _MOST
-
-
 def column(what: str, values) -> Column | np.ndarray:
     """Values of any kind as texts or as an array of numbers.
 
@@ -204,18 +186,18 @@ def column(what: str, values) -> Column | np.ndarray:
         values = values.detach().cpu()
         values = (values.float() if str(values.dtype) == "torch.bfloat16" else values).numpy()
     try:
-        array = np.asarray(values)
+        array = np.asarray(unmasked(values))
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{what} must be an array of numbers or names, with rows of one length ({error})") from error
     if array.dtype.kind in "biuf":
         return array
     flat = array.ravel().tolist()
     if array.dtype.kind == "U" or (array.dtype == object and any(isinstance(x, str) for x in flat)):
-        texts = ["" if x is None or x != x else str(x) for x in (None if str(x) == "<NA>" else x for x in flat)]
+        texts = ["" if is_missing(x) else str(x) for x in flat]
         numbers = {text: i for i, text in enumerate(dict.fromkeys(texts))}
         return Column(list(numbers), np.array([numbers[text] for text in texts], np.int64).reshape(array.shape))
     try:
-        return np.array([math.nan if x is None else float(x) for x in flat]).reshape(array.shape)
+        return np.array([math.nan if is_missing(x) else float(x) for x in flat]).reshape(array.shape)
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{what} must be numbers or names; got {array.dtype} ({error})") from error
 
@@ -240,11 +222,11 @@ def whole(what: str, values, low: int, where: Callable[[int], str] = row_of) -> 
     values = column(what, values)
     told = f"is no whole number from {low} on"
     if isinstance(values, Column):
-        numbers = [_number(text) for text in values.texts]
-        sound = np.array([number is not None and _whole(number) and number >= low for number in numbers], bool)
+        numbers = [number_of(text) for text in values.texts]
+        sound = np.array([is_whole(number) and number >= low for number in numbers], bool)
         _refuse(values, ~sound, what, lambda _: told, where)
         return np.array([int(number) for number in numbers], np.int64)[values.codes]
-    bad = ~np.isfinite(values) | (values != np.floor(values)) | (np.abs(values.astype(float)) > _MOST) | (values < low)
+    bad = ~np.isfinite(values) | (values != np.floor(values)) | (np.abs(values.astype(float)) > MOST) | (values < low)
     _refuse(values, bad, what, lambda _: told, where)
     return values.astype(np.int64)
 
@@ -271,32 +253,35 @@ def truths(what: str, values, where: Callable[[int], str] = row_of) -> np.ndarra
 def classes(what: str, values, names: Sequence[str], where: Callable[[int], str] = row_of) -> np.ndarray:
     """Class numbers as int64, -1 where there is none.
 
-    A text that is a class name is that class. Only where no text is one, and the names are no numbers themselves, are they read as class
-    numbers 0..K-1. Numbers are class numbers. An empty text, a missing value and -1 are no class.
+    A text that is a class name, in either encoding of its letters, is that class. Only where no text is one, and the names are no numbers
+    themselves, are they read as class numbers 0..K-1. Numbers are class numbers; where a name is the number of another class, they are
+    refused. An empty text, a value that is missing or masked, and -1 are no class.
 
     Raises
     ------
     ValueError
         A value is no class; the message names the first.
     """
-    values, names = column(what, values), [str(name) for name in names]
+    values = column(what, values)
     if not isinstance(values, Column):
         values = np.where(np.isnan(values), -1, values) if values.dtype.kind == "f" else values
         _refuse_fractions(what, values, values != np.floor(values), where)
         bad = (values < -1) | (values >= len(names)) if values.dtype.kind != "b" else values & (len(names) < 2)
+        if (values >= 0).any():
+            refuse_two_readings(what, names, values.dtype.kind == "b")
         _refuse(values, bad, what, lambda value: _no_class(value, names, bool(values.size and values.min() >= 1)), where)
         return values.astype(np.int64)
-    numbered = {name: i for i, name in enumerate(names)}
-    loose = {_plain(name): i for name, i in numbered.items()}
-    found = [_named(text, numbered, loose if len(loose) == len(names) else {}) for text in values.texts]
-    if any(i >= 0 for i in found if i is not None) or any(map(_is_finite, map(_number, names))):
+    by_name = numbered(names)
+    loose = {name.strip(): i for name, i in by_name.items()}
+    found = [_named(composed(text), by_name, loose if len(loose) == len(names) else {}) for text in values.texts]
+    if any(i >= 0 for i in found if i is not None) or any(math.isfinite(n) for n in map(number_of, names) if n is not None):
         bad = np.array([i is None for i in found], bool)
-        _refuse(values, bad, what, lambda value: _no_name(value, names), where)
+        _refuse(values, bad, what, lambda value: no_name(value, names), where)
     else:
-        numbers = [_number(text) if i is None else -1 for i, text in zip(found, values.texts, strict=True)]
+        numbers = [number_of(text) if i is None else -1 for i, text in zip(found, values.texts, strict=True)]
         if any(number is None for number in numbers):
-            _refuse(values, np.array([n is None for n in numbers], bool), what, lambda value: _no_name(value, names), where)
-        _refuse_fractions(what, values, np.array([not _whole(n) for n in numbers], bool), where)
+            _refuse(values, np.array([n is None for n in numbers], bool), what, lambda value: no_name(value, names), where)
+        _refuse_fractions(what, values, np.array([not is_whole(n) for n in numbers], bool), where)
         from_one = min((n for n in numbers if n >= 0), default=0) >= 1
         _refuse(values, np.array([not -1 <= n < len(names) for n in numbers], bool), what, lambda v: _no_class(v, names, from_one), where)
         found = numbers
@@ -307,26 +292,15 @@ def _refuse_fractions(what: str, values, bad: np.ndarray, where: Callable[[int],
     _refuse(values, bad, what, lambda _: "is no whole number, and a class is a name or a whole number; is it the wrong column?", where)
 
 
-def _plain(text: str) -> str:
-    """A text without spaces around it, in the one form of its letters that Unicode calls composed; macOS writes the other."""
-    return unicodedata.normalize("NFC", text.strip())
-
-
-def _named(text: str, numbered: dict[str, int], loose: dict[str, int]) -> int | None:
+def _named(text: str, by_name: dict[str, int], loose: dict[str, int]) -> int | None:
     """Class of a name, -1 of no name at all, None of another text; 1.0 is the class 1, as a float column writes it."""
-    found = numbered.get(text, loose.get(_plain(text)))
+    found = by_name.get(text, loose.get(text.strip()))
     if found is not None:
         return found
-    number = _number(text)
+    number = number_of(text)
     if not text.strip() or number == -1:
         return -1
-    return None if number is None or not _whole(number) else numbered.get(str(int(number))) if "." in text else None
-
-
-def _no_name(value: str, names: list[str]) -> str:
-    close = difflib.get_close_matches(value.strip().lower(), [name.lower() for name in names], 1, 0.7)
-    hint = f"; did you mean {next(name for name in names if name.lower() == close[0])!r}?" if close else ""
-    return f"is no class; class_names has {', '.join(names[:10])}{' ...' if len(names) > 10 else ''}{hint}"
+    return by_name.get(str(int(number))) if is_whole(number) and "." in text else None
 
 
 def _no_class(value, names: list[str], from_one: bool) -> str:

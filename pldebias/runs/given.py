@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pldebias.runs.named import by_class, composed, is_missing, no_name, numbered
+
 
 def given(what: str, values) -> Tensor | np.ndarray:
     """Real numbers as an array, or as a tensor where they lie on a device, which is not waited for.
@@ -41,7 +43,7 @@ def given(what: str, values) -> Tensor | np.ndarray:
             tensor = values.detach() if values.layout == torch.strided else values.detach().to_dense()
             narrow = tensor.is_floating_point() and tensor.dtype not in (torch.float16, torch.float32, torch.float64)
             array = (tensor.float() if narrow else tensor).numpy(force=True)  # numpy has no bfloat16
-        elif np.ma.is_masked(values):
+        elif np.ma.is_masked(values) or (isinstance(values, list | tuple) and any(map(np.ma.is_masked, values))):
             raise ValueError("some of them are masked")
         else:
             array = np.asarray(values.toarray() if hasattr(values, "toarray") else values)
@@ -51,7 +53,8 @@ def given(what: str, values) -> Tensor | np.ndarray:
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise ValueError(f"{what} must be a tensor or an array of numbers ({error})") from error
     if array.dtype.kind not in "biuf":
-        kind = "texts" if array.dtype.kind in "US" else "objects" if array.dtype == object else array.dtype
+        missing = array.dtype == object and any(map(is_missing, array.flat))
+        kind = "texts" if array.dtype.kind in "US" else "missing values" if missing else "objects" if array.dtype == object else array.dtype
         raise ValueError(f"{what} must be real numbers; got {kind}")
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:
         return array.astype(np.float64)
@@ -195,61 +198,25 @@ def classes(what: str, values, names: Sequence[str]) -> Tensor | np.ndarray:
         and hasattr(getattr(values, "cat", values), "codes")
         and not all(isinstance(c, numbers.Real) for c in categories)
     ):
-        numbered = {name: i for i, name in enumerate(names)}
-        if strange := [c for c in categories if c not in numbered]:
-            raise ValueError(f"{what}: the category {strange[0]!r} is no class; class_names has {', '.join(names[:10])}")
+        by_name, texts = numbered(names), [composed(str(c)) for c in categories]
+        if strange := [text for text in texts if text not in by_name]:
+            raise ValueError(f"{what}: the category {strange[0]!r} {no_name(strange[0], names)}")
         codes = np.asarray(getattr(values, "cat", values).codes)
-        return np.append([numbered[c] for c in categories], -1)[codes].astype(np.int64)
+        return np.append([by_name[text] for text in texts], -1)[codes].astype(np.int64)
     return given(what, values)
 
 
-def names_of(class_names) -> tuple[str, ...]:
-    """Names of the classes as texts, in their order; of a dict from names to numbers, or from numbers to names, too.
-
-    Raises
-    ------
-    ValueError
-        They have no order, two are alike, or they are no texts.
-    """
-    names = class_names
-    if isinstance(names, Mapping):
-        flip = not all(isinstance(key, numbers.Integral) for key in names)
-        numbered = {number: name for name, number in names.items()} if flip else dict(names)
-        if len(numbered) < len(names) or set(numbered) != {*range(len(names))}:
-            raise ValueError(f"class_names as a dict needs the numbers 0..{len(names) - 1}, one for each name")
-        names = [numbered[i] for i in range(len(names))]
-    if isinstance(names, Set | bytes) or not hasattr(names, "__iter__"):
-        raise ValueError(f"class_names must be a list of texts; got {type(names).__name__}")
-    names = list(names)
-    if wrong := [name for name in names if not isinstance(name, str | numbers.Integral)]:
-        raise ValueError(f"class_names must be texts; got {wrong[0]!r}")
-    names = [str(name) for name in names]
-    if not 1 <= len(names) <= 32767:
-        raise ValueError(f"1 to 32767 classes can be recorded; got {len(names)} class names")
-    if twice := next((name for name in names if names.count(name) > 1), None) if len({*names}) < len(names) else None:
-        raise ValueError(f"class_names must differ; {twice!r} is there twice")
-    return tuple(names)
-
-
 def per_class(what: str, values, names: Sequence[str]) -> np.ndarray:
-    """Numbers, one for every class; of a dict or a pandas Series by the names or the numbers of the classes.
+    """Numbers, one for every class; of a dict or a Series of pandas by the names or the numbers of the classes.
 
     Raises
     ------
     ValueError
         There is not one for every class.
     """
-    k = len(names)
-    if hasattr(values, "index") and hasattr(values, "to_dict"):
-        values = values.to_dict()
-    if isinstance(values, Mapping):
-        keys = next((keys for keys in (names, range(k)) if set(values) == set(keys)), None)
-        if keys is None:
-            raise ValueError(f"{what} needs one entry per class, by its name or number; got {', '.join(map(str, list(values)[:10]))}")
-        values = [values[key] for key in keys]
-    found = array(what, values)
-    if found.shape != (k,):
-        raise ValueError(f"{what} needs one count per class, shape [{k}]; got {list(found.shape)}")
+    found = array(what, by_class(what, values, names))
+    if found.shape != (len(names),):
+        raise ValueError(f"{what} needs one count per class, shape [{len(names)}]; got {list(found.shape)}")
     return found
 
 

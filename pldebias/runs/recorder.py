@@ -24,7 +24,6 @@ from pldebias.runs.given import (
     halved,
     kept,
     mask,
-    names_of,
     number,
     per_class,
     shaped,
@@ -34,6 +33,7 @@ from pldebias.runs.given import (
 )
 from pldebias.runs.layout import RunError
 from pldebias.runs.lock import WriterLock
+from pldebias.runs.named import by_class, in_rows, mapping, names_of
 from pldebias.runs.store import Store
 from pldebias.runs.writer import Handover, Writer, abandon
 
@@ -137,7 +137,7 @@ class Recorder:
             except (RuntimeError, AssertionError, TypeError) as error:
                 raise ValueError(f"device={device!r} cannot be used here ({str(error).partition(chr(10))[0]})") from error
 
-        kept_attrs = to_json(attrs or {})
+        kept_attrs = to_json({} if attrs is None else attrs)
         if clash := [name for name in kept_attrs if name in RESERVED]:
             raise ValueError(f"attrs must not set {', '.join(clash)}; the recorder does")
         kept_attrs |= {
@@ -358,14 +358,14 @@ class Recorder:
         parts: dict[str, Tensor | np.ndarray] = {}
         if sweep is not None:
             label, accepted = _pair("sweep", sweep, "(label [N], accepted [N])")
-            parts |= {LABELS: classes(LABELS, label, self.class_names), MASK: given(MASK, accepted)}
+            parts |= {LABELS: classes(LABELS, in_rows(LABELS, label), self.class_names), MASK: given(MASK, in_rows(MASK, accepted))}
             shaped(LABELS, parts[LABELS], (n,))
             shaped(MASK, parts[MASK], (n,))
         if test is not None:
             parts |= self._test(test)
         outputs = {
-            name: given(name, values)
-            for name, values in (("logits", logits), ("semantic", semantic), ("features", features))
+            name: given(name, by_class(name, in_rows(name, values), self.class_names, axes))
+            for name, values, axes in (("logits", logits, (1,)), ("semantic", semantic, (1,)), ("features", features, ()))
             if values is not None
         }
         for name, values in outputs.items():
@@ -373,7 +373,11 @@ class Recorder:
                 raise ValueError(f"features must have shape [N, D], with D of 1 or more; got {list(values.shape)}")
             shaped(name, values, (n, k if name != "features" else self.num_features or (values.shape or (0,))[-1]))
             parts[name], parts[f"{name}, beyond"] = halved(values)
-        states = {"scheme": _states("series", series), "snapshot_state": _states("snapshot", snapshot)}
+        states = {
+            root: {name: given(f"{what} {name!r}", by_class(f"{what} {name!r}", values, self.class_names, axes, strict=root == "scheme"))
+                   for name, values in _states(what, given_states).items()}
+            for root, what, given_states, axes in (("scheme", "series", series, (0,)), ("snapshot_state", "snapshot", snapshot, (0, 1)))
+        }  # fmt: skip
         for root, found in states.items():
             parts |= {f"{root}/{name}": values for name, values in found.items()}
         plain = _scalars(scalars)
@@ -449,6 +453,8 @@ class Recorder:
         if any(parts) and (isinstance(test, tuple) or (len(test) == 2 and not (k == 2 and parts == [2, 2]))):
             true, label = _pair("test", test, "(true [T], predicted [T])")
         else:
+            if getattr(test, "ndim", 0) == 2:
+                test = by_class("the test matrix", test, self.class_names, (0, 1))
             values = classes("test", test, self.class_names)
             if values.ndim == 2:
                 shaped("the test matrix", values, (k, k))
@@ -498,7 +504,7 @@ class Recorder:
         return step
 
     def _classes(self, name: str, values) -> np.ndarray:
-        values = array(name, classes(name, values, self.class_names))
+        values = array(name, classes(name, in_rows(name, values), self.class_names))
         if values.ndim != 1:
             raise ValueError(f"{name} must be whole numbers of shape [N]; got shape {list(values.shape)}")
         return whole(name, values, -1, self.num_classes - 1, "; -1 alone means unknown")
@@ -575,30 +581,25 @@ def _depth(part) -> int:
     return int(not isinstance(part, numbers.Number) and getattr(part, "ndim", 1) > 0)
 
 
-def _states(what: str, states) -> dict[str, Tensor | np.ndarray]:
+def _states(what: str, states) -> dict:
     """State as given, by its names."""
-    if states is not None and not isinstance(states, Mapping):
-        raise ValueError(f"{what} must be a dict from 'scheme/name' to values; got {type(states).__name__}")
-    for name in states or ():
+    states = mapping(what, states, "from 'scheme/name' to values")
+    for name in states:
         if not checks.is_state(name) or not all(map(is_portable, name.split("/"))):
             raise ValueError(
                 "state is named 'scheme/name' as folders can be on any system, and the name is not epoch, snapshot or klass; "
                 f"got {brief(name)}"
             )
-    return {name: given(f"{what} {name!r}", values) for name, values in (states or {}).items()}
+    return states
 
 
 def _scalars(scalars) -> dict[str, float]:
-    if scalars is not None and not isinstance(scalars, Mapping):
-        raise ValueError(f"scalars must be a dict from names to numbers; got {type(scalars).__name__}")
     plain: dict[str, float] = {}
-    for name, value in (scalars or {}).items():
-        if not checks.is_scalar(str(name)):
+    for name, value in mapping("scalars", scalars, "from names to numbers").items():
+        if not checks.is_scalar(name):
             raise ValueError(
                 f"a scalar is named by one line of text without control characters, and not {', '.join(checks.COLUMNS)}, which "
-                f"are columns of our own; got {str(name)!r}"
+                f"are columns of our own; got {brief(name)}"
             )
-        if str(name) in plain:
-            raise ValueError(f"two scalars are named {str(name)!r}")
-        plain[str(name)] = number(f"scalars[{name!r}]", value)
+        plain[str.__str__(name)] = number(f"scalars[{name!r}]", value)
     return plain

@@ -82,7 +82,7 @@ def test_semantic_logits_of_a_foreign_loop(tmp_path):
     random, truth = np.random.default_rng(0), np.arange(30) % 3
     logits, semantic = random.normal(size=(2, 30, 3)).astype(np.float16).astype(np.float32)
     label = (0.4 * softmax(logits) + 0.6 * softmax(semantic)).argmax(1)
-    with Recorder(tmp_path / "run", truth, [9, 4, 1], "abc") as recorder:
+    with Recorder(tmp_path / "run", truth, [9, 4, 1], [*"abc"]) as recorder:
         recorder.end_epoch(sweep=(label, label == truth), logits=logits, semantic=semantic)
         recorder.end_epoch(sweep=(label, label == truth), logits=logits)
     run = pld.open_run(tmp_path / "run")

@@ -62,7 +62,7 @@ def test_recording(tmp_path):
                 assert "late" not in run.scalars or run.scalars["late"][3:].tolist() == epochs[3:]
             assert catalogue(tmp_path).problem.isna().all()
             done = len(epochs)
-        with Recorder(path, truth, [5, 4, 3, 2, 1], "abcde", resume=True) as recorder:
+        with Recorder(path, truth, [5, 4, 3, 2, 1], [*"abcde"], resume=True) as recorder:
             assert recorder.epoch == done
             recorder.end_epoch(scalars={"e": done})
         assert len(open_run(path).epochs) == done + 1

@@ -203,7 +203,7 @@ def worlds(draw):
     truth = draw(filled((n,), [*range(k), -1] if draw(st.booleans()) else [*range(k)], 16))
     tests = draw(st.none() | filled((3,), [*range(k)], 16))
     counts = draw(filled((k,), [0, 1, 5, 2**40], 16))
-    names = draw(st.sampled_from([["cat", "dog", "NA", "é"], ["0", "1", "2", "3"], [3, 2, 1, 0], ["", " ", "a/b", "類"]]))[:k]
+    names = draw(st.sampled_from([["cat", "dog", "NA", "é"], ["0", "1", "2", "3"], [0, 1, 2, 3], ["3", "1.0", "a/b", "類"]]))[:k]
     sound = are_whole(truth, -1, k - 1) and truth.ndim == 1 and are_whole(counts, 0, 2**53) and counts.shape == (k,)
     sound = sound and (tests is None or (are_whole(tests, -1, k - 1) and tests.ndim == 1))
     attrs = draw(
@@ -211,7 +211,8 @@ def worlds(draw):
     )
     odd = draw(st.none() | st.sampled_from(OPTIONS)) if not draw(st.integers(0, 3)) else None
     if not draw(st.integers(0, 15)):
-        names = draw(st.sampled_from([["cat"] * 2, ["x\ny"], {"cat"}, "cat", b"cat", None, 3, [0.5], [None], {"a": 1, "b": 0}, []]))
+        wrong = [["cat"] * 2, ["x\ny"], [" ", "a"], [1, 0], {"cat"}, "cat", b"cat", None, 3, [0.5], [None], {"a": 1, "b": 0}, []]
+        names = draw(st.sampled_from(wrong))
         k, sound = None, None
     if odd or attrs:
         sound = None if sound else sound

@@ -53,10 +53,11 @@ def tables(draw):
     spoilt = draw(st.none() | st.tuples(st.integers(0, len(data)), st.integers(0, 3), st.sampled_from(EXTRA)))
     if spoilt:
         data = data[: spoilt[0]] + spoilt[2] + data[spoilt[0] + spoilt[1] :]
-    return data, names, by_name, spoilt is not None, np.reshape(label, (e, n)), truth, mask and np.reshape(mask, (e, n))
+    return data, names, by_name, spoilt is not None, epochs, np.reshape(label, (e, n)), truth, mask and np.reshape(mask, (e, n))
 
 
-def check(made, label, truth, mask):
+def check(made, epochs, label, truth, mask):
+    assert made.epochs.tolist() == [*epochs]
     found = made.history()
     np.testing.assert_array_equal(found[0], label)
     np.testing.assert_array_equal(found[1], np.ones_like(label) if mask is None else mask)
@@ -83,7 +84,7 @@ def attempt(what, call):
 @fuzz(0.2)
 @given(tables())
 def test_text_tables(made):
-    data, names, by_name, spoilt, label, truth, mask = made
+    data, names, by_name, spoilt, epochs, label, truth, mask = made
 
     def read(place):
         (place.parents[1] / "table.csv").write_bytes(data)
@@ -97,7 +98,7 @@ def test_text_tables(made):
         elif run is None:
             assert not by_name, "a sound table was refused"  # numbers have two readings where names are numbers
         else:
-            check(run, label, truth, mask)
+            check(run, epochs, label, truth, mask)
     finally:
         shutil.rmtree(root)
 
@@ -109,10 +110,9 @@ def compare(run, data, names):
     rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t|", key=heading.count)))
     heading, *rows = [[field.strip() for field in row] for row in rows if row]
     position = {name.lower(): i for i, name in enumerate(heading)}
-    epochs = sorted({float(row[position["epoch"]]) for row in rows})
-    assert len(rows) == len(epochs) * run.num_unlabelled
+    assert len(rows) == len(run.epochs) * run.num_unlabelled
     for row in rows:
-        e, i = epochs.index(float(row[position["epoch"]])), int(float(row[position["index"]]))
+        e, i = int(float(row[position["epoch"]])), int(float(row[position["index"]]))
         true = row[position["true"]] if "true" in position else ""
         for field, c in ((row[position["label"]], run.history(e)[0][i]), (true, run.true_labels[i])):
             told = {"": -1, **{name.strip(): c for c, name in enumerate(names)}}.get(field)
@@ -155,7 +155,7 @@ def test_arrays(made):
     given_label = as_kind(label, kind, names)
     run, root = attempt("arrays", lambda place: from_numpy(place, given_label, **options))
     try:
-        check(run, label, label[0], None)
+        check(run, range(len(label)), label, label[0], None)
         if wrong is not None:
             spoilt = np.array(given_label.tolist() if isinstance(given_label, torch.Tensor) else given_label, dtype=object)
             spoilt[divmod(spot, label.shape[1])] = wrong

@@ -133,7 +133,7 @@ def test_estimated_prior(two):
 )
 def test_what_was_given_is_no_estimate(tmp_path, method, state, taken):
     truth = np.arange(12) % 3
-    with Recorder(tmp_path / "run", truth, [5, 3, 1], "abc", attrs={"method": method}) as recorder:
+    with Recorder(tmp_path / "run", truth, [5, 3, 1], [*"abc"], attrs={"method": method}) as recorder:
         recorder.end_epoch(sweep=(truth, truth >= 0), series=dict.fromkeys(state, np.ones(3)))
     run = pld.open_run(tmp_path / "run")
     assert any(made.name == "estimated_prior" for made in collection({"A": run}, backend="none")) == (taken is not None)
@@ -221,7 +221,7 @@ def test_runs_without_iterations_stand_by_epoch_and_say_so(tmp_path, function):
 def test_a_class_without_labels_and_clipped_ratios_are_told_apart(tmp_path):
     """White is ratio 1, a class that no label names has a colour of its own, and a scale that ends before the values says so."""
     truth = np.repeat(np.arange(3), [100, 100, 1])
-    with Recorder(tmp_path / "run", truth, [5, 3, 1], "abc", num_epochs=3) as recorder:
+    with Recorder(tmp_path / "run", truth, [5, 3, 1], [*"abc"], num_epochs=3) as recorder:
         for label in (np.repeat([0, 0, 2], [100, 99, 2]), truth, np.where(truth == 1, 2, truth)):
             recorder.end_epoch(sweep=(label, label >= 0))
     figure = plots.carpet(tmp_path / "run", metric="ratio")
@@ -279,7 +279,7 @@ def test_blending(two):
 def test_the_blending_weight_is_drawn(tmp_path):
     weight = np.linspace(1, 0, 6)
     truth = np.arange(30) % 6
-    with pld.Recorder(tmp_path / "run", truth, [9, 8, 7, 3, 2, 1], "abcdef") as recorder:
+    with pld.Recorder(tmp_path / "run", truth, [9, 8, 7, 3, 2, 1], [*"abcdef"]) as recorder:
         recorder.end_epoch(
             sweep=(truth, truth >= 0), logits=np.eye(6)[truth], semantic=np.eye(6)[truth], series={"daso/blend_weight": weight}
         )
@@ -291,7 +291,7 @@ def test_learned_state_shows_every_entry_and_says_what_it_leaves_out(two, tmp_pa
     figure = plots.learned_state(two, "seval/offsets")
     colours = [line.get_color() for line in figure.axes[0, 1].lines]
     assert len(colours) == 6 and len(set(colours)) == 2  # head, medium and tail of both
-    with pld.Recorder(tmp_path / "run", [0, 1], [2, 1], "ab") as recorder:
+    with pld.Recorder(tmp_path / "run", [0, 1], [2, 1], [*"ab"]) as recorder:
         recorder.end_epoch(series={f"s/{name}": np.ones(2) for name in "abcde"})
     assert plots.learned_state(tmp_path / "run", backend="none").caption.endswith("Logged too, and not shown: s/d, s/e.")
 

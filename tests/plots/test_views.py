@@ -128,7 +128,7 @@ def test_embedding(run):
 @pytest.mark.parametrize("known", [0, 4, 12])
 def test_an_unknown_truth_is_no_group(tmp_path, known):
     truth = np.where(np.arange(12) < known, np.arange(12) % 3, -1)
-    with Recorder(tmp_path / "run", truth, [5, 3, 1], "abc", num_features=2) as recorder:
+    with Recorder(tmp_path / "run", truth, [5, 3, 1], [*"abc"], num_features=2) as recorder:
         recorder.end_epoch(sweep=(np.arange(12) % 3, np.ones(12, bool)), features=np.random.default_rng(0).normal(size=(12, 2)))
     points = pld.embed(tmp_path / "run")
     if not known:
@@ -184,7 +184,7 @@ def test_a_scale_that_ends_before_the_values_says_so(tmp_path, options, extend):
     true, label = np.repeat([0, 1], [2000, 1]), np.zeros(2001, int)
     label[1999:] = 1
     label[1999] = 2
-    with Recorder(tmp_path / "run", true, [5, 3, 1], "abc") as recorder:
+    with Recorder(tmp_path / "run", true, [5, 3, 1], [*"abc"]) as recorder:
         recorder.end_epoch(sweep=(label, label >= 0))
     figure = drawn(plots.confusion(pld.open_run(tmp_path / "run"), **options))
     assert figure.figure.axes[-1]._colorbar.extend == extend

@@ -76,7 +76,7 @@ def test_a_finished_run_can_be_extended(tmp_path, world):
         ({"test_labels": [1, 0]}, "1 of 2 test labels differ"),
         ({"test_labels": [0, 0, 0]}, "2 test samples there, 3 here"),
         ({"num_features": 7}, "features of width 6 there, 7 here"),
-        ({"class_names": "abcd"}, "class_names is"),
+        ({"class_names": [*"abcd"]}, "class_names is"),
         ({"labelled_counts": [9, 8, 7, 6]}, r"labelled_counts is \[20, 10, 5, 2\] there, \[9, 8, 7, 6\] here"),
         ({"attrs": {"method": "fixmatch"}}, r"method is fixmatch\+daso there, fixmatch here"),
         ({"attrs": {"config": {"lr": 0.1}}}, "config.lr is 0.03 there, 0.1 here"),

@@ -208,7 +208,7 @@ def test_from_csv(tmp_path):
     run = from_csv(tmp_path / "run", tmp_path / "log.csv", labelled_counts=COUNTS, class_names=NAMES, attrs={"method": "mine"})
     np.testing.assert_array_equal(run.history()[0], LABELS)
     np.testing.assert_array_equal(run.history()[1], LABELS > 0)
-    assert run.true_labels.tolist() == [0, 1, 1, 2, -1] and run.attrs["epochs in the file"] == [5, 9]
+    assert run.true_labels.tolist() == [0, 1, 1, 2, -1] and run.epochs.tolist() == [5, 9]
 
 
 def test_from_csv_refuses_what_it_cannot_read(tmp_path):
@@ -340,7 +340,7 @@ def test_arrays_of_any_type(tmp_path, kind):
           ((0.5, "0.5"), (np.inf, "inf"), (-2, "-2"), (3, "3"), (2.0**62, r"4\.61169e\+18"), ("bat", "'bat'"))),
         ({"label": np.nan}, "epoch 1, sample 2 has no label, but counts as accepted"),
         ({"accepted": 0.5}, r"accepted 0.5 \(epoch 1, sample 2\) is neither 0 nor 1"),
-        ({"iterations": [20, 10]}, "iterations must ascend: epoch 1 ends at 10, epoch 0 before it at 20"),
+        ({"iterations": [20, 10]}, "iterations must ascend: epoch 1 ends at 10, epoch 0 ends at 20 before it"),
         ({"iterations": [10, 10]}, "iterations must ascend"),
         ({"iterations": [1, 1.5]}, r"iterations 1.5 \(epoch 1\) is no whole number"),
         ({"iterations": [1]}, "iterations needs one entry for each of the 2 epochs"),

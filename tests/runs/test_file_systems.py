@@ -24,7 +24,7 @@ truth, disk = np.arange(N) % K, root / "disk"
 disk.mkdir()
 
 def start():
-    return Recorder(disk / "run", truth, [5, 4, 3, 2, 1], "abcde", resume=True, num_epochs=30)
+    return Recorder(disk / "run", truth, [5, 4, 3, 2, 1], [*"abcde"], resume=True, num_epochs=30)
 
 def record(recorder, until):
     while recorder.epoch < until:

@@ -20,7 +20,7 @@ def test_a_slow_disk_holds_training_up(tmp_path, monkeypatch):
         write(store, *args, **kwargs)
 
     monkeypatch.setattr(Store, "write_epoch", slow)
-    with Recorder(tmp_path / "run", [0, 1, 1], [2, 1], "ab") as recorder:
+    with Recorder(tmp_path / "run", [0, 1, 1], [2, 1], [*"ab"]) as recorder:
         for _ in range(3):
             recorder.end_epoch(scalars={"loss": 1.0})
         fourth = threading.Thread(target=recorder.end_epoch, kwargs={"scalars": {"loss": 2.0}})
@@ -56,7 +56,7 @@ def test_an_error_of_the_writer_does_not_hide_that_of_the_training(tmp_path, mon
         raise RuntimeError("CUDA error: the copy never arrived")
 
     monkeypatch.setattr(Store, "write_epoch", crash)
-    with pytest.raises(ValueError, match="from the training") as caught, Recorder(tmp_path / "run", [0, 1], [2, 1], "ab") as recorder:
+    with pytest.raises(ValueError, match="from the training") as caught, Recorder(tmp_path / "run", [0, 1], [2, 1], [*"ab"]) as recorder:
         recorder.end_epoch(scalars={"loss": 1.0})
         raise ValueError("from the training")
     assert any("never arrived" in note for note in caught.value.__notes__)
@@ -76,7 +76,7 @@ def test_a_checkpoint_is_saved_behind_what_it_relies_on(tmp_path, monkeypatch):
     monkeypatch.setattr(Store, "write_epoch", slow)
     monkeypatch.setattr(checkpoints, "save", save)
     weights, few = torch.arange(6.0).view(2, 3).T, torch.ones(1)  # strides of its own
-    with Recorder(tmp_path / "run", [0, 1, 1], [2, 1], "ab", num_epochs=1) as recorder:
+    with Recorder(tmp_path / "run", [0, 1, 1], [2, 1], [*"ab"], num_epochs=1) as recorder:
         recorder.end_epoch(scalars={"loss": 1.0})
         checkpoints.save_behind(recorder, tmp_path, {"done": 1, "weights": weights, "part": (None, {"few": few})})
         weights.zero_(), few.zero_()
