@@ -125,7 +125,7 @@ def long(path: Path, epochs: int, every: int) -> list[tuple[int, float, int]]:
 
     torch.set_num_threads(1)
     page, notes = os.sysconf("SC_PAGE_SIZE") / 2**20, []
-    with Recorder(path, np.arange(100) % 3, [3, 2, 1], "abc") as recorder:
+    with Recorder(path, np.arange(100) % 3, [3, 2, 1], [*"abc"]) as recorder:
         index, label = np.arange(100), np.zeros(100, np.int64)
         for e in range(1, epochs + 1):
             recorder.update(index, label + e % 3, label)

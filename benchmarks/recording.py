@@ -80,7 +80,7 @@ def train(path: Path, n: int, k: int, d: int, epochs: int, steps: int, products:
 
 def calls(root: Path, n: int, k: int, d: int) -> None:
     """The recorder's methods, one at a time."""
-    recorder = Recorder(root / "update", np.arange(n) % k, [1] * k, "abcdefghij")
+    recorder = Recorder(root / "update", np.arange(n) % k, [1] * k, [*"abcdefghij"])
     step = torch.randint(0, n, (128,)), torch.randint(0, k, (128,)), torch.rand(128) > 0.5
     row("update", clock(lambda: recorder.update(*step), 2000), "M = 128")
     made = outputs(n, k, d)

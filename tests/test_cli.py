@@ -143,7 +143,7 @@ def test_errors_are_one_line_and_exit_code_2(call, arguments, message):
 )
 def test_slips_with_runs_are_one_line_too(call, tmp_path, arguments, message):
     attrs = {"method": "fixmatch", "seed": 0, "data": "d"}
-    with Recorder(tmp_path / "runs/mine", np.arange(6) % 3, [5] * 3, "abc", attrs=attrs) as recorder:
+    with Recorder(tmp_path / "runs/mine", np.arange(6) % 3, [5] * 3, [*"abc"], attrs=attrs) as recorder:
         recorder.end_epoch(scalars={"loss": 1.0}, sweep=([0, 1, 2] * 2, [True] * 6), test=[[1, 0, 0]] * 3)
     code, _, err = call(*arguments)
     assert code == 2 and message in " ".join(err.split()) and "Traceback" not in err
@@ -235,7 +235,7 @@ def test_a_pipe_that_is_closed_ends_quietly(tmp_path):
 @pytest.mark.parametrize("columns", [60, 80])
 def test_names_of_runs_are_never_broken(call, tmp_path, monkeypatch, columns):
     name = "a-long/name-of-a-method+with+schemes/s0"
-    with Recorder(tmp_path / "runs" / name, np.arange(6) % 3, [5] * 3, "abc", attrs={"method": "fixmatch", "data": "d"}) as recorder:
+    with Recorder(tmp_path / "runs" / name, np.arange(6) % 3, [5] * 3, [*"abc"], attrs={"method": "fixmatch", "data": "d"}) as recorder:
         recorder.end_epoch(scalars={"balanced_accuracy": 0.5}, sweep=([0, 1, 2] * 2, [True] * 6))
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", str(columns))

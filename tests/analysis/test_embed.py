@@ -237,7 +237,7 @@ def test_poor_features_are_placed(tmp_path, kind, method, normalise):
 
 def small_run(path, features):
     n = len(features[0])
-    with Recorder(path / "run", np.arange(n) % 3, [5, 3, 1], "abc") as recorder:
+    with Recorder(path / "run", np.arange(n) % 3, [5, 3, 1], [*"abc"]) as recorder:
         for values in features:
             recorder.end_epoch(sweep=(np.arange(n) % 3, np.ones(n, bool)), features=values)
     return pld.open_run(path / "run")

@@ -372,7 +372,7 @@ def test_runs_with_other_epochs_stand_at_their_iterations(tmp_path):
     """Also: without iterations none is told, and a class that no label names has a colour of its own."""
 
     def timed(name, every, epochs):
-        with Recorder(tmp_path / name, np.arange(12) % 3, [5, 3, 1], "abc", num_epochs=epochs, attrs={"method": name}) as recorder:
+        with Recorder(tmp_path / name, np.arange(12) % 3, [5, 3, 1], [*"abc"], num_epochs=epochs, attrs={"method": name}) as recorder:
             for epoch in range(epochs):
                 label = np.full(12, epoch % 2)
                 recorder.end_epoch(iteration=every and every * (epoch + 1), sweep=(label, label >= 0))

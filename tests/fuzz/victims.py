@@ -30,7 +30,7 @@ def record(path: str, epochs: int) -> None:
     """Record epochs whose content follows from their number."""
     from pldebias.runs import Recorder
 
-    with Recorder(path, np.arange(N) % K, [5, 4, 3, 2, 1], "abcde", resume=True) as recorder:
+    with Recorder(path, np.arange(N) % K, [5, 4, 3, 2, 1], [*"abcde"], resume=True) as recorder:
         while recorder.epoch < epochs:
             e = recorder.epoch
             logits = np.full((N, K), e % 1000, np.float32)

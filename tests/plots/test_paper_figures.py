@@ -148,7 +148,7 @@ def test_what_was_given_is_no_estimate(tmp_path, method, state, taken):
 
 def timed(path, every, epochs, *, gaps=(), labels=lambda epoch: np.zeros(12, int)):
     """A run of epochs of `every` steps (None: not told), some of which were left out."""
-    with Recorder(path, np.arange(12) % 3, [5, 3, 1], "abc", num_epochs=epochs, attrs={"method": "fixmatch"}) as recorder:
+    with Recorder(path, np.arange(12) % 3, [5, 3, 1], [*"abc"], num_epochs=epochs, attrs={"method": "fixmatch"}) as recorder:
         for epoch in set(range(epochs)) - set(gaps):
             recorder.epoch = epoch
             label = labels(epoch)

@@ -100,7 +100,7 @@ def test_samples(run, choice):
 )
 def test_no_figure_shows_a_relabelling_whose_check_fails(tmp_path, draw):
     """The sweep is not what the method gives on these outputs."""
-    with Recorder(tmp_path / "run", np.arange(12) % 3, [5, 3, 1], "abc", attrs={"method": "fixmatch+daso(start=0)"}) as recorder:
+    with Recorder(tmp_path / "run", np.arange(12) % 3, [5, 3, 1], [*"abc"], attrs={"method": "fixmatch+daso(start=0)"}) as recorder:
         logits, prototypes = np.eye(3)[np.arange(12) % 3], {"daso/prototypes": np.eye(3)}
         class_dist, wrong = {"daso/class_dist": np.ones(3)}, (np.arange(12) + 1) % 3
         recorder.end_epoch(sweep=(wrong, wrong < 3), logits=logits, features=logits, series=class_dist, snapshot=prototypes)
@@ -142,7 +142,7 @@ def test_an_unknown_truth_is_no_group(tmp_path, known):
 
 
 def test_a_sample_without_a_label_has_no_colour(tmp_path):
-    with Recorder(tmp_path / "run", np.arange(6) % 3, [5, 3, 1], "abc", num_epochs=2) as recorder:
+    with Recorder(tmp_path / "run", np.arange(6) % 3, [5, 3, 1], [*"abc"], num_epochs=2) as recorder:
         recorder.end_epoch(sweep=(np.full(6, -1), np.zeros(6, bool)))
         recorder.end_epoch(sweep=(np.zeros(6, int), np.ones(6, bool)))
     figure = plots.samples(tmp_path / "run", "most flipped", of="all", n=1)

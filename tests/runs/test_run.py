@@ -224,7 +224,7 @@ def test_opening_is_quick(tmp_path):
     from pldebias.runs import Recorder
 
     r = np.random.default_rng(0)
-    with Recorder(tmp_path / "run", r.integers(0, 10, 10_000), [1] * 10, "abcdefghij", num_epochs=500) as recorder:
+    with Recorder(tmp_path / "run", r.integers(0, 10, 10_000), [1] * 10, [*"abcdefghij"], num_epochs=500) as recorder:
         label = r.integers(0, 10, 10_000)
         for e in range(500):
             recorder.end_epoch(sweep=(label, label < 5), test=(label, label), scalars={"e": e})

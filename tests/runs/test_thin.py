@@ -80,7 +80,7 @@ def test_what_a_copy_lacks_is_refused_by_name(run, tmp_path):
 
 
 def test_a_copy_of_an_unfinished_run_is_unfinished(tmp_path):
-    with Recorder(tmp_path / "run", np.arange(12) % 3, [5, 3, 1], "abc", num_epochs=40) as recorder:
+    with Recorder(tmp_path / "run", np.arange(12) % 3, [5, 3, 1], [*"abc"], num_epochs=40) as recorder:
         for epoch in range(30):
             recorder.end_epoch(iteration=7 * epoch + 7, scalars={"x": epoch}, sweep=(np.arange(12) % 3, np.ones(12, bool)))
     small = pld.open_run(thin(pld.open_run(tmp_path / "run"), tmp_path / "run.zip", epochs=2))

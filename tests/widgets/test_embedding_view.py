@@ -228,7 +228,7 @@ def test_the_module_is_small_and_asks_for_nothing():
 
 
 def test_points_in_one_place_stand_in_the_middle(tmp_path):
-    with Recorder(tmp_path / "run", np.arange(6) % 3, [5, 3, 1], "abc") as recorder:
+    with Recorder(tmp_path / "run", np.arange(6) % 3, [5, 3, 1], [*"abc"]) as recorder:
         recorder.end_epoch(sweep=(np.arange(6) % 3, np.ones(6, bool)), features=np.ones((6, 2)))
     meta, _ = embedding.pack(pld.embed(tmp_path / "run"))
     assert meta["box"] == [-1, 1, -1, 1]

@@ -302,7 +302,7 @@ def test_joining_keeps_every_string():
 
 def timed(path, every, epochs, gaps=()):
     """A run whose epochs last `every` steps, some of them left out; None: no steps were told."""
-    with Recorder(path, np.arange(12) % 3, [5, 3, 1], "abc", num_epochs=epochs, attrs={"method": path.name}) as recorder:
+    with Recorder(path, np.arange(12) % 3, [5, 3, 1], [*"abc"], num_epochs=epochs, attrs={"method": path.name}) as recorder:
         for epoch in sorted(set(range(epochs)) - set(gaps)):
             recorder.epoch = epoch
             label = np.full(12, epoch % 3)
