@@ -90,7 +90,7 @@ ARGUMENTS: dict[str, Any] = {
     **dict.fromkeys(("n_neighbors", "height"), int),
     **dict.fromkeys(("level", "min_dist", "perplexity"), float),
     **dict.fromkeys(("kind", "split", "scale", "width", "error", "metric", "statistic", "which", "choice", "of", "gamma", "score"), str),
-    **dict.fromkeys(("method", "colour", "backend", "x", "scheme"), str),
+    **dict.fromkeys(("method", "colour", "backend", "x"), str),
     **dict.fromkeys(("quality", "images", "normalise", "progress", "colourbar"), bool),
     **dict.fromkeys(("values", "rows", "cols"), tuple[str, ...] | str),
     "normalize": str | None,
@@ -114,7 +114,7 @@ def argument(name: str, value: Any, hint: Any = None) -> Any:
     found = plain(value)
     found = _fitted((found,) if name == "epochs" and isinstance(found, int | float) else found, hint)
     if not _fits(found, hint):
-        raise ValueError(f"{name}={_shown(value)}: give {_words(hint)}")
+        raise ValueError(f"{name}={_shown(value)} must be {_words(hint)}")
     if isinstance(found, int) and abs(found) >= 2**63:
         raise ValueError(f"{name}={found} must be below 2**63")
     if isinstance(found, int) and found < _LEAST.get(name, found):

@@ -240,8 +240,6 @@ def what_if(
     parts = metrics.groups(run.labelled_counts, groups)
     step, generation = _whole(step, "step"), _whole(generation, "generation")
     threshold, prior = plain(threshold), plain(prior)
-    if isinstance(threshold, bool) or threshold != threshold:
-        raise ValueError(f"threshold={threshold}: give a number in [0, 1], one per class, or one per group")
     if scheme is None and all(option is None for option in (threshold, prior, state, step, generation)):
         spelling, notes, found = _as_trained(seen)
     else:

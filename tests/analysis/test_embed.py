@@ -201,7 +201,7 @@ def test_unknown_truth_is_sampled_by_pseudo_label(recorded):
         ({"epochs": [0, 9]}, NotLogged, "at the epochs 0, 1, 2; not at 9"),
         ({"per_class": -1}, ValueError, "at least 1"),
         ({"method": "umap", "n_neighbors": 1}, ValueError, "n_neighbors must be at least 2.*got 1, 0.1 and 30.0"),
-        ({"method": "tsne", "perplexity": float("nan")}, ValueError, "perplexity=nan: give a finite number"),
+        ({"method": "tsne", "perplexity": float("nan")}, ValueError, "perplexity=nan must be a finite number"),
     ],
 )
 def test_wrong_arguments(recorded, arguments, error, message):
