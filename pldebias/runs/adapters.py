@@ -7,20 +7,23 @@ from __future__ import annotations
 
 import functools
 import importlib
+import inspect
 import math
 import sys
 import warnings
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pldebias.optional import needed
 from pldebias.runs.checks import is_scalar
+from pldebias.runs.recorder import Recorder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pldebias.runs.recorder import Recorder
-
 __all__ = ["lightning_callback", "usb_hook"]
+
+_MORE = tuple(inspect.signature(Recorder.end_epoch).parameters)[1:]
 
 
 def _numbers(values: dict) -> dict[str, float]:
@@ -38,6 +41,11 @@ def _numbers(values: dict) -> dict[str, float]:
 
 def _begin(recorder: Recorder, epoch: int) -> None:
     """Have the record go on at the epoch at which the training goes on."""
+    if epoch < recorder.end:
+        _warn(
+            f"the training goes on at epoch {epoch}, so the recorded epochs {epoch}..{recorder.end - 1} are replaced; "
+            "to go on behind them, start it from their checkpoint"
+        )
     if epoch > recorder.end:
         _warn(f"the training goes on at epoch {epoch}, so the epochs {recorder.end}..{epoch - 1} are missing from the record")
     if epoch != recorder.epoch:
@@ -46,12 +54,24 @@ def _begin(recorder: Recorder, epoch: int) -> None:
 
 def _end(recorder: Recorder, iteration: int, logged: dict, more: dict | None, counted: int, steps: int) -> None:
     """Close an epoch, of which `counted` of `steps` steps were recorded."""
+    wrong = [name for name in more if name not in _MORE] if isinstance(more, Mapping) else more and [type(more)]
+    if wrong:
+        raise ValueError(f"epoch_end must return a dict of arguments of Recorder.end_epoch ({', '.join(_MORE)}); got {wrong[0]!r}")
     more = {"iteration": iteration, **(more or {})}
     scalars = {**_numbers(logged), **more.pop("scalars", {})}
     if counted < steps:
         _warn(f"epoch {recorder.epoch}: {counted} of {steps} steps were recorded, so its visits are those of a part of it")
         scalars["recorded_steps"] = counted
     recorder.end_epoch(scalars=scalars, **more)
+
+
+def _check(recorder, epoch_end) -> None:
+    if not isinstance(recorder, Recorder):
+        raise ValueError(f"recorder must be a pldebias.Recorder; got {type(recorder).__name__}")
+    if recorder.closed:
+        raise ValueError(f"the recorder of {recorder.path} is closed; open another with resume=True")
+    if epoch_end is not None and not callable(epoch_end):
+        raise ValueError(f"epoch_end must be a function; got {type(epoch_end).__name__}")
 
 
 def _warn(message: str) -> None:
@@ -83,7 +103,8 @@ def lightning_callback(recorder: Recorder, *, key: str = "pseudo_labels", epoch_
     key : str
         Name of the triple in what ``training_step`` returns: positions in the unlabelled set ``[M]``, labels ``[M]``, accepted ``[M]``.
     epoch_end : callable, optional
-        ``epoch_end(trainer, module)`` gives more to `Recorder.end_epoch` as a dict: ``sweep``, ``test``, ``logits``, ``series`` ...
+        ``epoch_end(trainer, module)`` gives more to `Recorder.end_epoch` as a dict: ``sweep``, ``test``, ``logits``, ``series`` ... Its
+        ``scalars`` come before logged ones of the same name.
 
     Returns
     -------
@@ -94,22 +115,26 @@ def lightning_callback(recorder: Recorder, *, key: str = "pseudo_labels", epoch_
     ImportError
         Lightning is not installed.
     ValueError
-        During training: a step without the triple, or more than one process (each would record a part only).
+        An argument is of another type, or the recorder closed. During training: a step without the triple, or more than one process (each
+        would record a part only).
 
     Warns
     -----
     RuntimeWarning
-        The training goes on at an epoch beyond the record, no step of an epoch returned the triple, or only a part of the epoch was
-        recorded: it was stopped, or goes on in its middle from a checkpoint that was saved without this callback. The scalar
-        ``recorded_steps`` then says how many steps were.
+        The training goes on at an epoch beyond the record or replaces recorded epochs, no step of an epoch returned the triple, or only a
+        part of the epoch was recorded: it was stopped, or goes on in its middle from a checkpoint that was saved without this callback.
+        The scalar ``recorded_steps`` then says how many steps were.
 
     Notes
     -----
     Metrics that were logged with ``self.log``, in the module's ``on_train_epoch_end`` too, and are single numbers become scalars of the
     epoch; they are read once an epoch. One named ``epoch`` or ``iteration`` becomes ``logged/epoch`` or ``logged/iteration``.
     A step for which ``training_step`` returns None is passed over. Checkpoints hold the counts of an epoch that is not over.
-    A training that goes on from an earlier checkpoint rewinds the recorder to its epoch.
+    A training that goes on from an earlier checkpoint rewinds the recorder to its epoch, with a warning.
     """
+    _check(recorder, epoch_end)
+    if not isinstance(key, str):
+        raise ValueError(f"key must be a text; got {key!r}")
 
     class RecorderCallback(*_callbacks()):
         def __init__(self):
@@ -225,7 +250,8 @@ def usb_hook(recorder: Recorder, *, epoch_end: Callable[[Any], dict] | None = No
     recorder : Recorder
         Is closed after the run. Its samples are numbered as those of ``dataset_dict["train_ulb"]``.
     epoch_end : callable, optional
-        ``epoch_end(algorithm)`` gives more to `Recorder.end_epoch` as a dict: ``sweep``, ``test`` ...
+        ``epoch_end(algorithm)`` gives more to `Recorder.end_epoch` as a dict: ``sweep``, ``test`` ... Its ``scalars`` come before
+        those of the algorithm.
 
     Returns
     -------
@@ -244,8 +270,9 @@ def usb_hook(recorder: Recorder, *, epoch_end: Callable[[Any], dict] | None = No
     (``PseudoLabelingHook.gen_ulb_targets``, ``MaskingHook.masking``) and takes ``idx_ulb`` from the batch. Where a step asks them twice
     (DeFixMatch asks again for the labelled images), the first answer is that of the unlabelled ones. Soft targets count as their largest
     class; a weight of at least one half counts as accepted. Algorithms that use neither hook (MixMatch, Mean Teacher) cannot be recorded
-    this way. A training that goes on from an earlier checkpoint rewinds the recorder to its epoch.
+    this way. A training that goes on from an earlier checkpoint rewinds the recorder to its epoch, with a warning.
     """
+    _check(recorder, epoch_end)
 
     class RecorderHook(_usb_base()):
         def __init__(self):

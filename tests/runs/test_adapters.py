@@ -2,13 +2,14 @@
 
 import sys
 import warnings
+from contextlib import nullcontext
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from pldebias.runs import Recorder, open_run
+from pldebias.runs import Recorder, adapters, open_run
 from pldebias.runs.adapters import lightning_callback, usb_hook
 
 N, K, BATCH = 24, 3, 8
@@ -207,6 +208,30 @@ def test_lightning_without_any_label_is_told(tmp_path):
     assert open_run(tmp_path / "run").epochs.tolist() == [0]
 
 
+def test_lightning_that_starts_over_says_what_it_replaces(tmp_path):
+    module, loader = module_and_loader()
+    trainer(lightning_callback(recorder_at(tmp_path / "run", num_epochs=2)), max_epochs=2).fit(module, loader)
+    again = trainer(lightning_callback(recorder_at(tmp_path / "run", num_epochs=2, resume=True)), max_epochs=2)
+    with pytest.warns(RuntimeWarning, match=r"goes on at epoch 0, so the recorded epochs 0\.\.1 are replaced"):
+        again.fit(module, loader)
+
+
+def test_wrong_arguments_of_an_adapter_are_refused_at_once(tmp_path):
+    recorder = recorder_at(tmp_path / "run")
+    for wrong in (None, "runs/x", 3):
+        with pytest.raises(ValueError, match=r"must be a pldebias\.Recorder"):
+            lightning_callback(wrong)
+    for options in ({"key": 3}, {"epoch_end": 3}):
+        with pytest.raises(ValueError, match=next(iter(options))):
+            lightning_callback(recorder, **options)
+    for wrong in ({"nope": 1}, [1], 3):
+        with pytest.raises(ValueError, match=r"epoch_end must return a dict of arguments of Recorder\.end_epoch"):
+            adapters._end(recorder, 0, {}, wrong, 0, 0)
+    recorder.close()
+    with pytest.raises(ValueError, match="is closed"):
+        lightning_callback(recorder)
+
+
 @lightning_warns
 def test_two_recorders_in_one_lightning_training(tmp_path):
     module, loader = module_and_loader()
@@ -376,7 +401,8 @@ def test_usb_resumed(usb, tmp_path):
         algorithm = Algorithm()
         algorithm.start_epoch, algorithm.it = start, 3 * start
         algorithm.register_hook(usb_hook(recorder_at(tmp_path / "run", num_epochs=2, resume=start > 0)), "RecorderHook", "LOWEST")
-        algorithm.call_hook("before_run")
+        with pytest.warns(RuntimeWarning, match=r"epochs 1\.\.1 are replaced") if start else nullcontext():
+            algorithm.call_hook("before_run")
         algorithm.train(usb_batches())
     run = open_run(tmp_path / "run")
     assert run.finished and run.iterations.tolist() == [3, 6] and run.confusion("visits").sum((1, 2)).tolist() == [N, N]
