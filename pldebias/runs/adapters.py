@@ -143,6 +143,7 @@ def lightning_callback(recorder: Recorder, *, key: str = "pseudo_labels", epoch_
             self._steps = self._heard = 0
             self._first: int | None = None  # batch of the epoch that was trained on first
             self._module = None
+            self._old: dict = {}  # metrics of earlier epochs, which Lightning keeps
 
         @property
         def state_key(self) -> str:  # several recorders may be in one training
@@ -171,7 +172,7 @@ def lightning_callback(recorder: Recorder, *, key: str = "pseudo_labels", epoch_
 
         def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
             if self._first is None:
-                self._first = batch_idx
+                self._first, self._old = batch_idx, dict(trainer.callback_metrics)
                 if batch_idx and (self._saved.get("epoch"), self._saved.get("steps")) == (recorder.epoch, batch_idx):
                     recorder.load_state_dict(self._saved)
                     self._first, self._steps, self._heard = 0, batch_idx, self._saved["heard"]
@@ -197,7 +198,8 @@ def lightning_callback(recorder: Recorder, *, key: str = "pseudo_labels", epoch_
             more = epoch_end(trainer, pl_module) if epoch_end else None
             batches = getattr(trainer, "num_training_batches", math.inf)
             steps = batches if batches < math.inf else self._steps + (self._first or 0)
-            _end(recorder, trainer.global_step, trainer.callback_metrics, more, self._steps, steps)
+            logged = {name: value for name, value in trainer.callback_metrics.items() if value is not self._old.get(name)}
+            _end(recorder, trainer.global_step, logged, more, self._steps, steps)
             self._steps = self._heard = 0
             self._first = None
 

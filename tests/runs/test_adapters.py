@@ -208,12 +208,38 @@ def test_lightning_without_any_label_is_told(tmp_path):
     assert open_run(tmp_path / "run").epochs.tolist() == [0]
 
 
+@lightning_warns
 def test_lightning_that_starts_over_says_what_it_replaces(tmp_path):
     module, loader = module_and_loader()
     trainer(lightning_callback(recorder_at(tmp_path / "run", num_epochs=2)), max_epochs=2).fit(module, loader)
     again = trainer(lightning_callback(recorder_at(tmp_path / "run", num_epochs=2, resume=True)), max_epochs=2)
     with pytest.warns(RuntimeWarning, match=r"goes on at epoch 0, so the recorded epochs 0\.\.1 are replaced"):
         again.fit(module, loader)
+
+
+@lightning_warns
+def test_lightning_values_of_earlier_epochs_are_not_recorded_again(tmp_path):
+    """Lightning keeps the last value of what was logged for as long as the training lasts."""
+    module, loader = module_and_loader()
+
+    class Sometimes(type(module)):
+        def validation_step(self, batch, batch_idx):
+            self.log("every_second", float(self.current_epoch))
+
+        def val_dataloader(self):
+            return loader
+
+        def on_train_epoch_end(self):
+            self.log("always", float(self.current_epoch))
+            if self.current_epoch in (0, 3):
+                self.log("now_and_then", float(self.current_epoch))
+
+    callback = lightning_callback(recorder_at(tmp_path / "run"))
+    trainer(callback, max_epochs=5, check_val_every_n_epoch=2, num_sanity_val_steps=1).fit(Sometimes(), loader)
+    found = open_run(tmp_path / "run").scalars
+    np.testing.assert_array_equal(found["always"], range(5))
+    np.testing.assert_array_equal(found["every_second"], [np.nan, 1, np.nan, 3, np.nan])
+    np.testing.assert_array_equal(found["now_and_then"], [0, np.nan, np.nan, 3, np.nan])
 
 
 def test_wrong_arguments_of_an_adapter_are_refused_at_once(tmp_path):
