@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import time
+import unicodedata
 import urllib.parse
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,11 @@ _RESERVED = re.compile(r'[<>:"|?*\x00-\x1f]')
 
 class PathError(ValueError):
     """A path that names no place on this machine."""
+
+
+def composed(name: str) -> str:
+    """A name in the one form of its letters that Unicode calls composed; macOS writes file names in the other."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 def is_address(path) -> bool:

@@ -20,6 +20,7 @@ from pldebias.learners import Learner
 from pldebias.methods import Method, MethodError, Part, build_method
 from pldebias.runs import Run
 from pldebias.runs.given import array
+from pldebias.runs.named import by_class
 from pldebias.schemes import Scheme, Step
 from pldebias.settings import plain, typed
 
@@ -207,7 +208,7 @@ def what_if(
         Class distribution that the chain reads: what debiaspl and la subtract, the running prior of adello and udal, the unlabelled
         distribution that acr and simpro estimate, the counts behind DASO's and SAW's weights, the target of darp and of distribution
         alignment. ``running`` is the mean prediction over these outputs, ``oracle`` the true unlabelled one. None leaves each scheme its
-        own.
+        own. A dict or Series is read by class.
     state : Run, path or mapping, optional
         Take the state of the schemes from another run (its snapshot nearest to `epoch`), or from ``{"seval/learned.offsets": [K], ...}``.
     step : int, optional
@@ -239,7 +240,9 @@ def what_if(
     seen = outputs(run, epoch)
     parts = metrics.groups(run.labelled_counts, groups)
     step, generation = _whole(step, "step"), _whole(generation, "generation")
-    threshold, prior = plain(threshold), plain(prior)
+    if not isinstance(threshold, Mapping):  # which is by group
+        threshold = by_class("threshold", threshold, run.class_names)
+    threshold, prior = plain(threshold), plain(by_class("prior", prior, run.class_names))
     if scheme is None and all(option is None for option in (threshold, prior, state, step, generation)):
         spelling, notes, found = _as_trained(seen)
     else:
@@ -302,7 +305,8 @@ def _given_state(state, seen: Outputs, method: Method) -> tuple[dict[str, Tensor
         return own, notes
     known = method.logged_buffers()
     if isinstance(state, Mapping):
-        given = {name: torch.as_tensor(array(f"state={name!r}", values).astype(np.float32)) for name, values in state.items()}
+        ordered = {name: by_class(f"state={name!r}", values, seen.run.class_names, (0, 1), strict=False) for name, values in state.items()}
+        given = {name: torch.as_tensor(array(f"state={name!r}", values).astype(np.float32)) for name, values in ordered.items()}
         for name, values in given.items():
             if name not in known:
                 raise MethodError(f"state={name!r} is no state of {method.spelling!r}; it has {', '.join(known) or 'none'}")

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from pldebias.data.decode import SUFFIXES, FileReader, LazyImages, coloured, decode, decoded, mapped, probe
 from pldebias.data.errors import DataError
-from pldebias.paths import PathError, local, replace
+from pldebias.paths import PathError, composed, local, replace
 
 TEST_FRACTION, TEST_SEED = 0.2, 77
 LAZY_ABOVE = 32 * 2**30  # decoded bytes of a folder beyond which nothing is cached and files are decoded as they are needed
@@ -98,11 +98,6 @@ def split_of(words: dict[str, str], where: str) -> str | None:
     if len(kinds) > 1:
         raise DataError(f"{where}: its name says {' and '.join(words)}; rename it, so that it says one of {SPLITS}")
     return next(iter(kinds), None)
-
-
-def composed(name: str) -> str:
-    """A name in the one form of its letters that Unicode calls composed; macOS writes file names in the other."""
-    return unicodedata.normalize("NFC", name)
 
 
 def _key(name: str) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 
 from pldebias.data.errors import DataError
 from pldebias.data.longtail import check_gamma, class_counts
+from pldebias.paths import composed
 
 
 def resolve_order(order: Sequence[str | int] | None, class_names: Sequence[str], default: Sequence[int]) -> tuple[int, ...]:
@@ -17,7 +18,7 @@ def resolve_order(order: Sequence[str | int] | None, class_names: Sequence[str],
     """
     if order is None:
         return tuple(default)
-    names, texts = list(class_names), [str(entry) for entry in order]
+    names, texts = [composed(name) for name in class_names], [composed(str(entry)) for entry in order]
     named = [text in names for text in texts]
     numbers = [text.isascii() and text.isdigit() and len(text) < 10 and int(text) < len(names) for text in texts]
     if not all(named) and not all(numbers):

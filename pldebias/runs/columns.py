@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pldebias.paths import is_address, local
-from pldebias.runs.named import MOST, composed, is_missing, is_whole, no_name, number_of, numbered, refuse_two_readings, unmasked
+from pldebias.paths import composed, is_address, local
+from pldebias.runs.named import MOST, is_missing, is_whole, no_name, number_of, numbered, refuse_two_readings, unmasked
 
 TRUTHS = {"yes": 1, "no": 0, "true": 1, "false": 0, "y": 1, "n": 0, "t": 1, "f": 0, "1": 1, "0": 0, "1.0": 1, "0.0": 0}
 TRUTHS |= {"accepted": 1, "rejected": 0}

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pldebias.runs.named import by_class, composed, is_missing, no_name, numbered
+from pldebias.paths import composed
+from pldebias.runs.named import by_class, is_missing, no_name, numbered
 
 
 def given(what: str, values) -> Tensor | np.ndarray:

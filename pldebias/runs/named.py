@@ -16,14 +16,11 @@ from typing import Any
 
 import numpy as np
 
+from pldebias.paths import composed
+
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.ASCII | re.IGNORECASE)
 MOST = 2**53  # beyond it float64, in which such numbers are often written, leaves some out
 _TRUTHS = {"true", "false", "yes", "no", "y", "n", "t", "f"}
-
-
-def composed(text: str) -> str:
-    """A text in the one form of its letters that Unicode calls composed; macOS writes file names in the other."""
-    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def number_of(text: str) -> float | int | None:
