@@ -257,7 +257,7 @@ def test_impossible_chains_are_refused(trained, scheme, options, message):
         ({"threshold": float("nan")}, r"one number in \[0, 1\]; got nan"),
         ({"threshold": "high"}, "real numbers; got texts"),
         ({"threshold": {"tail": [0.5, 0.5]}}, "threshold of tail must be one number"),
-        ({"prior": {"a": 1}, "scheme": "debiaspl"}, "prior must be real numbers"),
+        ({"prior": {"a": 1}, "scheme": "debiaspl"}, "prior: one entry per class, by its name or number, is needed"),
         ({"prior": np.full(10, np.nan), "scheme": "debiaspl"}, "positive sum"),
         ({"state": 5, "scheme": "debiaspl"}, "5 is no run"),
         ({"state": {"debiaspl/prior": "x"}, "scheme": "debiaspl"}, "state='debiaspl/prior' must be real numbers"),
