@@ -199,7 +199,8 @@ def column(what: str, values) -> Column | np.ndarray:
     try:
         return np.array([math.nan if is_missing(x) else float(x) for x in flat]).reshape(array.shape)
     except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"{what} must be numbers or names; got {array.dtype} ({error})") from error
+        got = type(values).__name__ if not array.ndim else f"{array.dtype} such as {_shown(flat[0])}"
+        raise ValueError(f"{what} must be an array of numbers or names; got {got}") from error
 
 
 def _refuse(values: Column | np.ndarray, bad: np.ndarray, what: str, why: Callable[[object], str], where: Callable[[int], str]) -> None:

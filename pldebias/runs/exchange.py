@@ -132,9 +132,10 @@ def to_netcdf(run: Run, path) -> Path:
     The format is netCDF 3 with 64-bit offsets, written by SciPy, so that nothing else must be installed. It has no unsigned, half and
     64-bit integers: counts become int32 (float64 where they do not fit), float16 becomes float32, flags become int8. Slashes in names
     become dots (``scheme.daso.class_dist``), characters other than ASCII letters, digits and ``.@+-`` become underscores.
-    Attributes other than texts and small numbers become JSON. Epochs that were not finished and arrays without entries are left out.
+    Attributes other than texts and small numbers become JSON. Epochs that were not finished and arrays without entries are left out; the
+    coordinate ``epoch`` has the numbers of the others.
     """
-    data = run.to_xarray().isel(epoch=run.epochs)
+    data = run.to_xarray().isel(epoch=run.epochs).assign_coords(epoch=run.epochs)
     data = data.drop_vars([name for name in ("done", "written") if name in data])
     data = data.drop_dims([dim for dim, length in data.sizes.items() if not length])  # SciPy reads a length of 0 as unlimited
     data = data.rename(_plain_names([*data.variables, *(dim for dim in data.dims if dim not in data.variables)]))

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from pldebias.paths import composed
-from pldebias.runs.named import by_class, is_missing, no_name, numbered
+from pldebias.runs.named import by_class, drawn, is_missing, no_name, numbered
 
 
 def given(what: str, values) -> Tensor | np.ndarray:
@@ -40,6 +40,7 @@ def given(what: str, values) -> Tensor | np.ndarray:
             raise ValueError(f"{what} must be real numbers; got {values.dtype}")
         return values if values.layout == torch.strided else values.to_dense()
     try:
+        values = drawn(values)
         if isinstance(values, Tensor):
             tensor = values.detach() if values.layout == torch.strided else values.detach().to_dense()
             narrow = tensor.is_floating_point() and tensor.dtype not in (torch.float16, torch.float32, torch.float64)

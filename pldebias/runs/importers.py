@@ -13,7 +13,7 @@ import numpy as np
 from pldebias.paths import local
 from pldebias.runs.checks import EPOCHS
 from pldebias.runs.columns import Column, classes, column, name_of, read_table, row_of, truths, whole
-from pldebias.runs.named import in_rows, listed, mapping, names_of
+from pldebias.runs.named import in_rows, labelled, listed, mapping, names_of
 from pldebias.runs.run import Run, open_run
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ def from_numpy(
         sample. Nothing is left of the new run.
     """
     names, attrs = names_of(class_names), mapping("attrs", attrs, "of what else to keep")
+    label = labelled(label)
     if hasattr(label, "iloc") and label.ndim == 2:
         for part, labels in (("rows", "index"), ("columns", "columns")):
             other = getattr(accepted, labels, None)
@@ -167,6 +168,7 @@ def _ndim(values) -> int:
 
 def _per_epoch(what: str, values, epochs: np.ndarray):
     """Values with one entry per epoch; those of a table or Series that is indexed by these epochs, in their order."""
+    values = labelled(values)
     if hasattr(values, "iloc"):
         if {*values.index} == {*epochs.tolist()} and values.index.is_unique:
             values = values.loc[epochs.tolist()]

@@ -11,7 +11,7 @@ import math
 import numbers
 import re
 import unicodedata
-from collections.abc import KeysView, Mapping, Sequence, Set
+from collections.abc import Iterator, KeysView, Mapping, Sequence, Set, ValuesView
 from typing import Any
 
 import numpy as np
@@ -216,8 +216,7 @@ def by_class(what: str, values, names: Sequence[str], axes: Sequence[int] = (0,)
     ValueError
         See `order_of`.
     """
-    if hasattr(values, "to_pandas") and getattr(values, "ndim", 2) <= 2:  # xarray's, with coordinates
-        values = values.to_pandas()
+    values = labelled(values)
     if isinstance(values, Mapping) and axes == (0,):
         entries = [*values.values()]
         return [entries[i] for i in order_of(what, values, names)]
@@ -232,6 +231,16 @@ def by_class(what: str, values, names: Sequence[str], axes: Sequence[int] = (0,)
         part = f"{('rows', 'columns')[axis]} of {what}" if values.ndim > 1 else what
         values = values.take(order_of(part, labels, names), axis=axis)
     return values
+
+
+def labelled(values) -> Any:
+    """What xarray (or polars) holds as pandas does, with its labels; everything else as it is."""
+    return values.to_pandas() if hasattr(values, "to_pandas") and getattr(values, "ndim", 2) <= 2 else values
+
+
+def drawn(values) -> Any:
+    """What can only be iterated, such as a generator or the values of a dict, in a list; everything else as it is."""
+    return list(values) if isinstance(values, Iterator | ValuesView | KeysView) else values
 
 
 def in_rows(what: str, values):
@@ -260,6 +269,7 @@ def is_missing(value) -> bool:
 
 def unmasked(values) -> Any:
     """`values` with None where numpy masks them, also in a list of masked arrays."""
+    values = drawn(values)
     if isinstance(values, list | tuple) and any(isinstance(part, np.ma.MaskedArray) for part in values):
         values = np.ma.array(values)
     if isinstance(values, np.ma.MaskedArray):

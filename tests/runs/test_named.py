@@ -210,6 +210,8 @@ def test_a_class_may_be_named_as_missing_values_are_shown(tmp_path):
      *(({"test": wrong}, "test must be a list of one entry") for wrong in (5, "ab", {0: 1, 1: 2})),
      *(({"epochs": wrong}, "epochs must") for wrong in ([1, 0], [1, 1], 3, "01", [0, 2**21])), ({"epochs": [0]}, "epochs needs one entry"),
      ({"epochs": [0.5, 1]}, "epochs 0.5"), ({"true_labels": pandas.Series([0, 1, 2], [1, 0, 2])}, "true_labels: it is numbered 1, 0, 2"),
+     *(({"label": wrong}, f"label must be an array of numbers or names; got {shown}") for wrong, shown in
+       (({0: [0, 1]}, "dict"), (LABELS + 0j, "complex128 such as"), ({0}, "set"))),
      ({"label": pandas.DataFrame(LABELS, columns=[2, 1, 0])}, "columns of label: it is numbered 2, 1, 0"),
      ({"label": pandas.DataFrame(LABELS, [5, 3])}, "epochs must ascend"),
      ({"label": pandas.DataFrame(LABELS, [3, 5]), "accepted": pandas.DataFrame(NONE, [5, 3])}, "tables whose rows have other names")],
@@ -240,6 +242,10 @@ def test_epochs_keep_their_numbers(tmp_path, epochs):
         assert run.to_dataframe("history").epoch.unique().tolist() == epochs
     assert runs[1].confusion("test", epoch=epochs[1]).trace() == 6 and runs[1].scalars["loss"].to_dict() == {epochs[0]: 1.0, epochs[1]: 2.0}
     assert runs[2].iterations.tolist() == [7, 8]
+    with xarray.open_dataset(runs[1].to_netcdf(tmp_path / "run.nc"), engine="scipy") as data:
+        assert data.epoch.values.tolist() == epochs and data.test.sel(epoch=epochs[1]).values.trace() == 6
+    again = xarray.DataArray(LABELS, {"epoch": epochs}, ["epoch", "sample"])
+    assert from_numpy(tmp_path / "xarray", again, **KNOWN).epochs.tolist() == epochs
 
 
 def test_epochs_of_confusionflow_keep_their_numbers(tmp_path):
@@ -273,6 +279,13 @@ def test_letters_that_look_alike_are_spelled_out(tmp_path):
     for field, shown in (("\ufb01sh", r"\\ufb01sh"), ("f\u0456sh", r"f\\u0456sh")):
         with pytest.raises(ValueError, match=f"did you mean 'fish' \\('fish', not '{shown}'\\)"):
             from_csv(tmp_path / "run", io.StringIO(f"epoch,index,label\n0,0,{field}\n"), labelled_counts=[1], class_names=["fish"])
+
+
+def test_what_can_only_be_iterated(tmp_path):
+    run = from_numpy(tmp_path / "run", map(list, LABELS), true_labels=iter([0, 1, 2]), labelled_counts=range(3), class_names=iter(ABC),
+                     iterations=(i for i in (1, 2)), scalars={"x": {"a": 1, "b": 2}.values()})  # fmt: skip
+    np.testing.assert_array_equal(run.history()[0], LABELS)
+    assert (run.true_labels.tolist(), run.iterations.tolist(), run.scalars["x"].tolist()) == ([0, 1, 2], [1, 2], [1, 2])
 
 
 def test_rows_and_mappings():
