@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pldebias.paths import is_address, is_portable, local
+from pldebias.paths import composed, is_address, is_portable, local
 from pldebias.runs import checks, layout
 from pldebias.runs.archive import Archive
 from pldebias.runs.counts import Counter, labels, matrices, tally
@@ -198,6 +198,8 @@ class Recorder:
     def _differences(self, store: Store, attrs: dict, truth: np.ndarray, tests: np.ndarray | None) -> list[str]:
         old, found = store.attrs, []
         for key in ("class_names", "labelled_counts", *IDENTITY):
+            if key == "class_names" and list(map(composed, attrs[key])) == list(map(composed, old[key])):
+                continue
             if key in attrs and attrs[key] != old.get(key):
                 found.append(f"{key} is {old.get(key)} there, {attrs[key]} here")
         for name, here, samples in (("true_labels", truth, "unlabelled samples"), ("test_labels", tests, "test samples")):

@@ -271,8 +271,10 @@ def test_letters_in_either_encoding_are_the_same_name(tmp_path, text):
     runs = from_csv(tmp_path / "a", table, **more), from_numpy(tmp_path / "b", [[text, "b"]], true_labels=None, **more)
     for run in runs:
         assert run.history(0)[0].tolist() == [1, 0] and run.labelled_counts.tolist() == [3, 2] and run.class_names == ("b", E_ONE)
-    with Recorder(tmp_path / "c", pandas.Categorical([E_TWO, "b"]), **more) as recorder:
-        assert recorder.num_unlabelled == 2
+    for names, resume in ((["b", E_ONE], False), (["b", E_TWO], True)):
+        with Recorder(tmp_path / "c", pandas.Categorical([E_TWO, "b"]), more["labelled_counts"], names, resume=resume) as recorder:
+            recorder.end_epoch()
+    assert open_run(tmp_path / "c").true_labels.tolist() == [1, 0] and len(open_run(tmp_path / "c").epochs) == 2
 
 
 def test_letters_that_look_alike_are_spelled_out(tmp_path):
