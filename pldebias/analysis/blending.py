@@ -9,11 +9,12 @@ import numpy as np
 
 from pldebias import metrics
 from pldebias.analysis.counterpart import options_of
-from pldebias.analysis.outputs import Outputs, as_run, outputs
+from pldebias.analysis.outputs import Outputs, outputs
 from pldebias.analysis.relabelled import checked
 from pldebias.analysis.whatif import what_if
 from pldebias.methods import MethodError, Part, build_method, parse
 from pldebias.runs import NotLogged, Run
+from pldebias.runs.run import as_run
 from pldebias.schemes import DASO
 from pldebias.settings import typed
 

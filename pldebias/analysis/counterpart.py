@@ -6,11 +6,11 @@ import inspect
 from pathlib import Path, PurePosixPath
 
 from pldebias import metrics
-from pldebias.analysis.outputs import as_run
 from pldebias.learners import Learner
 from pldebias.methods import LEARNERS, SCHEMES, Method, MethodError, Part, build_method, parse
 from pldebias.runs import Run, RunError
 from pldebias.runs.catalogue import find_runs
+from pldebias.runs.run import as_run
 from pldebias.schemes import Scheme
 
 __all__ = ["asked", "compose", "effective", "known_method", "options_of", "outcome", "trained_counterpart", "unseen"]

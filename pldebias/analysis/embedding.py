@@ -12,10 +12,11 @@ import torch
 
 from pldebias import metrics
 from pldebias.analysis.chain import align, cache_folder, chain, is_flat, pca_frames
-from pldebias.analysis.outputs import as_run, outputs
+from pldebias.analysis.outputs import outputs
 from pldebias.analysis.whatif import what_if
 from pldebias.methods import MethodError
 from pldebias.runs import NotLogged, Run
+from pldebias.runs.run import as_run
 from pldebias.settings import typed
 
 if TYPE_CHECKING:

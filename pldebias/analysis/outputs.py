@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -13,13 +11,10 @@ import torch
 from torch import Tensor
 
 from pldebias.methods import LEARNERS, MethodError, parse
-from pldebias.runs import NotLogged, Run, open_run
+from pldebias.runs import NotLogged, Run
 from pldebias.runs.thin import EXACT, exact_name
 from pldebias.schemes import Problem
 from pldebias.settings import plain
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _KEPT: WeakKeyDictionary[Run, dict[int, Outputs]] = WeakKeyDictionary()
 _MOST = 3  # snapshot epochs of a run that stay in memory
@@ -112,15 +107,6 @@ def _number(run: Run, setting: str) -> float | None:
     """A positive number among the settings of a run; None if it does not have one there, as a foreign configuration may not."""
     value = run.config.get(setting)
     return value if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf") else None
-
-
-def as_run(run: Run | str | Path) -> Run:
-    """A run, opened if it is given by its path."""
-    if isinstance(run, (str, os.PathLike)):
-        return open_run(run)
-    if not isinstance(run, Run):
-        raise ValueError(f"{run!r} is no run; give what pldebias.open_run returns, or the path of a run")
-    return run
 
 
 def whole(value, name: str) -> int:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pldebias import metrics
-from pldebias.analysis.outputs import as_run, check_truth
+from pldebias.analysis.outputs import check_truth
 from pldebias.analysis.relabelled import checked
 from pldebias.analysis.whatif import what_if
+from pldebias.runs.run import as_run
 from pldebias.settings import typed
 
 if TYPE_CHECKING:

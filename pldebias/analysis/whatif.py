@@ -14,13 +14,14 @@ from torch import Tensor
 from pldebias import metrics
 from pldebias.analysis.counterpart import compose, effective, known_method, options_of, trained_counterpart, unseen
 from pldebias.analysis.estimate import prepare
-from pldebias.analysis.outputs import Outputs, as_run, outputs, whole
+from pldebias.analysis.outputs import Outputs, outputs, whole
 from pldebias.analysis.relabelled import GROUP_NAMES, SENTENCE, WhatIf, reproduction
 from pldebias.learners import Learner
 from pldebias.methods import Method, MethodError, Part, build_method
 from pldebias.runs import Run
 from pldebias.runs.given import array
 from pldebias.runs.named import by_class
+from pldebias.runs.run import as_run
 from pldebias.schemes import Scheme, Step
 from pldebias.settings import plain, typed
 

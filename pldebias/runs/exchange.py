@@ -14,13 +14,13 @@ from pldebias import metrics
 from pldebias.optional import needed
 from pldebias.paths import local, output, output_folder, replace
 from pldebias.runs.layout import NotLogged
+from pldebias.runs.run import Run, as_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     import pandas
 
-    from pldebias.runs.run import Run
 
 __all__ = ["read_tensorboard", "to_dataframe", "to_netcdf", "write_tensorboard"]
 
@@ -132,10 +132,10 @@ def to_netcdf(run: Run, path) -> Path:
     The format is netCDF 3 with 64-bit offsets, written by SciPy, so that nothing else must be installed. It has no unsigned, half and
     64-bit integers: counts become int32 (float64 where they do not fit), float16 becomes float32, flags become int8. Slashes in names
     become dots (``scheme.daso.class_dist``), characters other than ASCII letters, digits and ``.@+-`` become underscores.
-    Attributes other than texts and small numbers become JSON. Epochs that were not finished and arrays without entries are left out; the
-    coordinate ``epoch`` has the numbers of the others.
+    Attributes other than texts and small numbers become JSON. Arrays without entries are left out. The
+    coordinate ``epoch`` numbers the epochs.
     """
-    data = run.to_xarray().isel(epoch=run.epochs).assign_coords(epoch=run.epochs)
+    data = run.to_xarray()
     data = data.drop_vars([name for name in ("done", "written") if name in data])
     data = data.drop_dims([dim for dim, length in data.sizes.items() if not length])  # SciPy reads a length of 0 as unlimited
     data = data.rename(_plain_names([*data.variables, *(dim for dim in data.dims if dim not in data.variables)]))
@@ -192,7 +192,7 @@ def _tensorboard():
     return needed("writing events of TensorBoard", "loggers", "tensorboard", "tensorboard:torch.utils.tensorboard")[1].SummaryWriter
 
 
-def write_tensorboard(run: Run, logdir) -> Path:
+def write_tensorboard(run: Run | str | Path, logdir) -> Path:
     """Write the scalars of a run, and the recall of head, medium and tail, as TensorBoard events.
 
     Parameters
@@ -206,7 +206,7 @@ def write_tensorboard(run: Run, logdir) -> Path:
     Path
         Of the directory. Steps are iterations, or epochs where the recorder was not told.
     """
-    logdir = output_folder(logdir)
+    run, logdir = as_run(run), output_folder(logdir)
     writer = _tensorboard()(str(logdir))
     steps = np.where(run.iterations >= 0, run.iterations, run.epochs)
     series = {name: run.scalars[name].to_numpy() for name in run.scalars}

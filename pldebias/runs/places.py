@@ -26,7 +26,7 @@ def place(address) -> Folder | Zip | Remote:
     if is_address(inside) or (inside != str(address) and not local(inside).is_file()):
         return Remote(str(address))
     path = local(inside if inside != str(address) else address)
-    return Zip(path) if path.suffix == ".zip" and path.is_file() else Folder(path)
+    return Zip(path) if path.is_file() and (path.suffix == ".zip" or zipfile.is_zipfile(path)) else Folder(path)
 
 
 class Folder:

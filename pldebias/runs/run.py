@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from functools import cached_property
 from pathlib import PurePosixPath
@@ -349,7 +350,8 @@ class Run:
     def to_xarray(self) -> xarray.Dataset:
         """All arrays as a lazy Dataset; scheme state under its full name, such as ``scheme/daso/class_dist``.
 
-        As stored: unfinished and damaged epochs are in it, with ``done`` False.
+        The coordinate ``epoch`` numbers the epochs. Those that are missing, unfinished or damaged are left out; the Zarr group itself, as
+        xarray opens it, holds them with zeros, and ``done`` tells which they are.
         """
         import xarray
 
@@ -360,9 +362,7 @@ class Run:
             # Runs of older versions name the dimensions of a/x and b/x alike, whatever their lengths.
             group = group.rename({dim: f"{root}/{dim}" for dim, n in group.sizes.items() if ds.sizes.get(dim, n) != n})
             ds = ds.assign({f"{root}/{name}": variable for name, variable in group.variables.items()})
-        trusted = np.zeros(ds.sizes["epoch"], bool)
-        trusted[self.epochs] = True
-        return ds.assign(done=("epoch", trusted))
+        return ds.isel(epoch=self.epochs).assign_coords(epoch=self.epochs).assign(done=("epoch", np.ones(len(self.epochs), bool)))
 
     def to_dataframe(self, what: str = "classes") -> pandas.DataFrame:
         """Long form, one row per epoch and class, cell, sample or nothing: ``"classes"``, ``"confusion"``, ``"history"``, ``"scalars"``.
@@ -384,6 +384,15 @@ class Run:
 
     def _repr_html_(self) -> str:
         return describe_html(self)
+
+
+def as_run(run: Run | str | os.PathLike) -> Run:
+    """A run, opened if it is given by its path."""
+    if isinstance(run, (str, os.PathLike)):
+        return open_run(run)
+    if not isinstance(run, Run):
+        raise ValueError(f"{run!r} is no run; give what pldebias.open_run returns, or the path of a run")
+    return run
 
 
 def open_run(path) -> Run:

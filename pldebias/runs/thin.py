@@ -13,7 +13,8 @@ import numpy as np
 from pldebias.paths import output
 from pldebias.runs.layout import NotLogged
 from pldebias.runs.recorder import RESERVED, Recorder
-from pldebias.runs.run import Run
+from pldebias.runs.run import Run, as_run
+from pldebias.settings import fitted
 
 LAST = 20
 """Epochs at the end that are always kept: what tables take the median of."""
@@ -28,7 +29,13 @@ def choose(count: int, kept: int) -> list[int]:
 
 
 def thin(
-    run: Run, path, *, epochs: int = 60, snapshots: Sequence[int] | int = 6, dimensions: int | None = 16, relabel: bool = True
+    run: Run | str | Path,
+    path,
+    *,
+    epochs: int = 60,
+    snapshots: tuple[int, ...] | int = 6,
+    dimensions: int | None = 16,
+    relabel: bool = True,
 ) -> Path:
     """Copy a run into one zip file, which ``open_run("zip://::<path>")`` opens.
 
@@ -42,7 +49,7 @@ def thin(
 
     Parameters
     ----------
-    run : Run
+    run : Run or path
     path : path
         Of the zip file; one that exists is replaced.
     epochs : int, default 60
@@ -57,7 +64,19 @@ def thin(
     Returns
     -------
     Path
+
+    Raises
+    ------
+    NotLogged
+        The run has no finished epoch, or no snapshot at an epoch of `snapshots`.
+    ValueError
+        An argument has no value of its type.
     """
+    run, given = as_run(run), {"epochs": epochs, "snapshots": snapshots, "dimensions": dimensions, "relabel": relabel}
+    epochs, snapshots, dimensions, relabel = fitted(thin, given, "thin: {}").values()
+    for name, value, least in (("epochs", epochs, 0), ("snapshots", snapshots, 0), ("dimensions", dimensions, 1)):
+        if isinstance(value, int) and value < least:
+            raise ValueError(f"thin: {name}={value}: give at least {least}")
     if not len(run.epochs):
         raise NotLogged(f"{run.name} has no finished epoch yet; wait for its first, and open it again")
     path = output(path)
@@ -65,6 +84,8 @@ def thin(
     if isinstance(snapshots, int):
         spaced = np.linspace(0, len(every) - 1, min(snapshots, len(every))).round().astype(int) if every and snapshots else []
         snapshots = [every[i] for i in spaced]
+    if missing := sorted({*snapshots} - {*every}):
+        raise NotLogged(f"{run.name} has no snapshot at epoch {missing[0]}; it has {', '.join(map(str, every)) or 'none'}")
     positions = {int(e): i for i, e in enumerate(run.epochs)}
     kept = sorted({*(int(run.epochs[i]) for i in choose(len(run.epochs), epochs)), *snapshots})
     basis = _basis(run, snapshots, dimensions)

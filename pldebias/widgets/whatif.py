@@ -13,11 +13,11 @@ import numpy as np
 import traitlets
 
 from pldebias.analysis.counterpart import compose, options_of, outcome
-from pldebias.analysis.outputs import as_run
 from pldebias.analysis.relabelled import GROUP_NAMES, reproduction, rows
 from pldebias.analysis.whatif import what_if
 from pldebias.methods import Method, MethodError, build_method, parse
 from pldebias.runs import Run
+from pldebias.runs.run import as_run
 from pldebias.widgets.tables import matrix, scores
 
 __all__ = ["WhatIfPanel"]

@@ -12,9 +12,10 @@ import torch
 import xarray
 
 from pldebias import metrics
-from pldebias.runs import NotLogged, RunError, open_run
+from pldebias.runs import NotLogged, Recorder, RunError, open_run
 from pldebias.runs.exchange import read_tensorboard, write_tensorboard
 from pldebias.runs.importers import from_confusionflow, from_csv, from_numpy
+from pldebias.runs.thin import thin
 
 LABELS, NAMES, COUNTS = np.array([[0, 1, 2, 2, 0], [0, 1, 1, 2, 0]]), ("cat", "dog", "owl"), [9, 4, 1]
 TRUE = np.array([0, 1, 1, 2, 2])
@@ -424,3 +425,29 @@ def test_logs_of_confusionflow_that_are_refused(tmp_path):
         with pytest.raises(ValueError, match=message):
             from_confusionflow(tmp_path / "run", tmp_path / "log", "net", "pets_test")
         assert not (tmp_path / "run").exists()
+
+
+def test_epochs_keep_their_numbers_wherever_a_late_recording_goes(tmp_path):
+    with Recorder(tmp_path / "run", [0, 1, 1], [2, 1], ["a", "b"]) as recorder:
+        recorder.rewind(3)
+        for _ in range(2):
+            recorder.end_epoch(sweep=([0, 1, 0], [True, True, False]))
+    run = open_run(tmp_path / "run")
+    with xarray.open_dataset(run.to_netcdf(tmp_path / "run.nc")) as file:
+        for data in (run.to_xarray(), file):
+            assert data.epoch.values.tolist() == [3, 4] and data["sweep"].sum(("true", "pseudo")).values.tolist() == [3, 3]
+    assert run.to_dataframe("confusion").epoch.unique().tolist() == [3, 4]
+
+
+def test_a_path_stands_for_its_run(tmp_path):
+    with Recorder(tmp_path / "run", [0, 1, 1], [2, 1], ["a", "b"]) as recorder:
+        recorder.end_epoch(sweep=([0, 1, 0], [True, True, False]), scalars={"loss": 1.0})
+    path = str(tmp_path / "run")
+    assert read_tensorboard(write_tensorboard(path, tmp_path / "events")).loss.item() == 1
+    assert open_run(thin(path, tmp_path / "copy")).epochs.tolist() == [0]  # a zip file whatever its name
+    for wrong in ({"epochs": "x"}, {"epochs": -1}, {"snapshots": -1}, {"dimensions": 0}, {"relabel": "no"}):
+        with pytest.raises(ValueError, match=f"thin: {next(iter(wrong))}="):
+            thin(path, tmp_path / "no.zip", **wrong)
+    with pytest.raises(NotLogged, match="no snapshot at epoch 9; it has none"):
+        thin(path, tmp_path / "no.zip", snapshots=[9])
+    assert not (tmp_path / "no.zip").exists()

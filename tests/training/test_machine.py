@@ -98,6 +98,8 @@ def test_jobs_share_the_cores(tmp_path, monkeypatch):
 @pytest.fixture
 def products():
     """How float32 is multiplied, put back afterwards."""
+    if not hasattr(torch.backends.cuda.matmul, "fp32_precision"):
+        pytest.skip("torch before 2.9 has one switch alone")
     parts = torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn, torch.backends
     before = [part.fp32_precision for part in parts]
     yield lambda: [part.fp32_precision for part in parts]
@@ -105,7 +107,6 @@ def products():
         part.fp32_precision = value
 
 
-@pytest.mark.skipif(not hasattr(torch.backends.cuda.matmul, "fp32_precision"), reason="torch before 2.9 has one switch alone")
 @pytest.mark.parametrize("choice", ["default", "convolutions", "everything"])
 def test_products_are_as_precise_as_asked_whatever_was_set_before(choice, products):
     """By the older switches and by the newer ones, which refuse to be read by the older."""
