@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pldebias.analysis.selection import select
 from pldebias.paths import local, output_folder
 from pldebias.runs.disk import put
-from pldebias.settings import typed
+from pldebias.settings import argument, nearest, some_of, typed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["FORMATS", "figures"]
 
 FORMATS = ("pdf", "svg", "png")
+STYLE = ("width", "error", "groups", "font")
 
 
 @typed
@@ -32,7 +33,7 @@ def figures(
         As in `pldebias.analysis.selection.select`; a list under one label is its seeds.
     folder : str or PathLike
         Is made if it is not there; files of the same names are replaced.
-    formats : sequence of {"pdf", "svg", "png"}
+    formats : {"pdf", "svg", "png"} or sequence of them
     baseline : str, optional
         Label that differences refer to. Without one the table has none, and the figures take the first.
     values : str or sequence of str
@@ -53,18 +54,18 @@ def figures(
     Incomparable
         The runs cannot stand in one table; the message says which differ, and in what.
     ValueError
-        An unknown format, width or error, or `baseline` is no label.
+        An unknown format, style, width, error or font, or `baseline` is no label; nothing is written then.
     """
     from pldebias.analysis.tables import table
     from pldebias.plots.collection import collection
-    from pldebias.plots.paper import ERRORS, WIDTHS
+    from pldebias.plots.paper import ERRORS, canvas
 
-    formats = [formats] if isinstance(formats, str) else list(formats)
-    if unknown := [name for name in formats if name not in FORMATS]:
-        raise ValueError(f"figures are written as {', '.join(FORMATS)}; got {', '.join(map(repr, unknown))}")
-    for name, allowed in (("width", WIDTHS), ("error", ERRORS)):  # before each figure would refuse it by itself
-        if style.get(name, next(iter(allowed))) not in allowed:
-            raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}; got {style[name]!r}")
+    formats = some_of("formats", formats, FORMATS)
+    if unknown := [name for name in style if name not in STYLE]:  # all before each figure would refuse it by itself
+        raise ValueError(f"figures are styled by {', '.join(STYLE)}; got {unknown[0]!r}{nearest(unknown[0], STYLE)}")
+    if (error := argument("error", style.get("error", "interval"))) not in ERRORS:
+        raise ValueError(f"error must be one of {', '.join(map(repr, ERRORS))}; got {error!r}")
+    canvas("none", argument("width", style.get("width", "double")), 1.0, font=style.get("font"))
     chosen, folder = select(runs), local(folder)
     made_table = table(chosen, values=values, baseline=baseline, published=published, groups=style.get("groups", "tertiles"))
     output_folder(folder)
@@ -73,7 +74,7 @@ def figures(
         if made.figure is None:
             lost.append(f"* {made.title}: {made.problem}")
             continue
-        for ending in formats:
+        for ending in dict.fromkeys(formats):
             made.figure.save(path := folder / f"{made.name}.{ending}")
             written.append(path)
         captions.append(f"**{made.name}** {made.figure.caption}\n")

@@ -92,7 +92,7 @@ ARGUMENTS: dict[str, Any] = {
     **dict.fromkeys(("kind", "split", "scale", "width", "error", "metric", "statistic", "which", "choice", "of", "gamma", "score"), str),
     **dict.fromkeys(("method", "colour", "backend", "x"), str),
     **dict.fromkeys(("quality", "images", "normalise", "progress", "colourbar"), bool),
-    **dict.fromkeys(("values", "rows", "cols"), tuple[str, ...] | str),
+    **dict.fromkeys(("values", "rows", "cols", "differences"), tuple[str, ...] | str),
     "normalize": str | None,
     "epochs": tuple[int, ...] | None,
     "published": bool | tuple[str, ...],
@@ -102,7 +102,7 @@ ARGUMENTS: dict[str, Any] = {
 _LEAST = {**dict.fromkeys(("n", "columns", "bins", "hold", "per_class"), 1), **dict.fromkeys(("digits", "seed"), 0)}
 
 
-def argument(name: str, value: Any, hint: Any = None) -> Any:
+def argument(name: str, value: Any, hint: Any = None, *, empty: bool = False) -> Any:
     """An argument as a value of its type: numbers of numpy, torch and pandas as Python's own, sequences as tuples.
 
     Raises
@@ -119,8 +119,25 @@ def argument(name: str, value: Any, hint: Any = None) -> Any:
         raise ValueError(f"{name}={found} must be below 2**63")
     if isinstance(found, int) and found < _LEAST.get(name, found):
         raise ValueError(f"{name}={found} must be at least {_LEAST[name]}")
-    if found == () and name not in ("published", "epoch"):
+    if found == () and not empty and name not in ("published", "epoch"):
         raise ValueError(f"{name} is empty; give at least one")
+    return found
+
+
+def some_of(name: str, value: Any, allowed: Iterable[str]) -> tuple[str, ...]:
+    """Entries of a list that may only hold those `allowed`; one text is one entry.
+
+    Raises
+    ------
+    ValueError
+        No text and no list of texts, an empty list, or one that is not allowed.
+    """
+    found, allowed = argument(name, value, tuple[str, ...] | str), tuple(allowed)
+    found = (found,) if isinstance(found, str) else found
+    if unknown := [one for one in found if one not in allowed]:
+        raise ValueError(
+            f"{name} must be some of {', '.join(map(repr, allowed))}; got {', '.join(map(repr, unknown))}{nearest(unknown[0], allowed)}"
+        )
     return found
 
 

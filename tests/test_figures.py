@@ -75,8 +75,19 @@ def test_what_cannot_stand_in_one_table_is_refused(tmp_path, runs):
     other = make_run(tmp_path / "o", "fixmatch+la", gamma_u=1.0)
     with pytest.raises(Incomparable, match="saw different data: gamma_u"):
         figures([runs, other], tmp_path / "out")
-    with pytest.raises(ValueError, match="written as pdf, svg, png; got 'eps'"):
-        figures(runs, tmp_path / "out", formats=("pdf", "eps"))
+    for options, message in (
+        ({"formats": ("pdf", "eps")}, "formats must be some of 'pdf', 'svg', 'png'; got 'eps'"),
+        ({"formats": "PDF"}, r"got 'PDF' \(did you mean 'pdf'"),
+        ({"formats": []}, "formats is empty"),
+        ({"formats": 3}, "formats=3 must be a text or a list"),
+        ({"values": "x"}, "no measure 'x'"),
+        ({"withd": "single"}, r"styled by width, error, groups, font; got 'withd' \(did you mean 'width'"),
+        ({"font": "No Such Font"}, "no font 'No Such Font'"),
+        ({"width": [1]}, "width="),
+        ({"error": "sem"}, "'interval', 'sd'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            figures(runs, tmp_path / "out", **options)
     with pytest.raises(ValueError, match="baseline must be one of"):
         figures(runs, tmp_path / "out", baseline="mixmatch")
     assert not (tmp_path / "out").exists()  # nothing half-made
@@ -89,9 +100,10 @@ def test_names_fit_for_files(tmp_path):
     assert len(names) == len(set(names)) and all(re.fullmatch(r"[\w+=.-]+", name) and not name.startswith(".") for name in names)
 
 
-def test_the_table_is_as_wide_as_the_figures(runs, tmp_path):
+def test_the_table_is_as_wide_as_the_figures(runs, tmp_path, monkeypatch):
+    monkeypatch.setattr("pldebias.plots.collection.collection", lambda *args, **style: [])
     for width, environment in (("single", "table"), ("double", "table*")):
-        figures(runs, tmp_path / width, width=width, formats=())
+        figures(runs, tmp_path / width, width=width, formats="pdf")
         nodes = LatexWalker((tmp_path / width / "table.tex").read_text(), tolerant_parsing=False).get_latex_nodes()[0]
         assert [node.environmentname for node in nodes if hasattr(node, "environmentname")] == [environment]
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from pldebias.runs import Run
 
-__all__ = ["GROUPS", "Measure", "expand", "measure", "names", "statistic", "window"]
+__all__ = ["GROUPS", "Measure", "expand", "measure", "names", "shadowed", "statistic", "window"]
 
 GROUPS = ("head", "medium", "tail")
 
@@ -136,6 +136,25 @@ def measure(name: str, run: Run) -> Measure:
     return Measure(
         name, "logged", label, 100.0 if share else 1.0, best, "", lambda run, epochs, _: run.scalars[name].loc[epochs].to_numpy()
     )
+
+
+def shadowed(values, runs) -> str:
+    """A sentence, with a space before it, on scalars that were logged under the name of a measure with other values; empty if none was."""
+    names = [values] if isinstance(values, str) else list(values)
+    told = list(dict.fromkeys(name for name in names if any(name in run.scalars and _differs(name, run) for run in runs)))
+    if not told:
+        return ""
+    listed = ", ".join(told)
+    return f" {listed}: computed from the matrices; the scalars logged under the name have other values, see run.scalars[{told[0]!r}]."
+
+
+def _differs(name: str, run: Run) -> bool:
+    if name in _FAMILIES:
+        return True
+    if name not in _FIXED or _FIXED[name].kind not in run.kinds or not len(epochs := run.logged(_FIXED[name].kind)[-1:]):
+        return False
+    ours, logged = float(_FIXED[name].at(run, epochs, metrics.groups(run.labelled_counts))[0]), float(run.scalars[name].loc[epochs].iloc[0])
+    return logged == logged and not any(np.isclose(logged, scale * ours, rtol=1e-3, atol=1e-6, equal_nan=True) for scale in (1, 100))
 
 
 def statistic(found: Measure, run: Run, groups: metrics.Groups, which: str = "last") -> float:

@@ -50,7 +50,8 @@ def over_seeds(values, level: float = 0.95) -> Spread:
     defined = ~np.isnan(values)
     n = defined.sum(0)
     mean = np.divide(np.where(defined, values, 0).sum(0), n, out=np.full(n.shape, np.nan), where=n > 0)
-    squares = np.where(defined, (values - mean) ** 2, 0).sum(0)
+    with np.errstate(invalid="ignore"):  # of an infinite value (KL where a class has no sample) the deviation is undefined
+        squares = np.where(defined, (values - mean) ** 2, 0).sum(0)
     sd = np.sqrt(np.divide(squares, n - 1, out=np.full(n.shape, np.nan), where=n > 1))
     half = np.full(n.shape, np.nan)
     for count in np.unique(n[n > 1]):

@@ -236,7 +236,7 @@ def table(
         Settings that make a column, such as ``"data"`` or ``"gamma_u"``. Default: none, one condition.
     values : str or sequence of str
         Measures, see `pldebias.analysis.measures.names`; ``"recall"`` and other families stand for head, medium and tail. A logged
-        scalar is called by its name.
+        scalar is called by its name; where a measure has the same name, the measure is shown, and a note says so if the values differ.
     baseline : str, optional
         A row. Adds mean and interval of the difference, paired by seed.
     differences : str or sequence of str, optional
@@ -294,6 +294,8 @@ def table(
     for (label, condition), found in members.items():
         check_seeds(", ".join(filter(None, (label, condition))), found)
 
+    if differences is not None and baseline is None:
+        raise ValueError(f"differences={differences!r} need a row to differ from; give baseline=, one of {', '.join(labels)}")
     asked = measures.expand(values)
     found = [_first_measure(name, everything) for name in asked]
     columns = tuple((condition, one) for condition in conditions for one in found)
@@ -324,6 +326,8 @@ def table(
         cells[r, c] = Cell(tuple(mine), *shown, int(spread.n), difference, known)
     _mark_best(cells, len(labels), columns, digits)
     notes = _notes(cells, members, parts, found, baseline, bool(published), statistic, level)
+    if told := measures.shadowed(values, everything):
+        notes.append(told.strip())
     return Table(tuple(labels), columns, cells, baseline, tuple(compared), tuple(notes), digits)
 
 

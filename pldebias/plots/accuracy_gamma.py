@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pldebias.analysis.measures import measure, statistic
+from pldebias.analysis.measures import measure, shadowed, statistic
 from pldebias.analysis.selection import check_classes, check_data, check_truth, select
 from pldebias.analysis.spread import over_seeds
 from pldebias.analysis.sweeps import ratio_in_words, ratios
@@ -86,5 +86,5 @@ def accuracy_gamma(
     caption = f"{sentence(seeds_in_words(counts, error))} Small marks: single seeds."
     if any(ratio < 1 for ratio in points):
         caption += " Ratios below 1: the unlabelled set is reversed, its largest class is the labelled tail."
-    caption += lengths(chosen)
+    caption += shadowed(value, every) + lengths(chosen)
     return finish(figure, axes, {"runs": drawn, "ratios": np.array(points)}, caption, title=title)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pldebias.analysis.selection import clock, epoch_row, lengths_in_words
-from pldebias.paths import output
-from pldebias.plots.style import GROUPS, RUNS, Drawn
+from pldebias.plots.style import GROUPS, RUNS, Drawn, write
+from pldebias.settings import argument
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -57,10 +57,16 @@ class PaperFigure(Drawn):
     def save(self, path, **options) -> None:
         """Write the figure; the ending (.pdf, .svg, .png) chooses the format. TrueType fonts are embedded in PDF, SVG draws outlines.
 
+        Parameters
+        ----------
+        path : str, PathLike or file
+        **options
+            Of `matplotlib.figure.Figure.savefig`; ``dpi`` is 300 by default.
+
         Raises
         ------
         ValueError
-            Drawn with ``backend="none"``.
+            Drawn with ``backend="none"``, or a format or an option that matplotlib does not know; nothing is written then.
         """
         if self.figure is None:
             raise ValueError("nothing was drawn (backend='none'); draw it with backend='matplotlib' to save it")
@@ -68,9 +74,7 @@ class PaperFigure(Drawn):
 
         with matplotlib.rc_context(_SAVED), warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
-            ending = options.get("format") or str(path).rpartition(".")[2].lower()
-            dates = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(ending, {})
-            self.figure.savefig(output(path), **{"dpi": 300, "metadata": dates, **options})
+            write(self.figure, path, {"dpi": 300, **options})
         missing = sorted(
             {str(w.message).partition(" missing from")[0].removeprefix("Glyph ") for w in told if "missing from" in str(w.message)}
         )
@@ -98,7 +102,8 @@ def _families(font) -> list[str]:
         return []
     from matplotlib import font_manager
 
-    families = [font] if isinstance(font, str) else list(font)
+    families = argument("font", font, tuple[str, ...] | str)
+    families = [families] if isinstance(families, str) else list(families)
     known = {entry.name for entry in font_manager.fontManager.ttflist}
     if unknown := [family for family in families if family not in known]:
         raise ValueError(

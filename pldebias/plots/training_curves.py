@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pldebias.analysis.measures import expand, measure
+from pldebias.analysis.measures import expand, measure, shadowed
 from pldebias.analysis.selection import along, check_classes, check_truth, clock, common_epochs, select, untold
 from pldebias.analysis.spread import over_seeds
 from pldebias.plots.paper import PaperFigure, band, canvas, finish, groups_in_words, legend, lengths, line_styles, seeds_in_words, sentence
@@ -46,7 +46,8 @@ def training_curves(
     Returns
     -------
     PaperFigure
-        ``values["runs"][label][measure]`` is a `Spread` of shape ``[E]``, ``values["runs"][label]["x"]`` its epochs or iterations.
+        ``values["runs"][label][measure]`` is a `Spread` of shape ``[E]``, ``values["runs"][label]["x"]`` its epochs or iterations; a
+        scalar named ``x`` stands under ``"x (logged)"``.
 
     Raises
     ------
@@ -69,11 +70,12 @@ def training_curves(
     if any(one.needs_truth for one in asked):
         check_truth(every)
     drawn: dict = {}
+    key = {one.name: f"{one.name} (logged)" if one.name == "x" else one.name for one in asked}
     for label, found in chosen.items():
         epochs = common_epochs(label, found)
         drawn[label] = {"x": along(found[0], x)}
         for one in asked:
-            drawn[label][one.name] = over_seeds(np.stack([one.scale * one.at(run, epochs, parts) for run in found]))
+            drawn[label][key[one.name]] = over_seeds(np.stack([one.scale * one.at(run, epochs, parts) for run in found]))
     columns = min(len(asked), 4 if width == "double" else 2)
     rows = -(-len(asked) // columns)
     figure, axes = canvas(backend, width, 0.45 + 1.55 * rows, font=font, nrows=rows, ncols=columns, sharex=True)
@@ -82,10 +84,11 @@ def training_curves(
         family = None
         for ax, one in zip(axes.flat, asked, strict=False):
             for label, arrays in drawn.items():
-                band(ax, arrays["x"], arrays[one.name], styles[label], label, error, (0, 100) if one.scale == 100 else (-np.inf, np.inf))
+                limits = (0, 100) if one.scale == 100 else (-np.inf, np.inf)
+                band(ax, arrays["x"], arrays[key[one.name]], styles[label], label, error, limits)
             ax.set_title(one.label, fontsize=7.5, pad=3)
             if one.scale == 100:
-                top = max(np.nanmax(arrays[one.name].mean, initial=0) for arrays in drawn.values())
+                top = max(np.nanmax(arrays[key[one.name]].mean, initial=0) for arrays in drawn.values())
                 ax.set_ylim(-2, 102 if top > 50 else None)
             unit = " (%)" if one.scale == 100 else ""
             ax.set_ylabel(one.family + unit if one.family != family or ax in axes[:, 0] else "", fontsize=7.5)
@@ -95,5 +98,5 @@ def training_curves(
         for ax in axes.flat[len(asked) :]:
             ax.set_visible(False)
         legend(figure, axes)
-    caption = f"{sentence(seeds_in_words(chosen, error))} {groups_in_words(parts)}{lengths(chosen)}"
+    caption = f"{sentence(seeds_in_words(chosen, error))} {groups_in_words(parts)}{shadowed(values, every)}{lengths(chosen)}"
     return finish(figure, axes, {"runs": drawn, "groups": parts}, caption, title=title)

@@ -270,7 +270,7 @@ def read_tensorboard(logdir) -> pandas.DataFrame:
             before = values.setdefault(step, (time, value))
             if before[1] != value and (before[1] == before[1] or value == value):
                 again.add(tag)
-                values[step] = max(before, (time, value), key=lambda written: written[0])
+                values[step] = before if before[0] > time else (time, value)  # of equal times the one that was written later
     if again:
         warnings.warn(
             f"{logdir}: {', '.join(sorted(again)[:5])} has steps that were written more than once, of which the latest value is read; "
@@ -302,7 +302,14 @@ def _scalars(file: Path) -> Iterator[tuple[str, int, float, float]]:
             if value.HasField("simple_value"):
                 yield value.tag, event.step, event.wall_time, value.simple_value
             elif value.HasField("tensor") and plugin == "scalars":
-                yield value.tag, event.step, event.wall_time, float(tensor_util.make_ndarray(value.tensor).item())
+                try:
+                    number = float(tensor_util.make_ndarray(value.tensor).item())
+                except Exception as error:  # a text, several numbers, or a type that TensorFlow alone knows
+                    raise ValueError(
+                        f"{file}: tag {value.tag!r} at step {event.step} is marked as a scalar and holds no single number ({error}); "
+                        "write scalars by add_scalar, texts by add_text, and several numbers as tags of their own"
+                    ) from error
+                yield value.tag, event.step, event.wall_time, number
     if read < (size := file.stat().st_size):
         if not events:
             raise ValueError(f"{file} holds no events of TensorBoard, or is damaged from its beginning")

@@ -10,7 +10,9 @@ from pathlib import Path
 import anywidget
 import traitlets
 
+from pldebias.metrics import groups as grouped
 from pldebias.paths import output
+from pldebias.settings import argument, plain, some_of
 from pldebias.widgets.module import EXPLORER, module, style
 from pldebias.widgets.payload import CELLS, KINDS, METRICS, ORDERS, SPLITS, check_comparable, pack
 
@@ -31,7 +33,8 @@ def _open(run):
 
         return open_run(run)
     if not hasattr(run, "epochs"):
-        raise ValueError(f"explore takes runs or their paths; got {str(run)[:80]!r} ({type(run).__name__})")
+        hint = "; give each run by itself, as in explore(a, b)" if isinstance(run, list | tuple | dict) else ""
+        raise ValueError(f"explore takes runs or their paths; got {str(run)[:80]!r} ({type(run).__name__}){hint}")
     return run
 
 
@@ -47,7 +50,7 @@ class Explorer(anywidget.AnyWidget):
     *runs : Run, str or PathLike
         What to show, up to 12; a path or URL is opened with `pldebias.open_run`. The first two are shown beside each other, others can
         be chosen in the view. The class lists, their head-to-tail order and the true unlabelled labels must agree.
-    kinds : sequence of str
+    kinds : str or sequence of str
         Kinds to send, of ``"visits"``, ``"sweep"``, ``"test"``. ``("test",)`` compares runs with different unlabelled sets.
     groups : "tertiles" or (int, int)
         Rule for head, medium and tail, as in `pldebias.metrics.groups`.
@@ -119,16 +122,15 @@ class Explorer(anywidget.AnyWidget):
     speed = traitlets.Enum((1, 2, 5, 10, 30), default_value=10).tag(sync=True)
 
     def __init__(self, *runs, kinds=tuple(KINDS), groups="tertiles", **state):
-        kinds = tuple(kinds)
-        if unknown := sorted(set(kinds) - set(KINDS)) or not kinds:
-            raise ValueError(f"kinds must name some of {tuple(KINDS)}; got {kinds}" + (f" with unknown {unknown}" if kinds else ""))
+        kinds = some_of("kinds", kinds, KINDS)
         if unknown := sorted(set(state) - set(STATE)):
             raise ValueError(f"unknown state {unknown}; the state of an explorer is {STATE}")
         runs = tuple(_open(run) for run in runs if run is not None)
         if not 1 <= len(runs) <= MOST_RUNS:
-            raise ValueError(f"an explorer shows 1 to {MOST_RUNS} runs; got {len(runs)}. Compare more with pld.table or pld.compare")
+            raise ValueError(f"an explorer shows 1 to {MOST_RUNS} runs; got {len(runs)}. pld.table compares any number")
         self.runs, self._histories = runs, {}
-        self.kinds, self.groups = kinds, groups if isinstance(groups, str) else tuple(groups)
+        grouped(runs[0].labelled_counts, groups)  # which refuses what is no rule
+        self.kinds, self.groups = kinds, groups if isinstance(groups, str) else tuple(plain(groups))
         for other in runs[1:]:
             check_comparable(runs[0], other, kinds)
         meta, data = self._pack()
@@ -138,7 +140,7 @@ class Explorer(anywidget.AnyWidget):
             "run_a": 0,
             "run_b": 1 if len(runs) > 1 else -1,
         }
-        state = defaults | state
+        state = defaults | {name: self._plain(name, value) for name, value in state.items()}
         for name in ("run_a", "run_b"):
             self._check_number(name, state[name])
         shown = [meta["runs"][r] for r in (state["run_a"], state["run_b"]) if r >= 0]
@@ -150,6 +152,21 @@ class Explorer(anywidget.AnyWidget):
         super().__init__(meta=meta, data=data, **{key: value for key, value in state.items() if key != "epoch"})
         self.epoch = state["epoch"]
         self.on_msg(self._answer)
+
+    def __setattr__(self, name, value):
+        super().__setattr__(name, self._plain(name, value) if name in STATE else value)
+
+    def _plain(self, name: str, value):
+        """A value of the state as its trait takes it: numbers of numpy and torch are taken, all else is refused in one wording."""
+        trait = self.traits()[name]
+        if isinstance(trait, traitlets.Enum):
+            found = plain(value)
+            if not any(found == one and type(found) is type(one) for one in trait.values) and not (found is None and trait.allow_none):
+                raise ValueError(f"{name} must be one of {', '.join(map(repr, trait.values))}; got {value!r}")
+            return found
+        if isinstance(trait, traitlets.List):
+            return [argument(name, one, int) for one in argument(name, value, tuple[int, ...], empty=True)]
+        return argument(name, value, {traitlets.Int: int, traitlets.Bool: bool, traitlets.Unicode: str}[type(trait)])
 
     def _answer(self, _, question, __) -> None:
         """Samples behind a cell, for the view; whatever goes wrong is told there, since an error in a comm is shown nowhere."""
@@ -314,7 +331,7 @@ class Explorer(anywidget.AnyWidget):
         samples : bool or "auto"
             Carry the label of every unlabelled sample at every epoch, and pictures of tail samples, so that a cell can be opened; "auto"
             where that takes less than 0.6 MB a run.
-        kinds : sequence of str or "auto"
+        kinds : str or sequence of str
             What to carry of the view's kinds; "auto" is all, or that on show alone where all take more than 1.5 MB.
 
         Returns

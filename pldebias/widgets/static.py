@@ -17,6 +17,7 @@ import numpy as np
 from pldebias.optional import needed
 from pldebias.paths import local, output
 from pldebias.runs.disk import put
+from pldebias.settings import some_of
 from pldebias.widgets.module import EXPLORER, module, style
 from pldebias.widgets.page import Piece, page
 from pldebias.widgets.payload import pack
@@ -101,11 +102,12 @@ def piece(view, still: bool = True, samples: bool | str = "auto", kinds="auto") 
     """
     if samples not in (True, False, "auto"):
         raise ValueError(f"samples must be True, False or 'auto'; got {samples!r}")
-    if isinstance(kinds, str):
+    if isinstance(kinds, str) and kinds == "auto":
         kinds = view.kinds if len(view.data) <= MOST_COUNTS else (view.kind,)
+    kinds = some_of("kinds", kinds, view.kinds)
     if view.kind not in kinds:
-        raise ValueError(f"kinds must hold {view.kind!r}, which the view shows; got {tuple(kinds)}")
-    meta, data = (view.meta, view.data) if tuple(kinds) == view.kinds else pack(view.runs, tuple(kinds), view.groups)
+        raise ValueError(f"kinds must hold {view.kind!r}, which the view shows; got {kinds}")
+    meta, data = (view.meta, view.data) if kinds == view.kinds else pack(view.runs, kinds, view.groups)
     store, more = _samples(view, samples, len(data))
     state = {key: value for key, value in view.state.items() if key not in ("kinds", "groups")} | {"meta": meta, "samples": store}
     source = module(*EXPLORER, "answers") + "\nexport { Answers };"

@@ -109,3 +109,16 @@ def test_rejected_samples_may_lack_their_label(odd):
     """The run's own method is still recognised, and its labels fill in."""
     found = pldebias.what_if(odd("unlabelled rows"), "debiaspl")
     assert found.reproduces and (found.label >= 0).all()
+
+
+def test_labels_of_a_class_without_samples_are_infinitely_far_from_the_truth(tmp_path):
+    runs = []
+    for seed in (0, 1):
+        attrs = {"method": "m", "data": "d", "seed": seed}
+        with Recorder(tmp_path / str(seed), [0, 1], [5, 5, 3], ["a", "b", "c"], attrs=attrs) as recorder:
+            recorder.end_epoch(sweep=([0, 2], [True, True]), test=np.eye(3, dtype=int))
+        runs.append(open_run(tmp_path / str(seed)))
+    for entry in (runs[0], {"m": runs}):  # numpy warns of inf - inf, and warnings are errors here
+        (drawn,) = plots.label_distribution(entry).values["runs"].values()
+        assert drawn["kl"].mean == np.inf and np.isnan(drawn["kl"].sd)
+        assert pldebias.table(entry, values="pl_kl").cells[0, 0].mean == np.inf

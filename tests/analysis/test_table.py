@@ -89,6 +89,8 @@ def test_differences_are_paired_by_seed(root):
         pld.table(root, baseline="mixmatch")
     with pytest.raises(ValueError, match="must name some of the values"):
         pld.table(root, baseline="fixmatch", differences="ece")
+    with pytest.raises(ValueError, match=r"give baseline=, one of fixmatch"):
+        pld.table(root, differences="recall")
 
 
 def test_one_seed_gets_no_interval(root):

@@ -470,6 +470,53 @@ def test_choices_are_checked_before_anything_is_drawn(two):
     assert repr(undrawn) == "<PaperFigure, not drawn; values: runs, order>" and undrawn._repr_png_() is None
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("x.pdf.txt", {}, "no figure is written as 'txt'; end the name in .pdf, .svg or .png"),
+        ("x.pdf", {"format": "docx"}, "format='docx'"),
+        ("x.pdf", {"dpi": -1}, "dpi=-1 must lie above 0"),
+        ("x.png", {"dpi": "x"}, "dpi='x' must be a finite number"),
+        ("x.png", {"dpi": 1e9}, "at most 2400"),
+        ("x.png", {"dppi": 3}, r"saved with dpi, .* got 'dppi' \(did you mean 'dpi'"),
+        ("x.png", {"transparent": "no"}, "transparent='no' must be True or False"),
+        ("x.png", {"facecolor": "nope"}, "cannot be written as png with .*facecolor='nope'"),
+        ("x.jpeg", {"metadata": {"Title": "x"}}, "cannot be written as jpeg"),
+    ],
+)
+def test_what_figures_are_not_saved_with(two, tmp_path, name, options, message):
+    for figure in (plots.recall_precision(two), plots.confusion(two["DASO"][0])):
+        (tmp_path / name).write_bytes(b"before")
+        with pytest.raises(ValueError, match=message):
+            figure.save(tmp_path / name, **options)
+        assert [file.read_bytes() for file in tmp_path.iterdir()] == [b"before"]
+
+
+def test_endings(two, tmp_path):
+    figure = plots.confusion(two["DASO"][0])
+    for name, options, start in (
+        ("x.jpeg", {"dpi": np.int64(20)}, b"\xff\xd8"),
+        ("x.PDF", {}, b"%PDF"),
+        ("y.pdf", {"format": "svg"}, b"<?xml"),
+        ("z", {"dpi": 20}, b""),
+    ):
+        figure.save(tmp_path / name, **options)
+        assert (tmp_path / (name if name != "z" else "z.png")).read_bytes().startswith(start)
+
+
+def test_scalars_with_names_that_mean_something_else(tmp_path):
+    with pld.Recorder(tmp_path / "r", [0, 1, 2], [3, 2, 1], ["a", "b", "c"]) as recorder:
+        for accuracy in (0.1, 0.2):
+            recorder.end_epoch(scalars={"x": 5.0, "accuracy": accuracy, "g_mean": 1.0}, test=np.eye(3, dtype=int))
+    run = pld.open_run(tmp_path / "r")
+    figure = plots.training_curves(run, ["x", "accuracy", "g_mean"])
+    drawn = next(iter(figure.values["runs"].values()))
+    assert drawn["x"].tolist() == [0, 1] and drawn["x (logged)"].mean.tolist() == [5, 5]
+    told = "accuracy: computed from the matrices; the scalars logged under the name have other values"
+    assert told in figure.caption and told in pld.table(run, values=["accuracy", "g_mean"]).notes[-1]
+    assert "other values" not in " ".join(pld.table(run, values="g_mean").notes)
+
+
 def test_fonts(two, tmp_path):
     figure = plots.training_curves(two, font=["STIXGeneral", "DejaVu Sans"])
     figure.save(tmp_path / "f.pdf")

@@ -143,6 +143,25 @@ def test_tensorboard_files_that_are_damaged(tmp_path):
         read_tensorboard(tmp_path)
 
 
+def test_tensors_that_are_no_scalars_are_told(tmp_path):
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.plugins.scalar.metadata import create_summary_metadata
+    from tensorboard.util import tensor_util
+
+    for folder, value in (("text", b"x"), ("two", [1.0, 2.0])):
+        tensor = tensor_util.make_tensor_proto(value)
+        events(tmp_path / folder, (3, Summary(value=[Summary.Value(tag="loss", metadata=create_summary_metadata("", ""), tensor=tensor)])))
+        with pytest.raises(ValueError, match=r"tfevents.*tag 'loss' at step 3 is marked as a scalar and holds no single number"):
+            read_tensorboard(tmp_path / folder)
+
+
+def test_of_values_written_at_the_same_time_the_later_one_is_read(tmp_path):
+    events(tmp_path, (1, 5.0), suffix=".a")
+    events(tmp_path, (1, 7.0), suffix=".b")
+    with pytest.warns(UserWarning, match="of which the latest value is read"):
+        assert read_tensorboard(tmp_path)["loss"].tolist() == [7]
+
+
 def test_undefined_scalars_are_not_written(tmp_path, world):
     with world.start(tmp_path / "run") as recorder:
         recorder.end_epoch(scalars={"loss": 1.0, "mask_rate": float("nan")})

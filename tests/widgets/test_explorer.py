@@ -149,7 +149,17 @@ def test_page_loads_nothing_and_no_name_is_markup(tmp_path):
     ("choice", "message"),
     [
         ({"epoch": 9}, "epoch 9 was not recorded"),
-        ({"kinds": ("sweeps",)}, "kinds must name some of"),
+        ({"kinds": ("sweeps",)}, r"kinds must be some of .*'sweeps' \(did you mean 'sweep'"),
+        ({"kinds": "sweeps"}, "kinds must be some of .* got 'sweeps'"),
+        ({"kinds": []}, "kinds is empty"),
+        ({"kinds": 3}, "kinds=3 must be a text or a list"),
+        ({"order": "x"}, "order must be one of 'labelled', .* got 'x'"),
+        ({"link": 3}, "link=3 must be a text"),
+        ({"epoch": 1.5}, "epoch=1.5 must be a whole number"),
+        ({"mute": "no"}, "mute='no' must be True or False"),
+        ({"speed": "5"}, "speed must be one of 1, 2, 5, 10, 30; got '5'"),
+        ({"cell": "ab"}, "cell='ab' must be a list"),
+        ({"groups": 3}, "'tertiles' or a pair"),
         ({"zoom": 2}, "unknown state"),
         ({"kind": "test", "split": "accepted"}, "needs a threshold"),
         ({"cell": [0, 99]}, "classes 0..5"),
@@ -158,8 +168,20 @@ def test_page_loads_nothing_and_no_name_is_markup(tmp_path):
     ],
 )
 def test_choices_that_a_run_does_not_offer(runs, choice, message):
-    with pytest.raises((ValueError, TraitError), match=message):
+    with pytest.raises(ValueError, match=message):
         pld.explore(runs[0], **choice)
+
+
+def test_values_of_any_type_are_taken_and_one_text_is_one_entry(runs):
+    view = pld.explore(runs[0], kinds="test", epoch=np.int64(1), cell=np.array([0, 1]), mute=np.False_, run_a=0.0)
+    assert view.kinds == ("test",) and view.epoch == 1 and view.cell == [0, 1]
+    view.epoch = np.uint8(2)
+    assert view.epoch == 2
+    with pytest.raises(ValueError, match="order must be one of"):
+        view.order = "size"
+    for kinds in ("tests", [], 3):
+        with pytest.raises(ValueError, match="kinds"):
+            view.to_html("page.html", kinds=kinds)
 
 
 def test_runs_that_count_different_things_are_refused(runs, tmp_path):
@@ -273,6 +295,8 @@ def test_more_runs_than_a_view_holds_are_refused(runs):
         pld.explore(*[runs[0]] * 13)
     with pytest.raises(ValueError, match="got 0"):
         pld.explore()
+    with pytest.raises(ValueError, match=r"as in explore\(a, b\)"):
+        pld.explore([runs[0], 3])
 
 
 def test_the_module_is_small_and_asks_for_nothing():
