@@ -34,6 +34,7 @@ from pldebias.runs.disk import put
 from pldebias.widgets import static
 from pldebias.widgets.module import module, style
 from pldebias.widgets.page import Piece, page
+from pldebias.widgets.state import Stateful
 
 __all__ = ["EmbeddingView", "drawn", "embedding_view", "pack", "piece"]
 
@@ -202,7 +203,7 @@ def _unknown(points: Embedding) -> str:
     return f"The true class of {'all' if unknown == len(points.true) else f'{unknown:,} of {len(points.true):,}'} samples is unknown."
 
 
-class EmbeddingView(anywidget.AnyWidget):
+class EmbeddingView(Stateful, anywidget.AnyWidget):
     """Points of an embedding over the snapshots of a training: scrub, play, select, and follow them into the explorer.
 
     All snapshots are sent once. Scrubbing, playing, colours and selections happen in the browser and go on while the kernel is busy; the
@@ -243,6 +244,7 @@ class EmbeddingView(anywidget.AnyWidget):
 
     _esm = module("embedding")
     _css = style("embedding")
+    _stated = (*STATE, "link")
 
     meta = traitlets.Dict().tag(sync=True)
     data = traitlets.Bytes().tag(sync=True)
@@ -260,7 +262,7 @@ class EmbeddingView(anywidget.AnyWidget):
         self.points, self.quality = points, quality
         _check_colour(points, state.get("colour", "pseudo"))
         meta, data = pack(points, quality)
-        super().__init__(meta=meta, data=data, link=link or "")
+        super().__init__(meta=meta, data=data, link="" if link is None else link)
         for name, value in {"epoch": -1, **state}.items():
             setattr(self, name, value)
 

@@ -12,9 +12,10 @@ import traitlets
 
 from pldebias.metrics import groups as grouped
 from pldebias.paths import output
-from pldebias.settings import argument, plain, some_of
+from pldebias.settings import plain, some_of
 from pldebias.widgets.module import EXPLORER, module, style
 from pldebias.widgets.payload import CELLS, KINDS, METRICS, ORDERS, SPLITS, check_comparable, pack
+from pldebias.widgets.state import Stateful
 
 __all__ = ["Explorer", "explore"]
 
@@ -38,7 +39,7 @@ def _open(run):
     return run
 
 
-class Explorer(anywidget.AnyWidget):
+class Explorer(Stateful, anywidget.AnyWidget):
     """Carpet, confusion matrix, curves and samples of one run, or of two, at any epoch.
 
     All epochs of all runs are sent once; scrubbing, playing, comparing and switching views happen in the browser and go on while the
@@ -98,6 +99,7 @@ class Explorer(anywidget.AnyWidget):
 
     _esm = module(*EXPLORER)
     _css = style("explorer")
+    _stated = STATE
 
     meta = traitlets.Dict().tag(sync=True)
     data = traitlets.Bytes().tag(sync=True)
@@ -152,21 +154,6 @@ class Explorer(anywidget.AnyWidget):
         super().__init__(meta=meta, data=data, **{key: value for key, value in state.items() if key != "epoch"})
         self.epoch = state["epoch"]
         self.on_msg(self._answer)
-
-    def __setattr__(self, name, value):
-        super().__setattr__(name, self._plain(name, value) if name in STATE else value)
-
-    def _plain(self, name: str, value):
-        """A value of the state as its trait takes it: numbers of numpy and torch are taken, all else is refused in one wording."""
-        trait = self.traits()[name]
-        if isinstance(trait, traitlets.Enum):
-            found = plain(value)
-            if not any(found == one and type(found) is type(one) for one in trait.values) and not (found is None and trait.allow_none):
-                raise ValueError(f"{name} must be one of {', '.join(map(repr, trait.values))}; got {value!r}")
-            return found
-        if isinstance(trait, traitlets.List):
-            return [argument(name, one, int) for one in argument(name, value, tuple[int, ...], empty=True)]
-        return argument(name, value, {traitlets.Int: int, traitlets.Bool: bool, traitlets.Unicode: str}[type(trait)])
 
     def _answer(self, _, question, __) -> None:
         """Samples behind a cell, for the view; whatever goes wrong is told there, since an error in a comm is shown nowhere."""
