@@ -96,6 +96,8 @@ TABLE = [
     ("hold", lambda r, v: plots.learning_order(r, hold=v), whole(1), [*WHOLE, 0, None]),
     ("digits", lambda r, v: str(pld.table([r], digits=v)), whole(2), [*WHOLE, -1, None]),
     ("values", lambda r, v: pld.table([r], values=v), ["recall", ["recall"], ("recall",), np.array(["recall"])], [*TEXT, None]),
+    ("value", lambda r, v: plots.accuracy_gamma([r], v, **NONE), [], [*TEXT, None, ["recall"]]),
+    ("label", lambda r, v: pld.table([r]).to_latex(label=v), ["tab:a", np.str_("a"), None], [3, True, ["a"], b"x"]),
     ("statistic", lambda r, v: pld.table([r], statistic=v), ["last", np.str_("last")], TEXT),
     ("published", lambda r, v: pld.table([r], published=v), [np.False_, torch.tensor(False)], ["maybe", 3, None]),
     ("width", lambda r, v: plots.recall_precision(r, width=v, **NONE), [np.str_("single")], [*TEXT, None]),

@@ -24,7 +24,7 @@ from pldebias.analysis.selection import (
 )
 from pldebias.analysis.spread import over_seeds
 from pldebias.paths import output
-from pldebias.settings import typed
+from pldebias.settings import argument, typed
 
 if TYPE_CHECKING:
     import pandas
@@ -159,7 +159,8 @@ class Table:
         -------
         str
         """
-        return render.write(render.latex(self, caption, label, wide), path)
+        texts = [None if text is None else argument(name, text, str) for name, text in (("caption", caption), ("label", label))]
+        return render.write(render.latex(self, *texts, wide), path)
 
     def to_markdown(self, path=None) -> str:
         """A Markdown table with its notes underneath; returned, and written to `path` if one is given."""

@@ -9,7 +9,7 @@ from pldebias.analysis.selection import check_classes, check_data, check_truth, 
 from pldebias.analysis.spread import over_seeds
 from pldebias.analysis.sweeps import ratio_in_words, ratios
 from pldebias.plots.paper import PaperFigure, bounds, canvas, finish, legend, lengths, line_styles, seeds_in_words, sentence
-from pldebias.settings import typed
+from pldebias.settings import argument, typed
 
 __all__ = ["accuracy_gamma"]
 
@@ -50,7 +50,7 @@ def accuracy_gamma(
     every = [run for found in chosen.values() for run in found]
     parts = check_classes(every, groups)
     check_data(every, vary=(*vary, "reverse_unlabelled"))
-    one = measure(value, every[0])
+    one = measure(argument("value", value, str), every[0])
     if one.needs_truth:
         check_truth(every)
     points, places = ratios(every, gamma)

@@ -311,8 +311,10 @@ class EmbeddingView(Stateful, anywidget.AnyWidget):
         """The same as PNG, for places that run no scripts."""
         import io
 
+        from pldebias.plots.style import write
+
         buffer = io.BytesIO()
-        self.figure().savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+        write(self.figure(), buffer, {"format": "png", "dpi": dpi, "metadata": {"Software": None}})
         return buffer.getvalue()
 
     def to_html(self, path, theme: str = "auto", explorer=None) -> Path:

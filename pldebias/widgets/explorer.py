@@ -12,7 +12,7 @@ import traitlets
 
 from pldebias.metrics import groups as grouped
 from pldebias.paths import output
-from pldebias.settings import plain, some_of
+from pldebias.settings import argument, plain, some_of
 from pldebias.widgets.module import EXPLORER, module, style
 from pldebias.widgets.payload import CELLS, KINDS, METRICS, ORDERS, SPLITS, check_comparable, pack
 from pldebias.widgets.state import Stateful
@@ -270,7 +270,7 @@ class Explorer(Stateful, anywidget.AnyWidget):
         Explorer
             Itself.
         """
-        if every <= 0:
+        if (every := argument("every", every, float)) <= 0:
             raise ValueError(f"every is a number of seconds above 0; got {every}")
         self.unfollow()
         enough = self._enough = threading.Event()
@@ -303,8 +303,10 @@ class Explorer(Stateful, anywidget.AnyWidget):
         """The same as PNG, for places that run no scripts."""
         import io
 
+        from pldebias.plots.style import write
+
         buffer = io.BytesIO()
-        self.figure().savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+        write(self.figure(), buffer, {"format": "png", "dpi": dpi, "metadata": {"Software": None}})
         return buffer.getvalue()
 
     def to_html(self, path, theme: str = "auto", samples: bool | str = "auto", kinds="auto") -> Path:

@@ -179,6 +179,11 @@ def test_values_of_any_type_are_taken_and_one_text_is_one_entry(runs):
     assert view.epoch == 2
     with pytest.raises(ValueError, match="order must be one of"):
         view.order = "size"
+    for dpi in (-1, "x", 1e9):
+        with pytest.raises(ValueError, match="dpi="):
+            view.png(dpi=dpi)
+    with pytest.raises(ValueError, match="every='x' must be a finite number"):
+        view.follow("x")
     for kinds in ("tests", [], 3):
         with pytest.raises(ValueError, match="kinds"):
             view.to_html("page.html", kinds=kinds)
