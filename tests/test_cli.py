@@ -131,7 +131,7 @@ def test_errors_are_one_line_and_exit_code_2(call, arguments, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["figures", "runs", "--format", "jpeg"], "pdf, svg, png; got 'jpeg'"),
+        (["figures", "runs", "--format", "jpeg"], "'pdf', 'svg', 'png'; got 'jpeg'"),
         (["figures", "runs", "--width", "huge"], "huge"),
         (["report", "runs", "--baseline", "nobody"], "nobody"),
         (["train", "fixmatch", "--milestones", "10,twenty"], "milestones=10,twenty must be whole numbers"),
