@@ -66,8 +66,6 @@ class SelfTraining(Learner):
 
     def __init__(self, base: str = "", weight: float = 1.0, threshold: float = 0.95):
         super().__init__(threshold)
-        if weight < 0:
-            raise ValueError(f"selftraining(weight={weight}) must be at least 0: the weight of the pseudo-labelled images")
         self.base, self.weight = base, weight
 
     def setup(self, problem: Problem) -> None:

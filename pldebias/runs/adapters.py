@@ -132,11 +132,12 @@ def lightning_callback(recorder: Recorder, *, key: str = "pseudo_labels", epoch_
     A step for which ``training_step`` returns None is passed over. Checkpoints hold the counts of an epoch that is not over.
     A training that goes on from an earlier checkpoint rewinds the recorder to its epoch, with a warning.
     """
+    bases = _callbacks()
     _check(recorder, epoch_end)
     if not isinstance(key, str):
         raise ValueError(f"key must be a text; got {key!r}")
 
-    class RecorderCallback(*_callbacks()):
+    class RecorderCallback(*bases):
         def __init__(self):
             super().__init__()
             self._saved: dict = {}
@@ -274,9 +275,10 @@ def usb_hook(recorder: Recorder, *, epoch_end: Callable[[Any], dict] | None = No
     class; a weight of at least one half counts as accepted. Algorithms that use neither hook (MixMatch, Mean Teacher) cannot be recorded
     this way. A training that goes on from an earlier checkpoint rewinds the recorder to its epoch, with a warning.
     """
+    base = _usb_base()
     _check(recorder, epoch_end)
 
-    class RecorderHook(_usb_base()):
+    class RecorderHook(base):
         def __init__(self):
             super().__init__()
             self._index = self._label = self._mask = None

@@ -64,7 +64,7 @@ def test_self_training_refuses_other_data(base, tmp_path):
     for method, settings, message in (
         ("selftraining", {}, "needs base"),
         (f"selftraining(base={base.path!r})", {"seed": 1}, "other data or another split"),
-        (f"selftraining(base={base.path!r},weight=-1)", {}, "at least 0"),
+        (f"selftraining(base={base.path!r},weight=-1)", {}, "must not be negative"),
     ):
         with pytest.raises(MethodError, match=message):
             pld.train(method, out=tmp_path, **{**SHORT, **settings})
