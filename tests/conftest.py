@@ -1,7 +1,10 @@
 """What all tests share: threads, golden vectors, real data, and what is said where something is missing."""
 
 import collections
+import getpass
 import os
+import sys
+import tempfile
 from pathlib import Path
 
 import golden_files
@@ -10,6 +13,13 @@ from needs import missing
 
 THREADS = int(os.environ.get("PLDEBIAS_TEST_THREADS", 1))
 """Threads of torch; small tensors are fastest on one."""
+
+
+# Inductor takes headers that were compiled for another instruction set from its cache, and fails.
+os.environ.setdefault(
+    "TORCHINDUCTOR_CACHE_DIR",
+    f"{tempfile.gettempdir()}/torchinductor-{getpass.getuser()}-{sys.version_info.minor}-{os.environ.get('ATEN_CPU_CAPABILITY', 'native')}",
+)
 
 
 def pytest_collection_modifyitems(config, items):

@@ -189,7 +189,8 @@ class StepProgram:
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # of Dynamo, Inductor, Triton or a C++ compiler, which have no class in common
-            reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+            lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+            reason = " ".join(lines[: 2 if lines[0].endswith(":") else 1])  # "backend='inductor' raised:" says nothing yet
         if reason is not None:  # outside the handler, whose traceback holds what the failed step had made
             state.config = replace(state.config, compile=False)
             state.student.compiled = None
