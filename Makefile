@@ -77,7 +77,7 @@ test-oldest: ## run the tests on the oldest versions that pyproject.toml allows 
 	$(OLDEST)/bin/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 soak: $(READY) ## kills, fuzzing, load and metrics at full size, with cases never tried before (hours)
-	PLDEBIAS_SOAK=1 $(BIN)/python -m pytest -s tests/fuzz tests/runs/test_load.py tests/test_metric_references.py $(ARGS)
+	PLDEBIAS_SOAK=1 $(BIN)/python -m pytest -s tests/fuzz tests/runs/test_load.py tests/test_metric_references.py tests/training/test_real_data.py $(ARGS)
 
 guard: $(READY) ## fail if a step, the data pipeline or the EMA is not as many times faster than the usual loop as promised (minutes)
 	$(BIN)/python -m benchmarks.speed --at-least "step=2" "data pipeline=10" "EMA update=5" $(ARGS)
