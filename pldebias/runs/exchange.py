@@ -257,7 +257,9 @@ def read_tensorboard(logdir) -> pandas.DataFrame:
     import pandas
 
     logdir = local(logdir)
-    files = [logdir] if logdir.is_file() else sorted(file for file in logdir.rglob("*tfevents*") if file.is_file())
+    found = [logdir] if logdir.is_file() else [file for file in logdir.rglob("*tfevents*") if file.is_file()]
+    # As they were written: their names end in the time and the number of the writer, of which 10 follows 9.
+    files = sorted(found, key=lambda file: [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", str(file))])
     if not files:
         raise FileNotFoundError(f"no TensorBoard events in {logdir}; give the directory that holds the events.out.tfevents file")
     _tensorboard()

@@ -158,6 +158,8 @@ def test_tensors_that_are_no_scalars_are_told(tmp_path):
 def test_of_values_written_at_the_same_time_the_later_one_is_read(tmp_path):
     events(tmp_path, (1, 5.0), suffix=".a")
     events(tmp_path, (1, 7.0), suffix=".b")
+    for suffix, number in (("a", 9), ("b", 10)):
+        next(tmp_path.glob(f"*.{suffix}")).rename(tmp_path / f"events.out.tfevents.1700000000.host.1.{number}")
     with pytest.warns(UserWarning, match="of which the latest value is read"):
         assert read_tensorboard(tmp_path)["loss"].tolist() == [7]
 
