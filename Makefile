@@ -82,8 +82,9 @@ soak: $(READY) ## kills, fuzzing, load and metrics at full size, with cases neve
 guard: $(READY) ## fail if a step, the data pipeline or the EMA is not as many times faster than the usual loop as promised (minutes)
 	$(BIN)/python -m benchmarks.speed --at-least "step=2" "data pipeline=10" "EMA update=5" $(ARGS)
 
-lint: $(READY) ## check style
+lint: $(READY) ## check style and layout
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 
 bench: $(READY) ## measure speed (minutes; prints tables)
 	$(BIN)/python -m benchmarks

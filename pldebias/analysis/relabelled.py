@@ -150,8 +150,10 @@ class WhatIf:
                 counts[name] = int((np.abs(getattr(self, name) - getattr(self, f"logged_{name}")) > ROUNDING).sum())
         changed = [f"the {name} of {count:,}" for name, count in counts.items() if count]
         if not changed:
-            return "nothing changes at this epoch" if known else (
-                "no label or acceptance changes at this epoch; the weights and pulls that were logged are not known"
+            return (
+                "nothing changes at this epoch"
+                if known
+                else ("no label or acceptance changes at this epoch; the weights and pulls that were logged are not known")
             )
         text = ", ".join(changed[:-1]) + (" and " if changed[1:] else "") + changed[-1]
         rest = "; no label or acceptance does" if not counts["label"] + counts["acceptance"] else ""

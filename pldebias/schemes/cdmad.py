@@ -64,9 +64,7 @@ class CDMAD(Scheme):
     starts = "first"
     follows: ClassVar = {"bias": ("fill",)}
 
-    def __init__(
-        self, start: int | None = None, soft: bool = True, threshold: float = 0.0, fill: float = 1.0, image_stats: str = "apart"
-    ):
+    def __init__(self, start: int | None = None, soft: bool = True, threshold: float = 0.0, fill: float = 1.0, image_stats: str = "apart"):
         super().__init__()
         if start is not None and start < 0:
             raise ValueError(f"cdmad(start={start}) must be a step >= 0, or None for a fifth of the training")

@@ -183,9 +183,7 @@ def test_runs_are_aligned_by_iteration_and_lengths_are_told(tmp_path):
     for function in (plots.learned_state, plots.estimated_prior, plots.recall_precision, plots.label_distribution):
         caption = function(both, epoch=3, backend="none").caption
         assert "iteration 40" in caption and told in caption
-        with pytest.raises(
-            NotLogged, match=r"recorded nothing at iteration 80, where epoch 7 of .* ends; the nearest is 60 \(its epoch 2"
-        ):
+        with pytest.raises(NotLogged, match=r"recorded nothing at iteration 80, where epoch 7 of .* ends; the nearest is 60 \(its epoch 2"):
             function(both, epoch=7, backend="none")
 
 
