@@ -16,8 +16,8 @@ from pldebias.nets import build_network
 from pldebias.presets import resolve
 from pldebias.training.device import machine
 from pldebias.training.evaluate import score
-from pldebias.training.graph import StepProgram
 from pldebias.training.loop import train_step
+from pldebias.training.program import StepProgram
 from pldebias.training.state import TrainingState
 
 CLASSES = 10

@@ -28,7 +28,7 @@ from pldebias.presets import resolve
 from pldebias.runs import Recorder, open_run
 from pldebias.training.device import machine as training_machine
 from pldebias.training.evaluate import sweep
-from pldebias.training.graph import WARMUP, StepProgram
+from pldebias.training.program import WARMUP, StepProgram
 from pldebias.training.state import TrainingState
 
 METHOD = "fixmatch+daso(start=0)"

@@ -39,7 +39,7 @@ from pldebias.runs import Recorder
 from pldebias.training import checkpoints
 from pldebias.training.device import machine as training_machine
 from pldebias.training.evaluate import evaluate, sweep
-from pldebias.training.graph import WARMUP
+from pldebias.training.program import WARMUP
 
 EMA_UPDATES, BATCHES = 20, 5  # a turn: one is too short for a clock
 LABELLED = 1236  # images of CIFAR-10-LT with N1=500 and gamma=100

@@ -26,7 +26,7 @@ class DasoAugment(Augment):
     fill: ClassVar[tuple[int, int, int]] = (127, 127, 127)
     crops: ClassVar[bool] = True  # over a reflected border; False: `boxes` are cut and resampled
     strategy: str | None = None
-    """How operations are applied, with one result: "grouped" and "masked" (see `randaugment`) or "kernel" (see `kernel`).
+    """How operations are applied, with one result: "grouped" and "masked" (see `randaugment`) or "kernel" (see `pldebias.gpu.kernel`).
 
     None is the kernel on CUDA, masked where that does not run, and grouped on a CPU.
     """
@@ -71,7 +71,7 @@ class DasoAugment(Augment):
         return images.is_cuda
 
     def _by_kernel(self, x: Tensor, place: tuple | None, plan: tuple | None, hole: tuple | None) -> Tensor:
-        from pldebias.data import kernel
+        from pldebias.gpu import kernel
 
         if hole is not None and not isinstance(hole[2], Tensor):
             hole = (*hole[:2], torch.full_like(hole[0], hole[2]))

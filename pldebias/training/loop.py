@@ -15,7 +15,7 @@ from pldebias.schemes import EpochEnd
 from pldebias.training import checkpoints
 from pldebias.training.evaluate import NotFinite, evaluate, labelled_prototypes, score, sweep
 from pldebias.training.failures import TrainingError, kind
-from pldebias.training.graph import StepProgram, compute
+from pldebias.training.program import StepProgram, compute
 
 if TYPE_CHECKING:
     from pathlib import Path

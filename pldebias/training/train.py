@@ -28,8 +28,8 @@ from pldebias.settings import plain
 from pldebias.training import checkpoints
 from pldebias.training.device import machine, pick_device
 from pldebias.training.failures import explained, kind
-from pldebias.training.graph import refusal
 from pldebias.training.loop import fit, snapshot_epochs
+from pldebias.training.program import refusal
 from pldebias.training.state import MACHINE, TrainingState, differences, identity
 
 if TYPE_CHECKING:

@@ -34,7 +34,8 @@ def alone(code: str, **environment: str) -> str:
 COMPARE = """
 import torch
 from pillow_reference import smooth
-from pldebias.data import kernel, make_augment, ops, randaugment
+from pldebias.data import make_augment, ops, randaugment
+from pldebias.gpu import kernel
 
 torch.set_num_threads(1)
 
@@ -76,7 +77,7 @@ import re
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from pldebias.data import kernel
+from pldebias.gpu import kernel
 
 function = kernel._augment
 sizes = dict(H=32, W=32, C=3, CROP=True, OPERATIONS=2, CUT=True, NORMALISE=True, BLOCK=1024)
@@ -101,7 +102,7 @@ def test_kernel_compiles_for_a_gpu_that_is_not_there(tmp_path):
 def test_without_triton_the_same_views_come_from_pytorch(policy, monkeypatch):
     monkeypatch.setattr(DasoAugment, "prefers_kernel", staticmethod(lambda images: True))
     monkeypatch.setitem(sys.modules, "triton", None)
-    monkeypatch.delitem(sys.modules, "pldebias.data.kernel", raising=False)
+    monkeypatch.delitem(sys.modules, "pldebias.gpu.kernel", raising=False)
     made, plain = (make_augment(policy, (0.5,) * 3, (0.25,) * 3, 16) for _ in range(2))
     plain.strategy = "masked"
     images, (one, other) = smooth(8, 3, 16), (torch.Generator().manual_seed(2) for _ in range(2))

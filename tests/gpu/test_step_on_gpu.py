@@ -15,7 +15,7 @@ import pldebias as pld
 from pldebias.data import Batch, build
 from pldebias.methods import LEARNERS, parse
 from pldebias.training import checkpoints
-from pldebias.training.graph import WARMUP, StepProgram, compute
+from pldebias.training.program import WARMUP, StepProgram, compute
 from pldebias.training.state import TrainingState
 from pldebias.training.train import configure, make_dataset
 
@@ -47,7 +47,7 @@ def start(method: str, base: str, device: str = "cuda", **settings) -> TrainingS
 
 @pytest.fixture(autouse=True)
 def graphs_read_what_is_alive(monkeypatch):
-    monkeypatch.setattr("pldebias.training.graph.torch.cuda.graph", capture)
+    monkeypatch.setattr("pldebias.training.program.torch.cuda.graph", capture)
 
 
 @pytest.mark.parametrize("method", METHODS)

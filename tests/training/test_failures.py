@@ -11,7 +11,7 @@ from pldebias.training import TrainingError, loop, train
 from pldebias.training import state as states
 from pldebias.training.device import pick_device
 from pldebias.training.failures import kind
-from pldebias.training.graph import StepProgram
+from pldebias.training.program import StepProgram
 from pldebias.training.state import TrainingState
 from pldebias.training.train import configure, make_dataset
 
@@ -128,7 +128,7 @@ def test_a_graph_that_cannot_be_is_refused_before_anything_is_written(tmp_path):
 
 
 def test_a_method_that_cannot_be_captured_says_why():
-    from pldebias.training.graph import refusal
+    from pldebias.training.program import refusal
 
     config, method = configure("fixmatch+la", "glyphs-lt")
     assert refusal(config, method, torch.device("cuda")) is None

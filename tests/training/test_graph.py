@@ -16,7 +16,7 @@ from pldebias.methods import LEARNERS, parse
 from pldebias.presets import ConfigError
 from pldebias.training import schedules
 from pldebias.training.evaluate import score
-from pldebias.training.graph import WARMUP, StepProgram, refusal, signature
+from pldebias.training.program import WARMUP, StepProgram, refusal, signature
 from pldebias.training.state import TrainingState
 from pldebias.training.train import configure, make_dataset
 
