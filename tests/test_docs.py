@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pldebias import methods
+from pldebias import methods, schemes
 from pldebias.nets import Network
 from pldebias.schemes import Models, Problem
 
@@ -93,3 +93,17 @@ def test_links_between_pages_lead_somewhere():
     for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_a_scheme_with_the_hook_names_of_0_1_works_and_is_told_the_new_ones():
+    with pytest.warns(DeprecationWarning, match="estimate_state|prior_buffer"):
+
+        class Old(schemes.Scheme):
+            name = "old"
+            takes_prior = "frequency"
+
+            def recover(self, seen):
+                return "as before"
+
+    assert Old().estimate_state(None) == "as before"
+    assert Old.prior_buffer == "frequency"

@@ -66,7 +66,7 @@ class _Before(Chain):
 
 @dataclass
 class Record:
-    """What `Part.recover` may read of a recorded epoch; see `pldebias.schemes.part.Seen`."""
+    """What `Part.estimate_state` may read of a recorded epoch; see `pldebias.schemes.part.Seen`."""
 
     outputs: Outputs
     method: Method
@@ -182,12 +182,12 @@ def prepare(method: Method, seen: Outputs, absent: tuple[str, ...], clock: int, 
     notes = []
     if prior is not None:
         notes += _take_prior(method, prior, seen, missing, record.oracle)
-    for part in sorted(method.parts, key=lambda part: part.recovered):
+    for part in sorted(method.parts, key=lambda part: part.estimate_order):
         record.part, record.missing = part, frozenset(missing[part])
         try:
             if part.reads_features:
                 record.features()
-            note = part.recover(record) if missing[part] else None
+            note = part.estimate_state(record) if missing[part] else None
         except ValueError as error:
             raise MethodError(str(error)) from error
         if note:
@@ -197,7 +197,7 @@ def prepare(method: Method, seen: Outputs, absent: tuple[str, ...], clock: int, 
 
 def _take_prior(method: Method, prior, seen: Outputs, missing: dict[Part, set[str]], oracle: bool) -> list[str]:
     """Fill in an asked-for prior; what it sets is no longer missing, and what it lets a part learn anew is."""
-    takers = [part for part in method.parts if part.takes_prior]
+    takers = [part for part in method.parts if part.prior_buffer]
     learning = [part for part in method.parts if oracle and part.learns_truth]
     if not takers and not learning:
         raise MethodError(f"prior={prior!r}: no part of {method.spelling!r} reads a class distribution; {', '.join(_readers())} do")
@@ -214,7 +214,7 @@ def _readers() -> list[str]:
     from pldebias.methods import LEARNERS, SCHEMES, build_method
 
     spelled = [*LEARNERS, *(f"fixmatch+{name}" for name in SCHEMES), "fixmatch+la(at=pseudo)"]
-    return sorted({part.name for text in spelled for part in _parts(build_method, text) if part.takes_prior})
+    return sorted({part.name for text in spelled for part in _parts(build_method, text) if part.prior_buffer})
 
 
 def _parts(build, text: str):

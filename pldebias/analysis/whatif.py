@@ -227,8 +227,8 @@ def what_if(
     Notes
     -----
     A scheme that the run was trained with has its logged state. Any other gets what its own formulas give on these outputs
-    (`pldebias.schemes.part.Part.recover`): running priors are their mean prediction, prototypes the clean labelled class means of the
-    epoch, class distributions those of the labels; the notes of the result say which.
+    (`pldebias.schemes.part.Part.estimate_state`): running priors are their mean prediction, prototypes the clean labelled class means of
+    the epoch, class distributions those of the labels; the notes of the result say which.
 
     Raises
     ------

@@ -54,7 +54,7 @@ class FlexMatch(FixMatch):
     """
 
     name = "flexmatch"
-    recovered = 3
+    estimate_order = 3
     follows: ClassVar = {"beta": ("threshold", "warmup", "slots")}
 
     def __init__(self, threshold: float = 0.95, lambda_u: float = 1.0, warmup: bool = True, slots: int | None = None):
@@ -82,7 +82,7 @@ class FlexMatch(FixMatch):
         beta = learning_status(counts[:-1], unset if self.warmup else 0.0)
         self.beta.copy_(torch.where(counts[:-1].sum() > 0, beta, self.beta))
 
-    def recover(self, seen: Seen) -> str | None:
+    def estimate_state(self, seen: Seen) -> str | None:
         if "beta" not in seen.missing:
             return None
         step = seen.step()

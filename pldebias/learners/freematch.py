@@ -118,7 +118,7 @@ class FreeMatch(FixMatch):
         mask = step.mask.repeat(len(strong) // len(step.mask))
         return {**losses, "fairness": self.fairness * fairness(strong, mask, self.class_mean, self.histogram)}
 
-    def recover(self, seen: Seen) -> str | None:
+    def estimate_state(self, seen: Seen) -> str | None:
         if not {"global_threshold", "class_mean"} & seen.missing:
             return None
         self._update(seen.probs, 0.0)

@@ -58,7 +58,7 @@ class ReMixMatch(Mixing):
     """
 
     name = "remixmatch"
-    recovered = 2
+    estimate_order = 2
     follows: ClassVar = {"alignment": ("align",)}
     unlabelled_views = ("weak", "strong", "strong2")
     offers = frozenset({"labelled", "pseudo_label", "views", "prediction"})
@@ -76,7 +76,7 @@ class ReMixMatch(Mixing):
     ):
         super().__init__(lambda_u, ramp, T, alpha)
         self.anchor, self.rotation, self.align = anchor, rotation, align
-        self.takes_prior = "alignment.target" if align else ""
+        self.prior_buffer = "alignment.target" if align else None
 
     def setup(self, problem: Problem) -> None:
         self.alignment = DistributionAlignment(problem.prior)
@@ -100,8 +100,8 @@ class ReMixMatch(Mixing):
         """Predictions ``[M, K]`` of the weak view that are aligned."""
         return step.chain.refine(step.weak_logits, step).softmax(1)
 
-    def recover(self, seen: Seen) -> str | None:
-        return self.alignment.recover(seen, self.refined(seen.step())) if self.align else None
+    def estimate_state(self, seen: Seen) -> str | None:
+        return self.alignment.estimate_state(seen, self.refined(seen.step())) if self.align else None
 
     def losses(self, step: Step) -> dict[str, Tensor]:
         chain, student = step.chain, step.models.student

@@ -97,7 +97,7 @@ class USADTM(Learner):
             "unlabelled": masked_cross_entropy(strong, step.label, step.mask * step.weight),
         }
 
-    def recover(self, seen: Seen) -> str | None:
+    def estimate_state(self, seen: Seen) -> str | None:
         if "prototypes" not in seen.missing:
             return None
         prototypes, note = seen.prototypes()

@@ -93,7 +93,7 @@ class ABC(Scheme):
     def predict(self, logits: Tensor, features: Tensor, network: nn.Module) -> Tensor:
         return network.heads["abc"](features)
 
-    def recover(self, seen: Seen) -> None:
+    def estimate_state(self, seen: Seen) -> None:
         """Nothing: rates follow from the labelled counts and the step, and only its losses read them."""
 
     def series(self) -> dict[str, Tensor]:

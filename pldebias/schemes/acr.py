@@ -74,7 +74,7 @@ class ACR(Scheme):
     heads: ClassVar = {"acr": None}
     unlabelled_views = ("strong", "strong2")
     estimates: ClassVar[bool] = True
-    takes_prior = "estimate"
+    prior_buffer = "estimate"
     starts = "first"
     follows: ClassVar = {"tau_now": ("tau", "window")}
 
@@ -165,7 +165,7 @@ class ACR(Scheme):
             self.tau_now.copy_(strength(apart if self.window == "epoch" else apart / self.epoch, self.tau))
         return {"estimate", "tau_now"}
 
-    def recover(self, seen: Seen) -> str | None:
+    def estimate_state(self, seen: Seen) -> str | None:
         if "tau_now" not in seen.missing:
             return None
         if not self.estimates:
@@ -192,4 +192,4 @@ class ABCLA(ACR):
     name = "abcla"
     unlabelled_views = ("strong",)
     estimates = False
-    takes_prior = ""
+    prior_buffer = None

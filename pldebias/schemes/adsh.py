@@ -100,7 +100,7 @@ class Adsh(Scheme):
         confidence, label = probs.max(1)
         self.thresholds.copy_(adaptive_thresholds(confidence, label, self.reference, self.fixed, self.thresholds, official=self.official))
 
-    def recover(self, seen: Seen) -> str | None:
+    def estimate_state(self, seen: Seen) -> str | None:
         if "thresholds" not in seen.missing:
             return None
         before = self.thresholds.clone()

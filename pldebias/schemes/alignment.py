@@ -81,8 +81,8 @@ class DistributionAlignment(nn.Module):
         self.rows.index_fill_(0, slot, len(probs))
         self.pushed += 1
 
-    def recover(self, seen: Seen, probs: Tensor) -> str | None:
-        """Take the recorded predictions ``[N, K]`` for all of the window, unless its state is known; see `Part.recover`."""
+    def estimate_state(self, seen: Seen, probs: Tensor) -> str | None:
+        """Take the recorded predictions ``[N, K]`` for all of the window, unless its state is known; see `Part.estimate_state`."""
         if not {"alignment.sums", "alignment.rows"} & seen.missing:
             return None
         self.sums.zero_()

@@ -105,7 +105,7 @@ class CDMAD(Scheme):
         shape = tuple(self.image_shape.tolist())
         return debias(logits, bias_logits(network, shape, logits, self.fill)) if all(shape) else logits
 
-    def recover(self, seen: Seen) -> None:
+    def estimate_state(self, seen: Seen) -> None:
         if "bias" in seen.missing:
             raise ValueError(
                 f"cdmad subtracts the network's answer to a blank image of value {self.fill:g}, which {seen.name} did not keep; pass "

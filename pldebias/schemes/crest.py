@@ -122,7 +122,7 @@ class CReST(Scheme):
         self.generation.fill_(generation)
         self.began.fill_(generation * self.length)
 
-    def recover(self, seen: Seen) -> str | None:
+    def estimate_state(self, seen: Seen) -> str | None:
         """Nothing: rates follow from the labelled counts, and who relabels chooses the generation (`enter`)."""
 
     def series(self) -> dict[str, Tensor]:
@@ -145,8 +145,8 @@ class CReSTPlus(CReST):
     """
 
     name = "crestplus"
-    takes_prior = "alignment.target"
-    recovered = 2
+    prior_buffer = "alignment.target"
+    estimate_order = 2
 
     def __init__(self, generations: int = 5, alpha: float = 1 / 3, t_min: float = 0.5, window: int = 128):
         super().__init__(generations, alpha)
@@ -163,8 +163,8 @@ class CReSTPlus(CReST):
             self.alignment.push(probs)
         return self.alignment(probs, temperature(self.generation, self.generations, self.t_min))
 
-    def recover(self, seen: Seen) -> str | None:
-        return self.alignment.recover(seen, seen.step(before=self).probs)
+    def estimate_state(self, seen: Seen) -> str | None:
+        return self.alignment.estimate_state(seen, seen.step(before=self).probs)
 
     def series(self) -> dict[str, Tensor]:
         return {**super().series(), "running": self.alignment.running()}

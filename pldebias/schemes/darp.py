@@ -76,7 +76,7 @@ class DARP(Scheme):
 
     name = "darp"
     whole_set = True
-    takes_prior = "counts"
+    prior_buffer = "counts"
     starts = "first"
     follows: ClassVar = {"counts": ("target",)}
 
@@ -166,7 +166,7 @@ class DARP(Scheme):
         self.counts.copy_(prior * len(self.table))
         return {"counts"}
 
-    def recover(self, seen: Seen) -> str | None:
+    def estimate_state(self, seen: Seen) -> str | None:
         if "counts" not in seen.missing:
             return None
         if self.goal == "estimate":

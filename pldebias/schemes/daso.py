@@ -88,7 +88,7 @@ class DASO(Scheme):
     name = "daso"
     reads_features = True
     starts = "start"
-    recovered = 2
+    estimate_order = 2
 
     def __init__(
         self,
@@ -108,7 +108,7 @@ class DASO(Scheme):
         if weight is not None and not 0 <= weight <= 1:
             raise ValueError(f"daso(weight={weight}) must be in [0, 1], or None for the distribution-aware weights")
         self.T, self.T_proto, self.capacity, self.window, self.weight = T, T_proto, queue, window, weight
-        self.takes_prior = "class_dist" if weight is None else ""
+        self.prior_buffer = "class_dist" if weight is None else None
         self.start, self.align, self.align_start = start, align, start if align_start is None else align_start
 
     def setup(self, problem: Problem) -> None:
@@ -148,7 +148,7 @@ class DASO(Scheme):
         loss = F.cross_entropy(similarity, step.memo["semantic"].repeat(views, 1))
         return {"align": self.align * torch.where(step.t >= self.align_start, loss, 0.0)}
 
-    def recover(self, seen: Seen) -> str | None:
+    def estimate_state(self, seen: Seen) -> str | None:
         notes = []
         if "prototypes" in seen.missing:
             prototypes, note = seen.prototypes()

@@ -80,7 +80,7 @@ class DebiasPL(Scheme):
     """
 
     name = "debiaspl"
-    takes_prior = "prior"
+    prior_buffer = "prior"
 
     def __init__(self, tau: float = 0.4, momentum: float = 0.999, margin: bool = True, cld: float = 0.0, compat: str = "paper"):
         super().__init__()
@@ -111,7 +111,7 @@ class DebiasPL(Scheme):
         group = weak.argmin(1) if self.official else weak.argmax(1)
         return {"cld": self.cld * group_discrimination(strong.softmax(1), weak, group)}
 
-    def recover(self, seen: Seen) -> str | None:
+    def estimate_state(self, seen: Seen) -> str | None:
         if "prior" not in seen.missing:
             return None
         self.prior.copy_(update_prior(self.prior, seen.probs, 0.0))

@@ -44,7 +44,7 @@ class FlexDA(Scheme):
     """
 
     acts_on = frozenset({"labelled", "pseudo_label"})
-    takes_prior = "prior"
+    prior_buffer = "prior"
     targets: tuple[str, ...] = ()
 
     def __init__(self, target: str, alpha_min: float, d: float, momentum: float, alpha_by: str):
@@ -97,7 +97,7 @@ class FlexDA(Scheme):
     def observe(self, step: Step) -> None:
         self.prior.copy_(update_prior(self.prior, step.weak_logits.softmax(1), self.momentum))
 
-    def recover(self, seen: Seen) -> str | None:
+    def estimate_state(self, seen: Seen) -> str | None:
         if "prior" not in seen.missing:
             return None
         self.prior.copy_(update_prior(self.prior, self.counted(seen), 0.0))

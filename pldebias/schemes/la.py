@@ -61,7 +61,7 @@ class LA(Scheme):
             raise ValueError(f"la(at={at!r}) is not known; choose one of {', '.join(acts_on)}")
         self.tau, self.at = tau, at
         self.acts_on = frozenset({acts_on[at]})
-        self.takes_prior = "prior" if at == "pseudo" else ""
+        self.prior_buffer = "prior" if at == "pseudo" else None
 
     def setup(self, problem: Problem) -> None:
         self.register_buffer("prior", problem.prior)
@@ -75,7 +75,7 @@ class LA(Scheme):
     def predict(self, logits: Tensor, features: Tensor, network: nn.Module) -> Tensor:
         return posthoc(logits, self.prior, self.tau) if self.at == "posthoc" else logits
 
-    def recover(self, seen: Seen) -> None:
+    def estimate_state(self, seen: Seen) -> None:
         """Nothing: the prior is that of the labelled set."""
 
     def series(self) -> dict[str, Tensor]:

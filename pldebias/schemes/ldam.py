@@ -67,7 +67,7 @@ class LDAM(Scheme):
         plain = logits if self.cosine is None else logits / self.scale  # a cosine classifier's logits carry the scale already
         return torch.where(step.t >= self.first, enforce(plain, y, self.margins, self.scale), logits)
 
-    def recover(self, seen: Seen) -> None:
+    def estimate_state(self, seen: Seen) -> None:
         """Nothing: margins follow from the labelled counts."""
 
     def series(self) -> dict[str, Tensor]:

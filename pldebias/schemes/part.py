@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Seen(Protocol):
-    """Outputs of a recorded epoch, from which `Part.recover` sets up state that was not logged."""
+    """Outputs of a recorded epoch, from which `Part.estimate_state` sets up state that was not logged."""
 
     problem: Problem
     epoch: int
@@ -39,6 +40,9 @@ class Seen(Protocol):
         """All samples, labelled by the method as it is set up so far; the blending of `before` and of later schemes left out."""
 
 
+_RENAMED = {"recover": "estimate_state", "recovered": "estimate_order", "takes_prior": "prior_buffer"}  # names of 0.1
+
+
 class Part(nn.Module):
     """A learner or a scheme. State (running priors, queues, thresholds) is registered as buffers in `setup`."""
 
@@ -47,8 +51,8 @@ class Part(nn.Module):
     """Extra linear heads on the features, name -> width (None: K), reached as ``models.student.heads[name]``."""
     uncapturable: str = ""
     """Why a step cannot be captured as a CUDA graph, such as work of the host inside it; such steps run operation by operation."""
-    takes_prior: str = ""
-    """Buffer ``[K]`` that ``prior=`` of a what-if fills; empty for a part that reads no class distribution."""
+    prior_buffer: str | None = None
+    """Name of the buffer ``[K]`` that ``prior=`` of a what-if fills; None for a part that reads no class distribution."""
     learns_truth: ClassVar[bool] = False
     """Whether ``prior="oracle"`` lets a what-if estimate the state from the true labels."""
     reads_features: ClassVar[bool] = False
@@ -57,9 +61,16 @@ class Part(nn.Module):
     """Beginnings of the names of logged buffers that follow from options, and which: a what-if with others recovers them anew."""
     starts: str = ""
     """Attribute that holds the first step at which the part changes pseudo-labels; empty for one that does so from the beginning."""
-    recovered: ClassVar[int] = 0
-    """Order of `recover` among the parts of a method. 0 reads the outputs alone. A part that reads what the method makes of them comes
-    with the step that it changes itself: 1 refinement, 2 alignment or blending, 3 threshold."""
+    estimate_order: ClassVar[int] = 0
+    """Order of `estimate_state` among the parts of a method. 0 reads the outputs alone. A part that reads what the method makes of them
+    comes with the step that it changes itself: 1 refinement, 2 alignment or blending, 3 threshold."""
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        for old, new in _RENAMED.items():
+            if old in vars(cls):
+                warnings.warn(f"{cls.__name__}.{old} is now called {new}; rename it", DeprecationWarning, stacklevel=2)
+                setattr(cls, new, vars(cls)[old])
 
     @property
     def needs(self) -> dict[str, Any]:
@@ -98,7 +109,7 @@ class Part(nn.Module):
 
     # -- what-if: set up from a recorded run ----------------------------------------------------------------------------
 
-    def recover(self, seen: Seen) -> str | None:
+    def estimate_state(self, seen: Seen) -> str | None:
         """Set the buffers ``seen.missing`` to what the part's own formulas give on recorded outputs.
 
         Called after `setup`, only where something is missing. A part with buffers has to define it; where they all follow from the
@@ -116,13 +127,15 @@ class Part(nn.Module):
         """
         raise ValueError(
             f"{self.name} keeps state ({', '.join(sorted(seen.missing))}) that {seen.name} did not log, and does not say how to estimate "
-            f"it from outputs (recover); pass state=run of a training with {self.name}"
+            f"it from outputs (estimate_state); pass state=run of a training with {self.name}"
         )
 
     def take_prior(self, prior: Tensor) -> set[str]:
         """Take the class distribution ``[K]`` of a what-if; returns the names of the buffers that it set."""
-        self.get_buffer(self.takes_prior).copy_(prior)
-        return {self.takes_prior}
+        if self.prior_buffer is None:
+            return set()
+        self.get_buffer(self.prior_buffer).copy_(prior)
+        return {self.prior_buffer}
 
     def begin(self, step: int) -> str | None:
         """Act at `step` of the training or generation, even if it is earlier than the first one; returns what the reader must know."""

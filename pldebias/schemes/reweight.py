@@ -56,7 +56,7 @@ class ClassBalanced(Scheme):
             weight = weight / weight.mean()
         return losses * weight.where(step.t >= self.first, 1.0)
 
-    def recover(self, seen: Seen) -> None:
+    def estimate_state(self, seen: Seen) -> None:
         """Nothing: weights follow from the labelled counts."""
 
     def series(self) -> dict[str, Tensor]:

@@ -53,7 +53,7 @@ class SAW(Scheme):
 
     name = "saw"
     acts_on = frozenset({"labelled", "acceptance"})
-    takes_prior = "class_dist"
+    prior_buffer = "class_dist"
     follows: ClassVar = {"class_dist": ("estimate",), "weight": ("estimate",), "labelled_weight": ("estimate", "beta")}
 
     def __init__(self, estimate: str = "epoch", momentum: float = 0.999, beta: float | None = None):
@@ -98,7 +98,7 @@ class SAW(Scheme):
         self.weight.copy_(effective_weights(self.class_dist * self.size))
         return {"class_dist", "weight"}
 
-    def recover(self, seen: Seen) -> str | None:
+    def estimate_state(self, seen: Seen) -> str | None:
         if "weight" not in seen.missing:
             return None
         if self.estimate == "running":

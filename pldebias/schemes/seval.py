@@ -154,7 +154,7 @@ class SEVAL(Scheme):
         if self.learned_head is not None:
             self.learned_head.restart()
 
-    def recover(self, seen: Seen) -> str | None:
+    def estimate_state(self, seen: Seen) -> str | None:
         if not {"learned.offsets", "learned.thresholds"} & seen.missing:
             return None
         if seen.oracle:

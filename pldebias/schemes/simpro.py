@@ -52,8 +52,8 @@ class SimPro(Scheme):
     acts_on = frozenset({"labelled", "pseudo_label", "acceptance"})
     labelled_views = ("weak", "strong")
     unlabelled_views = ("strong", "strong2")
-    takes_prior = "unlabelled_dist"
-    recovered = 1
+    prior_buffer = "unlabelled_dist"
+    estimate_order = 1
 
     def __init__(self, tau: float = 2.0, momentum: float = 0.9, alpha: float | None = None):
         super().__init__()
@@ -98,7 +98,7 @@ class SimPro(Scheme):
         self.labelled_sum.zero_()
         self.unlabelled_sum.zero_()
 
-    def recover(self, seen: Seen) -> str | None:
+    def estimate_state(self, seen: Seen) -> str | None:
         """One M-step without momentum on the recorded outputs, whose labels are made under the distribution that is known or uniform."""
         wanted = {"unlabelled_dist", "joint_dist"} & seen.missing
         if not wanted:
