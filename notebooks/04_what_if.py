@@ -29,7 +29,7 @@ import numpy as np
 import pandas
 
 import pldebias as pld
-from pldebias.analysis.counterpart import outcome
+from pldebias.analysis.relabelling.counterpart import outcome
 from pldebias.widgets.whatif import WhatIfPanel
 
 # %% [markdown]

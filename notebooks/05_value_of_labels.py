@@ -29,7 +29,7 @@ import pandas
 
 import pldebias as pld
 from pldebias import metrics
-from pldebias.analysis.counterpart import outcome
+from pldebias.analysis.relabelling.counterpart import outcome
 
 # %% [markdown]
 # All trainings below are short and of one seed. `supervised(augment=strong)`, on the labelled images alone, is where everything starts

@@ -28,7 +28,7 @@ from IPython.display import Markdown
 
 import pldebias as pld
 from pldebias import metrics
-from pldebias.analysis.counterpart import outcome
+from pldebias.analysis.relabelling.counterpart import outcome
 
 # %% [markdown]
 # To look at runs of your own instead, change the folder in the first line of this cell; `pld.open_run` takes folders and zip files alike.

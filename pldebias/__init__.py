@@ -6,10 +6,14 @@ Names are loaded on first use, so that ``import pldebias`` costs milliseconds.
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 
+from pldebias import _moved
+
 try:
     __version__ = version("pldebias")
 except PackageNotFoundError:  # run from a source tree that was never installed
     __version__ = "0.0.0"
+
+_moved.install()
 
 _EXPORTS = {
     "Config": "pldebias.presets",
@@ -28,7 +32,7 @@ _EXPORTS = {
     "sweep": "pldebias.training",
     "table": "pldebias.analysis.tables",
     "train": "pldebias.training",
-    "what_if": "pldebias.analysis.whatif",
+    "what_if": "pldebias.analysis.relabelling.whatif",
 }
 
 __all__ = ["__version__", *sorted(_EXPORTS)]

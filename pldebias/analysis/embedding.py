@@ -12,8 +12,8 @@ import torch
 
 from pldebias import metrics
 from pldebias.analysis.chain import align, cache_folder, chain, is_flat, pca_frames
-from pldebias.analysis.outputs import outputs
-from pldebias.analysis.whatif import what_if
+from pldebias.analysis.relabelling.outputs import outputs
+from pldebias.analysis.relabelling.whatif import what_if
 from pldebias.methods import MethodError
 from pldebias.runs import NotLogged, Run
 from pldebias.runs.run import as_run

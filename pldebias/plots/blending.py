@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from pldebias import metrics
-from pldebias.analysis.blending import KINDS
-from pldebias.analysis.blending import blending as find
+from pldebias.analysis.relabelling.blending import KINDS
+from pldebias.analysis.relabelling.blending import blending as find
 from pldebias.analysis.selection import along, check_classes, check_truth, clock, epoch_at, epoch_row, select
 from pldebias.analysis.spread import over_seeds
 from pldebias.plots.paper import (

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pldebias.analysis.counterpart import options_of
+from pldebias.analysis.relabelling.counterpart import options_of
 from pldebias.analysis.selection import Incomparable, along, check_classes, clock, common_epochs, epoch_at, epoch_row, select
 from pldebias.analysis.spread import over_seeds
 from pldebias.methods import MethodError, parse

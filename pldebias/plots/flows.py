@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pldebias.analysis.changes import flows as count
+from pldebias.analysis.relabelling.changes import flows as count
 from pldebias.plots.style import GROUPS, Drawn, new_axes
 from pldebias.settings import typed
 
@@ -48,7 +48,7 @@ def flows(run, start=None, end=-1, *, of="all", split="all", groups="tertiles", 
     -------
     Drawn
         ``values["counts"]``, rows label at `start`, columns at `end`, in drawing order (head to tail; above 15 classes head, medium and
-        tail); ``values["right"]`` as in `pldebias.analysis.changes.Flows`.
+        tail); ``values["right"]`` as in `pldebias.analysis.relabelling.changes.Flows`.
 
     Notes
     -----

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pldebias.analysis.changes import learning_order as find
+from pldebias.analysis.relabelling.changes import learning_order as find
 from pldebias.plots.style import GROUPS, Drawn, new_axes
 from pldebias.settings import typed
 
@@ -19,7 +19,7 @@ def learning_order(run, *, level=0.5, hold=3, metric="recall", kind="sweep", gro
     ----------
     run : Run or path
     level, hold, metric, kind, groups
-        As in `pldebias.analysis.changes.learning_order`.
+        As in `pldebias.analysis.relabelling.changes.learning_order`.
     ax : matplotlib.axes.Axes, optional
     title : str, optional
 

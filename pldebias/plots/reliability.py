@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pldebias.analysis.confidence import reliability as measure
+from pldebias.analysis.relabelling.confidence import reliability as measure
 from pldebias.plots.style import GROUPS, Drawn
 from pldebias.settings import typed
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pldebias.analysis.confidence import threshold_sweep as measure
+from pldebias.analysis.relabelling.confidence import threshold_sweep as measure
 from pldebias.plots.reliability import SHADES, _heading
 from pldebias.plots.style import Drawn
 from pldebias.settings import typed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pldebias.analysis.relabelled import checked
+from pldebias.analysis.relabelling.relabelled import checked
 from pldebias.plots.style import DIVERGING, GROUPS, SEQUENTIAL, Drawn, beyond, colour_map, paint, undefined_hatch
 from pldebias.settings import typed
 

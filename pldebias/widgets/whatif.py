@@ -12,9 +12,9 @@ import ipywidgets as ui
 import numpy as np
 import traitlets
 
-from pldebias.analysis.counterpart import compose, options_of, outcome
-from pldebias.analysis.relabelled import GROUP_NAMES, reproduction, rows
-from pldebias.analysis.whatif import what_if
+from pldebias.analysis.relabelling.counterpart import compose, options_of, outcome
+from pldebias.analysis.relabelling.relabelled import GROUP_NAMES, reproduction, rows
+from pldebias.analysis.relabelling.whatif import what_if
 from pldebias.methods import Method, MethodError, build_method, parse
 from pldebias.runs import Run
 from pldebias.runs.run import as_run

@@ -6,8 +6,8 @@ from made_runs import make_run
 
 import pldebias as pld
 from pldebias import metrics
-from pldebias.analysis.blending import KINDS, blending
-from pldebias.analysis.outputs import outputs
+from pldebias.analysis.relabelling.blending import KINDS, blending
+from pldebias.analysis.relabelling.outputs import outputs
 from pldebias.runs import NotLogged, Recorder
 
 SHORT = {"threads": 1, "steps": 40, "steps_per_epoch": 10, "snapshots": 4, "m1": 100, "gamma_u": 4.0}

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import pldebias as pld
-from pldebias.analysis.changes import flows, learning_order
-from pldebias.analysis.confidence import reliability, threshold_sweep
+from pldebias.analysis.relabelling.changes import flows, learning_order
+from pldebias.analysis.relabelling.confidence import reliability, threshold_sweep
 from pldebias.analysis.samples import images_of, samples
 from pldebias.runs import Recorder
 

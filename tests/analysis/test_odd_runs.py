@@ -8,7 +8,7 @@ import pytest
 
 import pldebias
 from pldebias import plots
-from pldebias.analysis.changes import flows
+from pldebias.analysis.relabelling.changes import flows
 from pldebias.runs import Recorder, open_run
 from pldebias.runs.exchange import write_tensorboard
 from pldebias.runs.thin import thin

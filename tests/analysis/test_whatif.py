@@ -9,9 +9,9 @@ from test_methods import TABLE, ids, make
 from test_methods import run as take_steps
 
 import pldebias as pld
-from pldebias.analysis import whatif
-from pldebias.analysis.counterpart import trained_counterpart
-from pldebias.analysis.whatif import SENTENCE, reproduction, what_if
+from pldebias.analysis.relabelling import whatif
+from pldebias.analysis.relabelling.counterpart import trained_counterpart
+from pldebias.analysis.relabelling.whatif import SENTENCE, reproduction, what_if
 from pldebias.methods import MethodError
 from pldebias.runs import NotLogged, Recorder
 from pldebias.schemes import daso, debiaspl

@@ -8,7 +8,7 @@ import torch
 from test_methods import TABLE, base_run
 from torch import nn
 
-from pldebias.analysis.whatif import what_if
+from pldebias.analysis.relabelling.whatif import what_if
 from pldebias.data import Batch
 from pldebias.methods import LEARNERS, SCHEMES, MethodError, build_method, parse
 from pldebias.nets import Output

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import pldebias as pld
-from pldebias.analysis.counterpart import _root_of
+from pldebias.analysis.relabelling.counterpart import _root_of
 from pldebias.analysis.selection import select
 from pldebias.methods import MethodError
 from pldebias.runs import Recorder, RunError

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from pldebias import metrics
-from pldebias.analysis.counterpart import trained_counterpart
+from pldebias.analysis.relabelling.counterpart import trained_counterpart
 from pldebias.methods import MethodError
 from pldebias.runs import NotLogged, Run
 

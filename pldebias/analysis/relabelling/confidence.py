@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pldebias import metrics
-from pldebias.analysis.outputs import check_truth
-from pldebias.analysis.relabelled import GROUP_NAMES, checked
-from pldebias.analysis.whatif import WhatIf, what_if
+from pldebias.analysis.relabelling.outputs import check_truth
+from pldebias.analysis.relabelling.relabelled import GROUP_NAMES, checked
+from pldebias.analysis.relabelling.whatif import WhatIf, what_if
 from pldebias.runs.run import as_run
 from pldebias.settings import typed
 

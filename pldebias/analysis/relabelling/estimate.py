@@ -15,7 +15,7 @@ from pldebias.runs.thin import is_cut
 from pldebias.schemes import Chain, Step
 
 if TYPE_CHECKING:
-    from pldebias.analysis.outputs import Outputs
+    from pldebias.analysis.relabelling.outputs import Outputs
     from pldebias.methods import Method
     from pldebias.schemes import Problem
     from pldebias.schemes.part import Part

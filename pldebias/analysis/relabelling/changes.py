@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pldebias import metrics
-from pldebias.analysis.outputs import check_truth
+from pldebias.analysis.relabelling.outputs import check_truth
 from pldebias.runs.run import as_run
 from pldebias.settings import typed
 

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from pldebias import metrics
-from pldebias.analysis.counterpart import compose, effective, known_method, options_of, trained_counterpart, unseen
-from pldebias.analysis.estimate import prepare
-from pldebias.analysis.outputs import Outputs, outputs, whole
-from pldebias.analysis.relabelled import GROUP_NAMES, SENTENCE, WhatIf, reproduction
+from pldebias.analysis.relabelling.counterpart import compose, effective, known_method, options_of, trained_counterpart, unseen
+from pldebias.analysis.relabelling.estimate import prepare
+from pldebias.analysis.relabelling.outputs import Outputs, outputs, whole
+from pldebias.analysis.relabelling.relabelled import GROUP_NAMES, SENTENCE, WhatIf, reproduction
 from pldebias.learners import Learner
 from pldebias.methods import Method, MethodError, Part, build_method
 from pldebias.runs import Run

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pldebias import metrics
-from pldebias.analysis.counterpart import options_of
-from pldebias.analysis.outputs import Outputs, outputs
-from pldebias.analysis.relabelled import checked
-from pldebias.analysis.whatif import what_if
+from pldebias.analysis.relabelling.counterpart import options_of
+from pldebias.analysis.relabelling.outputs import Outputs, outputs
+from pldebias.analysis.relabelling.relabelled import checked
+from pldebias.analysis.relabelling.whatif import what_if
 from pldebias.methods import MethodError, Part, build_method, parse
 from pldebias.runs import NotLogged, Run
 from pldebias.runs.run import as_run
