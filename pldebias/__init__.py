@@ -6,14 +6,10 @@ Names are loaded on first use, so that ``import pldebias`` costs milliseconds.
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 
-from pldebias import _moved
-
 try:
     __version__ = version("pldebias")
 except PackageNotFoundError:  # run from a source tree that was never installed
     __version__ = "0.0.0"
-
-_moved.install()
 
 _EXPORTS = {
     "Config": "pldebias.presets",

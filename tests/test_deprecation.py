@@ -1,11 +1,13 @@
 """Old names: they work, say the new name, and blame the line that used them."""
 
+import pkgutil
 import sys
 from importlib import import_module
 
 import pytest
 
-from pldebias._deprecate import deprecated, moved, renamed, renamed_arguments
+import pldebias
+from pldebias._deprecate import _finder, deprecated, moved, renamed, renamed_arguments
 
 
 @pytest.fixture
@@ -77,3 +79,13 @@ def test_functions():
     assert warned[0].filename == __file__
     with pytest.warns(DeprecationWarning, match="'sweep' is .* use 'unlabelled'"):
         deprecated("'sweep'", "'unlabelled'", stacklevel=1)
+
+
+def test_every_moved_module_has_a_place():
+    for package in pkgutil.walk_packages(pldebias.__path__, "pldebias."):  # those that moved something
+        if package.ispkg:
+            import_module(package.name)
+    places = {old: new for old, new in _finder.places.items() if old.startswith("pldebias.")}
+    assert "pldebias.analysis.whatif" in places
+    for new in places.values():
+        import_module(new)
