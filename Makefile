@@ -9,7 +9,7 @@ SIZE ?= full
 METHODS = supervised "supervised(augment=strong)" fixmatch usadtm fixmatch+la fixmatch+daso fixmatch+debiaspl
 # Whole files of every area that train little and start few processes; docs/testing.md has the rule.
 FAST = tests/test_methods.py tests/test_compositions.py tests/schemes tests/learners tests/nets tests/test_metrics.py tests/test_numbers.py \
-	tests/runs/test_recorder.py tests/runs/test_run.py tests/runs/test_exchange.py tests/data/test_dataset.py tests/data/test_longtail.py \
+	tests/runs/test_recorder.py tests/runs/test_run.py tests/interop/test_exchange.py tests/data/test_dataset.py tests/data/test_longtail.py \
 	tests/data/test_files.py tests/data/test_sources.py tests/analysis/test_whatif.py tests/training/test_train.py tests/test_cli.py
 DEMO = notebooks/01_scrub_through_training.py
 PAGE = site/01_scrub_through_training.html

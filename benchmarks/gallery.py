@@ -27,9 +27,9 @@ from benchmarks.timing import machine, table
 from pldebias import metrics
 from pldebias.analysis.published import SOURCES, lookup
 from pldebias.analysis.tables import Published
+from pldebias.interop.thin import thin
 from pldebias.methods import slug
 from pldebias.runs import Run, RunError
-from pldebias.runs.thin import thin
 from pldebias.training import TrainingError, sweep
 
 METHODS = (

@@ -32,8 +32,7 @@ import torch
 from sklearn.datasets import load_digits
 
 import pldebias as pld
-from pldebias.runs.exchange import read_tensorboard, write_tensorboard
-from pldebias.runs.importers import from_csv
+from pldebias.interop import from_csv, read_tensorboard, write_tensorboard
 
 epochs = 4 if os.environ.get("PLDEBIAS_FAST") == "1" else 25
 for name in ("torch", "numpy", "csv", "events"):
@@ -155,7 +154,7 @@ pld.table([mine, "../runs/own/numpy"], values=("balanced_accuracy", "recall", "p
 # become scalars; an interrupted training leaves an unfinished run that can be resumed.
 #
 # ```python
-# from pldebias.runs.adapters import lightning_callback
+# from pldebias.interop import lightning_callback
 #
 # def training_step(self, batch, _):
 #     ...
@@ -168,7 +167,7 @@ pld.table([mine, "../runs/own/numpy"], values=("balanced_accuracy", "recall", "p
 # to the hooks that make the pseudo-labels and the mask.
 #
 # ```python
-# from pldebias.runs.adapters import usb_hook
+# from pldebias.interop import usb_hook
 #
 # algorithm.register_hook(usb_hook(recorder), "RecorderHook", "LOWEST")
 # ```

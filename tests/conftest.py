@@ -10,6 +10,7 @@ from pathlib import Path
 import golden_files
 import pytest
 from needs import missing
+from world import world as world  # a fixture
 
 THREADS = int(os.environ.get("PLDEBIAS_TEST_THREADS", 1))
 """Threads of torch; small tensors are fastest on one."""

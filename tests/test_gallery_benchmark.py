@@ -17,9 +17,9 @@ from benchmarks import gallery
 from benchmarks.augment import photographs
 from pldebias.analysis.published import lookup
 from pldebias.analysis.samples import _LAST, images_of
+from pldebias.interop.thin import thin
 from pldebias.methods import build_method
 from pldebias.presets import resolve
-from pldebias.runs.thin import thin
 
 SHORT = ["steps=6", "steps_per_epoch=2", "n1=20", "m1=20", "gamma_l=4.0", "gamma_u=4.0", "batch_size=8", "validation=0", "snapshots=2"]
 

@@ -15,8 +15,9 @@ import pytest
 import pldebias as pld
 from pldebias import cli, metrics
 from pldebias.analysis.measures import GROUPS
+from pldebias.interop.frames import to_dataframe
+from pldebias.interop.tensorboard import read_tensorboard, write_tensorboard
 from pldebias.report import VALUES, report
-from pldebias.runs.exchange import read_tensorboard, to_dataframe, write_tensorboard
 from pldebias.widgets.payload import pack
 
 RTOL = 1e-12

@@ -7,10 +7,11 @@ import pytest
 
 import pldebias as pld
 from pldebias import cli
+from pldebias.interop.columns import read_table
+from pldebias.interop.lightning import lightning_callback
+from pldebias.interop.tensorboard import read_tensorboard, write_tensorboard
+from pldebias.interop.usb import usb_hook
 from pldebias.optional import needed
-from pldebias.runs.adapters import lightning_callback, usb_hook
-from pldebias.runs.columns import read_table
-from pldebias.runs.exchange import read_tensorboard, write_tensorboard
 from pldebias.widgets.static import export_notebook
 
 

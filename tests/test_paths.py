@@ -9,10 +9,10 @@ import pldebias as pld
 from pldebias import paths
 from pldebias.analysis.chain import cache_folder
 from pldebias.data.sources import data_root
+from pldebias.interop.importers import from_csv, from_numpy
+from pldebias.interop.tensorboard import read_tensorboard, write_tensorboard
+from pldebias.interop.thin import thin
 from pldebias.paths import PathError, is_address, local, portable
-from pldebias.runs.exchange import read_tensorboard, write_tensorboard
-from pldebias.runs.importers import from_csv, from_numpy
-from pldebias.runs.thin import thin
 from pldebias.schemes.curriculum import load_curve, save_curve
 from pldebias.training.train import run_folder
 

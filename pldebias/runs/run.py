@@ -367,15 +367,15 @@ class Run:
     def to_dataframe(self, what: str = "classes") -> pandas.DataFrame:
         """Long form, one row per epoch and class, cell, sample or nothing: ``"classes"``, ``"confusion"``, ``"history"``, ``"scalars"``.
 
-        See `pldebias.runs.exchange.to_dataframe`.
+        See `pldebias.interop.frames.to_dataframe`.
         """
-        from pldebias.runs.exchange import to_dataframe
+        from pldebias.interop.frames import to_dataframe
 
         return to_dataframe(self, what)
 
     def to_netcdf(self, path) -> Path:
-        """Write all arrays into one netCDF file; see `pldebias.runs.exchange.to_netcdf`."""
-        from pldebias.runs.exchange import to_netcdf
+        """Write all arrays into one netCDF file; see `pldebias.interop.frames.to_netcdf`."""
+        from pldebias.interop.frames import to_netcdf
 
         return to_netcdf(self, path)
 

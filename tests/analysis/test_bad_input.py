@@ -7,8 +7,8 @@ import pldebias as pld
 from pldebias import plots
 from pldebias.analysis.samples import images_of
 from pldebias.analysis.selection import Incomparable
+from pldebias.interop.thin import thin
 from pldebias.runs import NotLogged, Recorder
-from pldebias.runs.thin import thin
 from pldebias.widgets.whatif import WhatIfPanel
 
 N, NAMES = 90, ("cat", "<b>dog</b>", "$owl$ & co")

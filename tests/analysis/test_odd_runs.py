@@ -9,9 +9,9 @@ import pytest
 import pldebias
 from pldebias import plots
 from pldebias.analysis.relabelling.changes import flows
+from pldebias.interop.tensorboard import write_tensorboard
+from pldebias.interop.thin import thin
 from pldebias.runs import Recorder, open_run
-from pldebias.runs.exchange import write_tensorboard
-from pldebias.runs.thin import thin
 
 K, N, METHOD = 4, 48, "fixmatch(threshold=0.6)"
 REFUSED = {

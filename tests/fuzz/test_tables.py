@@ -14,7 +14,7 @@ import torch
 from cases import bounded, fuzz
 from hypothesis import given
 
-from pldebias.runs.importers import from_csv, from_numpy
+from pldebias.interop.importers import from_csv, from_numpy
 
 WORDS = ["NA", "N/A", "None", "nan", "null", "inf", "True", "False", "yes", "no", "1e3", "007", "7", "0", "1", "2", "-1", "1.0", "<NA>"]
 WORDS += ["cat", "Cat", "a b", " a", "a,b", "a;b", 'q"u', "it's", "ünïcode", "類", "#x", "=1+1", "epoch", "-", "|", "a\\", "a/b"]

@@ -9,8 +9,8 @@ import pytest
 import torch
 import xarray
 
+from pldebias.interop.importers import from_confusionflow, from_csv, from_numpy
 from pldebias.runs import Recorder, open_run
-from pldebias.runs.importers import from_confusionflow, from_csv, from_numpy
 from pldebias.runs.named import by_class, in_rows, mapping, names_of, order_of
 
 ABC, DIGITS = ("a", "b", "c"), ("2", "1", "0")

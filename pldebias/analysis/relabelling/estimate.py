@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pldebias.interop.thin import is_cut
 from pldebias.methods import MethodError
 from pldebias.runs.given import array
-from pldebias.runs.thin import is_cut
 from pldebias.schemes import Chain, Step
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class Record:
         if is_cut(run, self.epoch):
             raise MethodError(
                 f"{self.part.name} compares features with class prototypes, and {self.name} is a thinned copy that kept too few dimensions "
-                "of its features for that, so that labels would differ; take the whole run, or thin it anew with pldebias.runs.thin"
+                "of its features for that, so that labels would differ; take the whole run, or thin it anew with pldebias.interop.thin"
             )
         return self.outputs.features
 

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pldebias.interop.thin import EXACT, exact_name
 from pldebias.methods import LEARNERS, MethodError, parse
 from pldebias.runs import NotLogged, Run
-from pldebias.runs.thin import EXACT, exact_name
 from pldebias.schemes import Problem
 from pldebias.settings import plain
 

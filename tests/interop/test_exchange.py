@@ -1,6 +1,7 @@
 """Runs in other forms: data frames, netCDF, TensorBoard; other programs' logs as runs."""
 
 import gzip
+import importlib
 import io
 import json
 import sys
@@ -12,10 +13,10 @@ import torch
 import xarray
 
 from pldebias import metrics
+from pldebias.interop.importers import from_confusionflow, from_csv, from_numpy
+from pldebias.interop.tensorboard import read_tensorboard, write_tensorboard
+from pldebias.interop.thin import thin
 from pldebias.runs import NotLogged, Recorder, RunError, open_run
-from pldebias.runs.exchange import read_tensorboard, write_tensorboard
-from pldebias.runs.importers import from_confusionflow, from_csv, from_numpy
-from pldebias.runs.thin import thin
 
 LABELS, NAMES, COUNTS = np.array([[0, 1, 2, 2, 0], [0, 1, 1, 2, 0]]), ("cat", "dog", "owl"), [9, 4, 1]
 TRUE = np.array([0, 1, 1, 2, 2])
@@ -472,3 +473,13 @@ def test_a_path_stands_for_its_run(tmp_path):
     with pytest.raises(NotLogged, match="no snapshot at epoch 9; it has none"):
         thin(path, tmp_path / "no.zip", snapshots=[9])
     assert not (tmp_path / "no.zip").exists()
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [("exchange", "to_netcdf"), ("importers", "from_csv"), ("adapters", "usb_hook"), ("thin", "thin")],
+)
+def test_former_places_work(module, name, monkeypatch):
+    monkeypatch.delitem(sys.modules, f"pldebias.runs.{module}", raising=False)
+    with pytest.warns(DeprecationWarning, match=rf"pldebias\.runs\.{module} is deprecated .* use pldebias\.interop"):
+        assert callable(getattr(importlib.import_module(f"pldebias.runs.{module}"), name))

@@ -8,9 +8,9 @@ import pytest
 import pldebias as pld
 from pldebias.analysis.relabelling.counterpart import _root_of
 from pldebias.analysis.selection import select
+from pldebias.interop.thin import choose, is_cut, thin
 from pldebias.methods import MethodError
 from pldebias.runs import Recorder, RunError
-from pldebias.runs.thin import choose, is_cut, thin
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from pldebias.runs import Recorder, adapters, open_run
-from pldebias.runs.adapters import lightning_callback, usb_hook
+from pldebias.interop import hooks
+from pldebias.interop.lightning import lightning_callback
+from pldebias.interop.usb import usb_hook
+from pldebias.runs import Recorder, open_run
 
 N, K, BATCH = 24, 3, 8
 TRUTH = np.arange(N) % K
@@ -252,7 +254,7 @@ def test_wrong_arguments_of_an_adapter_are_refused_at_once(tmp_path):
             lightning_callback(recorder, **options)
     for wrong in ({"nope": 1}, [1], 3):
         with pytest.raises(ValueError, match=r"epoch_end must return a dict of arguments of Recorder\.end_epoch"):
-            adapters._end(recorder, 0, {}, wrong, 0, 0)
+            hooks.end(recorder, 0, {}, wrong, 0, 0)
     recorder.close()
     with pytest.raises(ValueError, match="is closed"):
         lightning_callback(recorder)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pldebias.interop.columns import Column, classes, column, name_of, read_table, row_of, truths, whole
 from pldebias.paths import local
 from pldebias.runs.checks import EPOCHS
-from pldebias.runs.columns import Column, classes, column, name_of, read_table, row_of, truths, whole
 from pldebias.runs.named import in_rows, labelled, listed, mapping, names_of
 from pldebias.runs.run import Run, open_run
 
