@@ -61,6 +61,17 @@ def test_rooms_import_only_from_floors_below(path):
         assert FLOORS[there] < FLOORS[here] or (here, there) in SAME_FLOOR, f"{here} (floor {FLOORS[here]}) imports {there}"
 
 
+PAPERS = sorted({path.stem for path in (ROOT / "pldebias/schemes").glob("*.py")} - {"__init__", "base", "part", "flexda"})
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_papers_share_formulas_and_never_import_each_other(paper):
+    for node in ast.walk(ast.parse((ROOT / f"pldebias/schemes/{paper}.py").read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("pldebias.schemes"):
+            names = {alias.name for alias in node.names} if node.module == "pldebias.schemes" else {node.module.split(".")[2]}
+            assert not names & set(PAPERS), f"{paper}.py imports {names}: move what both use to schemes/formulas/"
+
+
 def test_the_example_method_works(monkeypatch):
     """Run the page's code block as it is printed, register the class, and train a step with it."""
     code = re.search(r"```python\n(.*?)```", (ROOT / "docs/adding-a-method.md").read_text(), re.S).group(1)

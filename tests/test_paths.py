@@ -13,7 +13,7 @@ from pldebias.interop.importers import from_csv, from_numpy
 from pldebias.interop.tensorboard import read_tensorboard, write_tensorboard
 from pldebias.interop.thin import thin
 from pldebias.paths import PathError, is_address, local, portable
-from pldebias.schemes.curriculum import load_curve, save_curve
+from pldebias.schemes.seval import load_curve, save_curve
 from pldebias.training.train import run_folder
 
 CLASSES = {"labelled_counts": [3, 2, 1], "class_names": ["a", "b", "c"]}

@@ -18,20 +18,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pldebias.learners.base import Learner
+from pldebias.schemes.formulas.rotation import balanced_turns, rotate
 
 if TYPE_CHECKING:
     from pldebias.schemes import Problem, Step
-
-
-def balanced_turns(count: int, generator: torch.Generator | None, device: torch.device) -> Tensor:
-    """Quarter turns 0..3 for `count` images in random order, each turn as often as the others give or take one."""
-    return torch.randperm(count, generator=generator, device=device) % 4
-
-
-def turn(images: Tensor, turns: Tensor) -> Tensor:
-    """Rotate square images ``[N, C, H, H]`` by quarter turns ``[N]``, counter-clockwise, without a branch on their values."""
-    turned = torch.stack([images.rot90(k, (2, 3)) for k in range(4)])
-    return turned.gather(0, turns.view(1, -1, 1, 1, 1).expand(1, *images.shape))[0]
 
 
 def contrastive_loss(query: Tensor, key: Tensor, queue: Tensor, temperature: float) -> Tensor:
@@ -65,7 +55,7 @@ class Rotation(Learner):
     def losses(self, step: Step) -> dict[str, Tensor]:
         images = torch.cat([*step.batch.labelled.values(), *step.batch.unlabelled.values()])
         turns = balanced_turns(len(images), step.generator, images.device)
-        features = step.models.student(turn(images, turns)).features
+        features = step.models.student(rotate(images, turns)).features
         return {"rotation": F.cross_entropy(step.models.student.heads["rotation"](features), turns)}
 
 

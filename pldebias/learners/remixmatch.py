@@ -15,24 +15,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pldebias.learners.mixup import Mixing, sharpen
-from pldebias.schemes.alignment import DistributionAlignment
+from pldebias.schemes.formulas.alignment import DistributionAlignment
+from pldebias.schemes.formulas.rotation import quarter_turns, rotate
 
 if TYPE_CHECKING:
     from pldebias.schemes import Problem, Step
     from pldebias.schemes.part import Seen
-
-
-def quarter_turns(rows: int, device: torch.device, generator: torch.Generator | None = None) -> Tensor:
-    """How often each image is turned by 90 degrees, drawn from 0 to 3, shape ``[rows]``."""
-    return torch.randint(0, 4, (rows,), generator=generator, device=device)
-
-
-def rotate(images: Tensor, turns: Tensor) -> Tensor:
-    """Turn each image by its number of quarter turns, counter-clockwise; ``[M, C, H, H]``, ``[M]``."""
-    if images.shape[-1] != images.shape[-2]:
-        raise ValueError(f"rotation by quarters needs square images, these are {tuple(images.shape[-2:])}; use remixmatch(rotation=0)")
-    turned = torch.stack([images.rot90(k, (2, 3)) for k in range(4)])
-    return turned[turns, torch.arange(len(images), device=images.device)]
 
 
 class ReMixMatch(Mixing):

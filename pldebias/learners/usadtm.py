@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pldebias.learners.base import Learner
 from pldebias.learners.losses import masked_cross_entropy
-from pldebias.schemes.queue import FeatureQueue, cosine
+from pldebias.schemes.formulas.queue import FeatureQueue, cosine
 
 if TYPE_CHECKING:
     from pldebias.schemes import Problem, Step

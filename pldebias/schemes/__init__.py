@@ -1,5 +1,6 @@
 """One file per paper: pure functions on tensors first, the small stateful part under them."""
 
+from pldebias._deprecate import moved
 from pldebias.schemes.abc import ABC
 from pldebias.schemes.acr import ABCLA, ACR
 from pldebias.schemes.adello import ADELLO
@@ -46,3 +47,6 @@ __all__ = [
     "SimPro",
     "Step",
 ]
+
+_FORMULAS = ("alignment", "offsets", "queue", "refinery", "refinery_cpu", "thresholds")
+__getattr__ = moved(__name__, {name: f"{__name__}.formulas.{name}" for name in _FORMULAS} | {"curriculum": f"{__name__}.seval"})

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pldebias.schemes.base import Problem, Scheme, Step
-from pldebias.schemes.la import adjust, posthoc
+from pldebias.schemes.formulas.adjustment import adjust, posthoc
 from pldebias.schemes.part import Seen
 
 

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pldebias.schemes.base import Problem, Step
-from pldebias.schemes.debiaspl import update_prior
-from pldebias.schemes.flexda import FlexDA, alpha, log_ratio, smooth
+from pldebias.schemes.flexda import FlexDA
+from pldebias.schemes.formulas.priors import alpha, log_ratio, smooth, update_prior
 from pldebias.schemes.part import Seen
 
 __all__ = ["ADELLO", "alpha", "imbalance_temperature", "log_ratio", "smooth"]

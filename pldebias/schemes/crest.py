@@ -13,8 +13,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from pldebias.schemes.alignment import DistributionAlignment, align
 from pldebias.schemes.base import EpochEnd, Problem, Scheme, Step
+from pldebias.schemes.formulas.alignment import DistributionAlignment, align
 from pldebias.schemes.part import Seen
 
 __all__ = ["CReST", "CReSTPlus", "align", "sampling_rates", "select", "temperature"]

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from pldebias.schemes.base import EpochEnd, Problem, Scheme, Step
+from pldebias.schemes.formulas.refinery import refine, scaled, select
 from pldebias.schemes.part import Seen
-from pldebias.schemes.refinery import refine, scaled, select
 
 __all__ = ["DARP", "estimate_counts", "refine", "select"]
 

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pldebias.schemes.base import Problem, Scheme, Step
+from pldebias.schemes.formulas.queue import FeatureQueue, cosine
 from pldebias.schemes.part import Seen
-from pldebias.schemes.queue import FeatureQueue, cosine
 
 
 def semantic_probs(features: Tensor, prototypes: Tensor, temperature: float) -> Tensor:

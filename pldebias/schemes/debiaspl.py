@@ -13,23 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pldebias.schemes.base import Problem, Scheme, Step
-from pldebias.schemes.la import adjust, posthoc
+from pldebias.schemes.formulas.adjustment import adjust, posthoc
+from pldebias.schemes.formulas.priors import update_prior
 from pldebias.schemes.part import Seen
-
-
-def update_prior(prior: Tensor, probs: Tensor, momentum: float) -> Tensor:
-    """Running mean of the predictions, ``momentum * prior + (1 - momentum) * mean(probs)``.
-
-    Parameters
-    ----------
-    prior : Tensor
-        Shape ``[K]``.
-    probs : Tensor
-        Undebiased predictions of all weak views, shape ``[N, K]``, whatever their confidence.
-    momentum : float
-        In [0, 1).
-    """
-    return momentum * prior + (1 - momentum) * probs.mean(0)
 
 
 def debias(logits: Tensor, prior: Tensor, tau: float) -> Tensor:

@@ -11,29 +11,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pldebias.schemes.alignment import temper
 from pldebias.schemes.base import Problem, Scheme, Step
-from pldebias.schemes.debiaspl import update_prior
+from pldebias.schemes.formulas.priors import alpha, log_ratio, smooth, update_prior
 from pldebias.schemes.part import Seen
-
-_EPS = 1e-9  # on both sides of a ratio of priors
-
-
-def alpha(step: Tensor | float, total: float, alpha_min: float = 0.1, d: float = 2.0) -> Tensor | float:
-    """Exponent of the smoothed prior, ``1 - (1 - alpha_min) * (step / total)^d``: 1 at the start, `alpha_min` at the end and after it."""
-    done = step / total
-    done = done.clamp(max=1) if isinstance(done, Tensor) else min(done, 1.0)
-    return 1 - (1 - alpha_min) * done**d
-
-
-def smooth(prior: Tensor, alpha: Tensor | float) -> Tensor:
-    """``prior^alpha``, normalised: the prior itself at 1, uniform at 0. Shape ``[K]``."""
-    return temper(prior, alpha)
-
-
-def log_ratio(current: Tensor, target: Tensor) -> Tensor:
-    """Adjustment ``log((current + 1e-9) / (target + 1e-9))`` that turns logits of `target` into logits of `current`; shapes ``[K]``."""
-    return ((current + _EPS) / (target + _EPS)).log()
 
 
 class FlexDA(Scheme):

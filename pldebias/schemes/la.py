@@ -10,34 +10,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from pldebias.schemes.base import Problem, Scheme, Step
+from pldebias.schemes.formulas.adjustment import adjust, posthoc
 from pldebias.schemes.part import Seen
-
-_TINY = 1e-12  # a class without a sample gets a large finite adjustment, not an infinite one
-
-
-def adjust(logits: Tensor, prior: Tensor, tau: float = 1.0) -> Tensor:
-    """Adjusted logits of the training loss, ``logits + tau * log(prior)`` (Menon et al., eq. 10).
-
-    Parameters
-    ----------
-    logits : Tensor
-        Shape ``[N, K]``.
-    prior : Tensor
-        Class frequencies, shape ``[K]``, summing to one; zeros count as 1e-12.
-    tau : float, default 1.0
-        Strength; 0 returns the logits unchanged.
-
-    Returns
-    -------
-    Tensor
-        Shape ``[N, K]``.
-    """
-    return logits + tau * prior.clamp(min=_TINY).log()
-
-
-def posthoc(logits: Tensor, prior: Tensor, tau: float = 1.0) -> Tensor:
-    """Post-hoc adjusted logits of inference, ``logits - tau * log(prior)`` (Menon et al., eq. 9); arguments as in `adjust`."""
-    return logits - tau * prior.clamp(min=_TINY).log()
 
 
 class LA(Scheme):

@@ -12,8 +12,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from pldebias.schemes.base import Problem, Scheme, Step
+from pldebias.schemes.formulas.effective_number import effective_weights
 from pldebias.schemes.part import Seen
-from pldebias.schemes.saw import effective_weights
 
 
 def focal(losses: Tensor, gamma: float = 1.0) -> Tensor:

@@ -14,27 +14,9 @@ import torch
 from torch import Tensor
 
 from pldebias.schemes.base import EpochEnd, Problem, Scheme, Step
-from pldebias.schemes.debiaspl import update_prior
+from pldebias.schemes.formulas.effective_number import effective_weights
+from pldebias.schemes.formulas.priors import update_prior
 from pldebias.schemes.part import Seen
-
-
-def effective_weights(counts: Tensor, beta: float | None = None) -> Tensor:
-    """Class weights ``(1 - beta) / (1 - beta^n_k)``, scaled to the sum K (Cui et al.).
-
-    Parameters
-    ----------
-    counts : Tensor
-        n, shape ``[K]``; fractions are allowed, and anything below 1 counts as 1.
-    beta : float, optional
-        In [0, 1]; 1 gives the inverse frequencies, 0 gives ones. ``(N - 1) / N`` with N the mean count when None, which is SAW.
-    """
-    counts = counts.double().clamp(min=1)
-    if beta == 1:
-        weights = 1 / counts
-    else:
-        log_beta = torch.log1p(-1 / counts.mean()) if beta is None else torch.as_tensor(beta, dtype=torch.float64).log()
-        weights = -1 / torch.expm1(counts * log_beta)
-    return (weights * len(counts) / weights.sum()).float()
 
 
 class SAW(Scheme):

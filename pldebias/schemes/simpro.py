@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from pldebias.schemes.base import EpochEnd, Problem, Scheme, Step
-from pldebias.schemes.la import adjust
+from pldebias.schemes.formulas.adjustment import adjust
 from pldebias.schemes.part import Seen
 
 

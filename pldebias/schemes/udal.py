@@ -11,7 +11,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from pldebias.schemes.base import Step
-from pldebias.schemes.flexda import FlexDA, smooth
+from pldebias.schemes.flexda import FlexDA
+from pldebias.schemes.formulas.priors import smooth
 
 
 class UDAL(FlexDA):

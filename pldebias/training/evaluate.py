@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pldebias import metrics
-from pldebias.schemes.la import posthoc
+from pldebias.schemes.formulas.adjustment import posthoc
 
 if TYPE_CHECKING:
     from pldebias.data import ResidentLoader

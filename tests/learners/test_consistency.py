@@ -7,9 +7,9 @@ import torch
 
 from pldebias.learners import mixup, remixmatch
 from pldebias.learners.mixup import interleave, mixing_factor, permutation, sharpen
-from pldebias.learners.remixmatch import rotate
 from pldebias.methods import MethodError, build_method
 from pldebias.nets import Output
+from pldebias.schemes.formulas.rotation import rotate
 from tests.golden_files import vectors
 from tests.golden_net import GoldenNet, assert_close, assert_gradients, make_batch, make_problem, run_step, set_up
 

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from pldebias.learners.losses import masked_cross_entropy, ramp_up
-from pldebias.schemes.saw import effective_weights
+from pldebias.schemes.formulas.effective_number import effective_weights
 from tests.golden_files import names
 from tests.golden_net import assert_close
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from pldebias.schemes.alignment import DistributionAlignment, align, temper
 from pldebias.schemes.debiaspl import update_prior
+from pldebias.schemes.formulas.alignment import DistributionAlignment, align, temper
 from tests.golden_files import vectors
 from tests.golden_net import assert_close
 

@@ -7,7 +7,7 @@ import torch
 from pldebias.methods import MethodError, build_method
 from pldebias.schemes import Chain, EpochEnd, Step, refinery, refinery_cpu
 from pldebias.schemes.darp import estimate_counts, refine, select
-from pldebias.schemes.refinery import scaled
+from pldebias.schemes.formulas.refinery import scaled
 from tests.golden_files import vectors
 from tests.golden_net import Passthrough, assert_close, make_batch, make_problem, run_step, set_up
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pldebias.methods import MethodError, build_method
 from pldebias.schemes import daso
-from pldebias.schemes.queue import FeatureQueue, cosine
+from pldebias.schemes.formulas.queue import FeatureQueue, cosine
 
 
 @vectors("daso_seval/daso_step_[!a]*")  # those with ABC are in test_abc

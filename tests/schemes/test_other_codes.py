@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pldebias.schemes import daso
-from pldebias.schemes.queue import FeatureQueue
+from pldebias.schemes.formulas.queue import FeatureQueue
 from tests.golden_files import vectors
 from tests.golden_net import GoldenNet, Passthrough, assert_close, assert_gradients, make_batch, make_problem, run_step, set_up
 

@@ -7,9 +7,9 @@ import torch.nn.functional as F
 
 from pldebias.methods import MethodError, build_method
 from pldebias.nets import Cosine, build_network
+from pldebias.schemes.formulas.effective_number import effective_weights
 from pldebias.schemes.ldam import enforce, margins
 from pldebias.schemes.reweight import focal
-from pldebias.schemes.saw import effective_weights
 from tests.golden_files import vectors
 from tests.golden_net import Passthrough, assert_close, make_batch, make_problem, run_step, set_up
 

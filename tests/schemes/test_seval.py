@@ -7,9 +7,9 @@ import torch
 from pldebias.learners import mixup
 from pldebias.methods import MethodError, build_method
 from pldebias.schemes import EpochEnd, abc
-from pldebias.schemes.offsets import balanced_nll, rank_groups
+from pldebias.schemes.formulas.offsets import balanced_nll, rank_groups
+from pldebias.schemes.formulas.thresholds import rare_classes
 from pldebias.schemes.seval import learn_offsets, learn_thresholds, load_curve, refine, save_curve
-from pldebias.schemes.thresholds import rare_classes
 from tests.golden_files import vectors
 from tests.golden_net import GoldenNet, assert_close, assert_gradients, make_batch, make_problem, run_step, set_up
 

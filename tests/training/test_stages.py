@@ -6,8 +6,9 @@ import pytest
 import torch
 
 import pldebias as pld
-from pldebias.learners.pretraining import balanced_turns, contrastive_loss, turn
+from pldebias.learners.pretraining import contrastive_loss
 from pldebias.methods import MethodError
+from pldebias.schemes.formulas.rotation import balanced_turns, rotate
 from pldebias.training import ConfigError, checkpoints
 
 SHORT = {"steps": 40, "steps_per_epoch": 20, "snapshots": 1, "m1": 100, "gamma_u": 2.0, "progress": False}
@@ -39,7 +40,7 @@ def test_turns_are_balanced_and_turn_as_torch_does():
     turns = balanced_turns(10, torch.Generator().manual_seed(0), torch.device("cpu"))
     assert sorted(torch.bincount(turns, minlength=4).tolist()) == [2, 2, 3, 3]
     images = torch.randn(10, 2, 5, 5)
-    for image, k, ours in zip(images, turns.tolist(), turn(images, turns), strict=True):
+    for image, k, ours in zip(images, turns.tolist(), rotate(images, turns), strict=True):
         assert torch.equal(ours, image.rot90(k, (1, 2)))
 
 

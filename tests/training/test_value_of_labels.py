@@ -6,7 +6,7 @@ from torch import nn
 
 from pldebias.data import class_counts
 from pldebias.data.longtail import imbalance
-from pldebias.learners.pretraining import turn
+from pldebias.schemes.formulas.rotation import rotate
 from pldebias.training.ema import EMA
 from pldebias.training.schedules import lr_factor
 from tests.golden_files import vectors
@@ -48,7 +48,7 @@ def test_schedule_and_rotations(golden):
     arrays, _ = golden("debiaspl_adello/ibss_lr_rotation")
     ours = [0.1 * lr_factor(epoch, 200, "steps", 5, (161, 181), 0.01) for epoch in range(1, 201)]  # epochs count from 1 there
     np.testing.assert_allclose(ours, arrays["lr"], rtol=1e-9)
-    turned = turn(torch.tensor(arrays["img"]), torch.tensor(arrays["rot_target"]))
+    turned = rotate(torch.tensor(arrays["img"]), torch.tensor(arrays["rot_target"]))
     assert torch.equal(turned, torch.tensor(arrays["rotated"]))
 
 

@@ -88,7 +88,7 @@ class _Prior(NamedTuple):
 
 
 def _prior(probs: np.ndarray, target: np.ndarray, alpha: float) -> _Prior:
-    """`pldebias.schemes.refinery.select`."""
+    """`pldebias.schemes.formulas.refinery.select`."""
     samples, classes = probs.shape
     row, column = likeliest(probs, (alpha * target + 1e-3).astype(np.int64))
     kept = probs[row, column].astype(np.float64)
@@ -103,7 +103,7 @@ def _prior(probs: np.ndarray, target: np.ndarray, alpha: float) -> _Prior:
 
 
 def refine(probs: np.ndarray, target: np.ndarray, alpha: float, rounds: int) -> np.ndarray | None:
-    """What `pldebias.schemes.refinery.refine` does with its solver "newton"; None where a grid of entropies would save nothing.
+    """What `pldebias.schemes.formulas.refinery.refine` does with its solver "newton"; None where a grid of entropies would save nothing.
 
     Shapes ``[N, K]`` and ``[K]`` (counts that sum to N), to ``[N, K]`` in the dtype of `probs`.
     """

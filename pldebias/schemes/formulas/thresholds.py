@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pldebias.schemes.offsets import as_arrays, group_ids
+from pldebias.schemes.formulas.offsets import as_arrays, group_ids
 
 _EPS = 1e-6  # added to the summed weight of a precision
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pldebias.schemes import refinery_cpu
-from pldebias.schemes.refinery_cpu import ENOUGH, EPS
+from pldebias.schemes.formulas import refinery_cpu
+from pldebias.schemes.formulas.refinery_cpu import ENOUGH, EPS
 
 
 def scaled(target: Tensor, rows: int, classes: int) -> Tensor:
