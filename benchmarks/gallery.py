@@ -25,8 +25,8 @@ from benchmarks.accuracy import _setting as setting
 from benchmarks.accuracy import cell
 from benchmarks.timing import machine, table
 from pldebias import metrics
-from pldebias.analysis.published import SOURCES, lookup
-from pldebias.analysis.tables import Published
+from pldebias.analysis.comparing.published import SOURCES, lookup
+from pldebias.analysis.comparing.tables import Published
 from pldebias.interop.thin import thin
 from pldebias.methods import slug
 from pldebias.runs import Run, RunError

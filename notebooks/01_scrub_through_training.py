@@ -28,7 +28,7 @@ import pandas
 
 import pldebias as pld
 from pldebias import metrics
-from pldebias.analysis.compare import summary
+from pldebias.analysis.comparing.compare import summary
 from pldebias.data import SplitSpec, build
 
 # %% [markdown]

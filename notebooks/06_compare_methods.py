@@ -21,8 +21,8 @@ import sys
 from textwrap import fill
 
 import pldebias as pld
-from pldebias.analysis.published import lookup, published
-from pldebias.analysis.selection import Incomparable
+from pldebias.analysis.comparing.published import lookup, published
+from pldebias.analysis.comparing.selection import Incomparable
 
 # %% [markdown]
 # Three methods, three seeds each, on the embedded characters. The trainings are short, so that this takes a minute or two; what was trained

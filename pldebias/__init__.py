@@ -26,7 +26,7 @@ _EXPORTS = {
     "plots": "pldebias.plots",
     "presets": "pldebias.presets",
     "sweep": "pldebias.training",
-    "table": "pldebias.analysis.tables",
+    "table": "pldebias.analysis.comparing.tables",
     "train": "pldebias.training",
     "what_if": "pldebias.analysis.relabelling.whatif",
 }

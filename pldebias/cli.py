@@ -197,7 +197,7 @@ def _final(run: Any) -> dict[str, float]:
 @app.command()
 def runs(root: Annotated[str, typer.Argument(help="Folder to search.")] = "runs", json_: Json = False) -> None:
     """List runs with their final metrics."""
-    from pldebias.analysis.compare import summary
+    from pldebias.analysis.comparing.compare import summary
 
     table = summary(root)
     if json_:

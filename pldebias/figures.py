@@ -6,7 +6,7 @@ import functools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pldebias.analysis.selection import select
+from pldebias.analysis.comparing.selection import select
 from pldebias.paths import local, output_folder
 from pldebias.runs.disk import put
 from pldebias.settings import argument, nearest, some_of, typed
@@ -30,7 +30,7 @@ def figures(
     Parameters
     ----------
     runs : Run, path, sequence, dict or DataFrame
-        As in `pldebias.analysis.selection.select`; a list under one label is its seeds.
+        As in `pldebias.analysis.comparing.select`; a list under one label is its seeds.
     folder : str or PathLike
         Is made if it is not there; files of the same names are replaced.
     formats : {"pdf", "svg", "png"} or sequence of them
@@ -56,7 +56,7 @@ def figures(
     ValueError
         An unknown format, style, width, error or font, or `baseline` is no label; nothing is written then.
     """
-    from pldebias.analysis.tables import table
+    from pldebias.analysis.comparing.tables import table
     from pldebias.plots.collection import collection
     from pldebias.plots.paper import ERRORS, canvas
 

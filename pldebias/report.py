@@ -10,13 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pldebias.analysis.selection import Incomparable, check_classes, flat_config, select, varying
+from pldebias.analysis.comparing.selection import Incomparable, check_classes, flat_config, select, varying
 from pldebias.paths import local, output
 from pldebias.runs.disk import put
 from pldebias.settings import typed
 
 if TYPE_CHECKING:
-    from pldebias.analysis.tables import Table
+    from pldebias.analysis.comparing.tables import Table
     from pldebias.plots import PaperFigure
     from pldebias.runs import Run
 
@@ -214,7 +214,7 @@ def report(runs, path, *, title: str | None = None, groups="tertiles", baseline:
     Parameters
     ----------
     runs : Run, path, sequence, dict or DataFrame
-        As in `pldebias.analysis.selection.select`; a list under one label is its seeds. At most eight labels.
+        As in `pldebias.analysis.comparing.select`; a list under one label is its seeds. At most eight labels.
     path : str or PathLike
         HTML file to write.
     title : str, optional
@@ -239,7 +239,7 @@ def report(runs, path, *, title: str | None = None, groups="tertiles", baseline:
     What cannot be shown (no state of a scheme, unknown classes) is listed at the end with the reason. Runs on the same
     split share an explorer, in which any two of them can be chosen.
     """
-    from pldebias.analysis.tables import table
+    from pldebias.analysis.comparing.tables import table
 
     chosen, path = select(runs), local(path)
     if len(chosen) > MAX_LABELS:

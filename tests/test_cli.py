@@ -154,7 +154,7 @@ def test_slips_with_runs_are_one_line_too(call, tmp_path, arguments, message):
 
 
 def test_a_fault_of_our_own_is_told_as_one(call, monkeypatch):
-    monkeypatch.setattr("pldebias.analysis.compare.summary", lambda root: {}["columns"])
+    monkeypatch.setattr("pldebias.analysis.comparing.compare.summary", lambda root: {}["columns"])
     code, _, err = call("runs")
     assert code == 1 and "fault of pldebias" in err and "--debug" in err and "Traceback" not in err
 
@@ -219,7 +219,7 @@ def test_errors_of_the_system_say_what_and_what_to_do(call, monkeypatch, error, 
     def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr("pldebias.analysis.compare.summary", fail)
+    monkeypatch.setattr("pldebias.analysis.comparing.compare.summary", fail)
     assert call("runs") == (2, "", f"error: {told}\n")
 
 

@@ -11,7 +11,7 @@ from pylatexenc.latexwalker import LatexWalker
 
 import pldebias as pld
 from pldebias import cli
-from pldebias.analysis.selection import Incomparable
+from pldebias.analysis.comparing.selection import Incomparable
 from pldebias.figures import figures
 from pldebias.plots.collection import collection
 

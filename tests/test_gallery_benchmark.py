@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # benchmarks/ is part of the
 
 from benchmarks import gallery
 from benchmarks.augment import photographs
-from pldebias.analysis.published import lookup
+from pldebias.analysis.comparing.published import lookup
 from pldebias.analysis.samples import _LAST, images_of
 from pldebias.interop.thin import thin
 from pldebias.methods import build_method

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from pldebias import metrics as m
-from pldebias.analysis import metrics as public
 from tests.golden_files import vectors
 
 nan = float("nan")
@@ -316,8 +315,3 @@ def test_group_means_are_over_defined_classes():
 def test_errors_say_what_is_wrong(call, message):
     with pytest.raises(ValueError, match=message):
         call()
-
-
-def test_public_name_offers_everything():
-    assert set(public.__all__) == set(m.__all__)
-    assert all(getattr(public, name) is getattr(m, name) for name in m.__all__)

@@ -14,7 +14,7 @@ import pytest
 
 import pldebias as pld
 from pldebias import cli, metrics
-from pldebias.analysis.measures import GROUPS
+from pldebias.analysis.comparing.measures import GROUPS
 from pldebias.interop.frames import to_dataframe
 from pldebias.interop.tensorboard import read_tensorboard, write_tensorboard
 from pldebias.report import VALUES, report

@@ -7,7 +7,7 @@ import pytest
 
 import pldebias as pld
 from pldebias import paths
-from pldebias.analysis.chain import cache_folder
+from pldebias.analysis.embedding.frames import cache_folder
 from pldebias.data.sources import data_root
 from pldebias.interop.importers import from_csv, from_numpy
 from pldebias.interop.tensorboard import read_tensorboard, write_tensorboard

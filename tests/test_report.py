@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from made_runs import make_run
 
-from pldebias.analysis.selection import Incomparable
+from pldebias.analysis.comparing.selection import Incomparable
 from pldebias.cli import main
 from pldebias.report import report
 from pldebias.runs import Recorder

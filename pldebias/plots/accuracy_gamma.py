@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from pldebias.analysis.measures import measure, shadowed, statistic
-from pldebias.analysis.selection import check_classes, check_data, check_truth, select
-from pldebias.analysis.spread import over_seeds
-from pldebias.analysis.sweeps import ratio_in_words, ratios
+from pldebias.analysis.comparing.measures import measure, shadowed, statistic
+from pldebias.analysis.comparing.selection import check_classes, check_data, check_truth, select
+from pldebias.analysis.comparing.spread import over_seeds
+from pldebias.analysis.comparing.sweeps import ratio_in_words, ratios
 from pldebias.plots.paper import PaperFigure, bounds, canvas, finish, legend, lengths, line_styles, seeds_in_words, sentence
 from pldebias.settings import argument, typed
 
@@ -24,9 +24,9 @@ def accuracy_gamma(
     Parameters
     ----------
     runs : sequence, dict or DataFrame
-        Runs of several ratios and seeds, as in `pldebias.analysis.selection.select`; lines are its labels (methods, if there are none).
+        Runs of several ratios and seeds, as in `pldebias.analysis.comparing.select`; lines are its labels (methods, if there are none).
     value : str
-        A measure of `pldebias.analysis.measures.names` or a logged scalar.
+        A measure of `pldebias.analysis.comparing.names` or a logged scalar.
     gamma : {"gamma_u", "gamma_l", "both"}
         What varies; ``"both"`` for sets whose ratios are equal and vary together.
     which : {"last", "median20"}

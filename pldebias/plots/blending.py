@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from pldebias import metrics
+from pldebias.analysis.comparing.selection import along, check_classes, check_truth, clock, epoch_at, epoch_row, select
+from pldebias.analysis.comparing.spread import over_seeds
 from pldebias.analysis.relabelling.blending import KINDS
 from pldebias.analysis.relabelling.blending import blending as find
-from pldebias.analysis.selection import along, check_classes, check_truth, clock, epoch_at, epoch_row, select
-from pldebias.analysis.spread import over_seeds
 from pldebias.plots.paper import (
     PaperFigure,
     bounds,
@@ -37,7 +37,7 @@ def blending(
     Parameters
     ----------
     runs : Run, path, sequence, dict or DataFrame
-        Of a method with ``daso``, as in `pldebias.analysis.selection.select`; a list under one label is its seeds. Each entry is a row of
+        Of a method with ``daso``, as in `pldebias.analysis.comparing.select`; a list under one label is its seeds. Each entry is a row of
         panels (a column of them in the single width).
     epoch : int
         Snapshot epoch (``run.logged("logits")``) of the first run, and in others the one at the same iteration; -1 is the last of each.

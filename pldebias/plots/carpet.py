@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pldebias import metrics
-from pldebias.analysis.selection import along, check_classes, check_truth, clock, common_epochs, select
-from pldebias.analysis.spread import Spread, over_seeds
+from pldebias.analysis.comparing.selection import along, check_classes, check_truth, clock, common_epochs, select
+from pldebias.analysis.comparing.spread import Spread, over_seeds
 from pldebias.plots.paper import PaperFigure, canvas, finish, groups_in_words, lengths, seeds_in_words
 from pldebias.plots.style import DIVERGING, GROUPS, NONE, SEQUENTIAL, beyond, colour_map, paint, undefined_hatch
 from pldebias.settings import typed
@@ -34,7 +34,7 @@ def carpet(
     Parameters
     ----------
     runs : Run, path, sequence, dict or DataFrame
-        As in `pldebias.analysis.selection.select`; of the seeds under one label the mean is drawn.
+        As in `pldebias.analysis.comparing.select`; of the seeds under one label the mean is drawn.
     metric : {"recall", "precision", "ratio"}
         ``"ratio"`` is log2 of `pldebias.metrics.gain`: above 0 a class receives more labels than it has samples.
     kind : {"visits", "sweep", "test"}

@@ -6,7 +6,7 @@ import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from pldebias.analysis.selection import check_classes, epoch_at, select
+from pldebias.analysis.comparing.selection import check_classes, epoch_at, select
 from pldebias.plots.blending import blending
 from pldebias.plots.carpet import carpet
 from pldebias.plots.confusion_difference import confusion_difference
@@ -53,7 +53,7 @@ def collection(runs, *, baseline: str | None = None, **style) -> Iterator[Made]:
     Parameters
     ----------
     runs : Run, path, sequence, dict or DataFrame
-        As in `pldebias.analysis.selection.select`; a list under one label is its seeds.
+        As in `pldebias.analysis.comparing.select`; a list under one label is its seeds.
     baseline : str, optional
         Label from which differences are drawn, of all others; the first one by default.
     **style

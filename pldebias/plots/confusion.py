@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pldebias import metrics
-from pldebias.analysis.selection import check_truth
+from pldebias.analysis.comparing.selection import check_truth
 from pldebias.plots.style import DIVERGING, SEQUENTIAL, Drawn, beyond, colour_map, new_axes, paint, undefined_hatch
 from pldebias.runs.run import as_run
 from pldebias.settings import typed

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pldebias.analysis.selection import Incomparable, check_classes, check_data, check_truth, epoch_at, select
-from pldebias.analysis.spread import over_seeds
+from pldebias.analysis.comparing.selection import Incomparable, check_classes, check_data, check_truth, epoch_at, select
+from pldebias.analysis.comparing.spread import over_seeds
 from pldebias.plots.paper import PaperFigure, at, canvas, finish, groups_in_words, lengths
 from pldebias.plots.style import DIVERGING, colour_map, undefined_hatch
 from pldebias.settings import typed
@@ -23,7 +23,7 @@ def confusion_difference(
     Parameters
     ----------
     runs : Run, path, sequence, dict or DataFrame
-        The first entry, or both (a dict of two), as in `pldebias.analysis.selection.select`.
+        The first entry, or both (a dict of two), as in `pldebias.analysis.comparing.select`.
     other : Run, path or sequence, optional
         The second entry.
     epoch : int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pldebias.analysis.selection import along, check_classes, check_truth, clock, epoch_at, epoch_row, select
+from pldebias.analysis.comparing.selection import along, check_classes, check_truth, clock, epoch_at, epoch_row, select
 from pldebias.plots.paper import PaperFigure, at, canvas, finish, groups_in_words, lengths
 from pldebias.plots.style import SEQUENTIAL, colour_map, paint, undefined_hatch
 from pldebias.settings import typed
@@ -22,7 +22,7 @@ def confusion_epochs(
     Parameters
     ----------
     runs : Run, path, sequence, dict or DataFrame
-        As in `pldebias.analysis.selection.select`; the counts of seeds under one label are added up.
+        As in `pldebias.analysis.comparing.select`; the counts of seeds under one label are added up.
     epochs : sequence of int, optional
         Recorded epochs of the first run, and in others those at the same iterations; -1 is the last of each run. The first and the last of
         each run by default.

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pldebias.analysis.comparing.selection import Incomparable, along, check_classes, clock, common_epochs, epoch_at, epoch_row, select
+from pldebias.analysis.comparing.spread import over_seeds
 from pldebias.analysis.relabelling.counterpart import options_of
-from pldebias.analysis.selection import Incomparable, along, check_classes, clock, common_epochs, epoch_at, epoch_row, select
-from pldebias.analysis.spread import over_seeds
 from pldebias.methods import MethodError, parse
 from pldebias.plots.paper import (
     PaperFigure,
@@ -66,7 +66,7 @@ def estimated_prior(
     Parameters
     ----------
     runs : Run, path, sequence, dict or DataFrame
-        As in `pldebias.analysis.selection.select`.
+        As in `pldebias.analysis.comparing.select`.
     series : str or dict of str to str, optional
         Series to take, for all or by label. Default: the first of `estimates` of each run.
     epoch : int

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from pldebias import metrics
-from pldebias.analysis.selection import Incomparable, check_classes, epoch_at, select
-from pldebias.analysis.spread import over_seeds
+from pldebias.analysis.comparing.selection import Incomparable, check_classes, epoch_at, select
+from pldebias.analysis.comparing.spread import over_seeds
 from pldebias.plots.paper import (
     PaperFigure,
     at,
@@ -45,7 +45,7 @@ def label_distribution(
     Parameters
     ----------
     runs : Run, path, sequence, dict or DataFrame
-        As in `pldebias.analysis.selection.select`; a list under one label is its seeds.
+        As in `pldebias.analysis.comparing.select`; a list under one label is its seeds.
     epoch : int
         Recorded epoch; -1 is the last of each run.
     kind : {"sweep", "visits", "test"}

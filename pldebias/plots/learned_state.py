@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from pldebias.analysis.measures import GROUPS
-from pldebias.analysis.selection import along, check_classes, clock, common_epochs, epoch_at, epoch_row, select
-from pldebias.analysis.spread import over_seeds
+from pldebias.analysis.comparing.measures import GROUPS
+from pldebias.analysis.comparing.selection import along, check_classes, clock, common_epochs, epoch_at, epoch_row, select
+from pldebias.analysis.comparing.spread import over_seeds
 from pldebias.plots.paper import (
     PaperFigure,
     at,
@@ -37,7 +37,7 @@ def learned_state(
     Parameters
     ----------
     runs : Run, path, sequence, dict or DataFrame
-        As in `pldebias.analysis.selection.select`; a list under one label is its seeds.
+        As in `pldebias.analysis.comparing.select`; a list under one label is its seeds.
     series : str or sequence of str, optional
         Names such as ``"seval/offsets"``. Default: all that the first run logged, at most three; the caption names the others.
     epoch : int

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pldebias.analysis.selection import clock, epoch_row, lengths_in_words
+from pldebias.analysis.comparing.selection import clock, epoch_row, lengths_in_words
 from pldebias.plots.style import GROUPS, RUNS, Drawn, write
 from pldebias.settings import argument
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from pldebias.analysis.measures import expand, measure, shadowed
-from pldebias.analysis.selection import along, check_classes, check_truth, clock, common_epochs, select, untold
-from pldebias.analysis.spread import over_seeds
+from pldebias.analysis.comparing.measures import expand, measure, shadowed
+from pldebias.analysis.comparing.selection import along, check_classes, check_truth, clock, common_epochs, select, untold
+from pldebias.analysis.comparing.spread import over_seeds
 from pldebias.plots.paper import PaperFigure, band, canvas, finish, groups_in_words, legend, lengths, line_styles, seeds_in_words, sentence
 from pldebias.runs import NotLogged
 from pldebias.settings import typed
@@ -32,9 +32,9 @@ def training_curves(
     Parameters
     ----------
     runs : Run, path, sequence, dict or DataFrame
-        As in `pldebias.analysis.selection.select`; a list under one label is its seeds.
+        As in `pldebias.analysis.comparing.select`; a list under one label is its seeds.
     values : str or sequence of str
-        Measures of `pldebias.analysis.measures.names` or logged scalars. ``"pl_recall"`` and other families stand for head, medium
+        Measures of `pldebias.analysis.comparing.names` or logged scalars. ``"pl_recall"`` and other families stand for head, medium
         and tail.
     x : {"auto", "epoch", "iteration"}
         ``"auto"``: epochs, or iterations where an epoch of one number ends at different steps in different runs and all say them.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from pldebias.analysis.measures import GROUPS, measure, statistic
-from pldebias.analysis.selection import check_classes, check_data, check_truth, select
-from pldebias.analysis.sweeps import gains, ratio_in_words, ratios
+from pldebias.analysis.comparing.measures import GROUPS, measure, statistic
+from pldebias.analysis.comparing.selection import check_classes, check_data, check_truth, select
+from pldebias.analysis.comparing.sweeps import gains, ratio_in_words, ratios
 from pldebias.plots.paper import PaperFigure, bounds, canvas, finish, group_style, groups_in_words, legend, lengths, seeds_in_words
 from pldebias.settings import typed
 
@@ -23,7 +23,7 @@ def unlabelled_imbalance(
     Parameters
     ----------
     runs : sequence, dict or DataFrame
-        Runs of several ratios and seeds, those of the baseline among them, as in `pldebias.analysis.selection.select`.
+        Runs of several ratios and seeds, those of the baseline among them, as in `pldebias.analysis.comparing.select`.
     baseline : str
         Label (or method) that gains refer to; the same ratio and seed are compared.
     score : {"recall", "precision", "pl_recall", "pl_precision"}

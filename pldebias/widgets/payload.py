@@ -11,7 +11,7 @@ import hashlib
 import numpy as np
 
 from pldebias import metrics
-from pldebias.analysis.selection import clock, lengths_in_words, one_clock
+from pldebias.analysis.comparing.selection import clock, lengths_in_words, one_clock
 
 __all__ = ["CELLS", "KEYS", "KINDS", "METRICS", "ORDERS", "SPLITS", "check_comparable", "orders", "pack"]
 

@@ -5,8 +5,8 @@ import pytest
 
 import pldebias as pld
 from pldebias import plots
+from pldebias.analysis.comparing.selection import Incomparable
 from pldebias.analysis.samples import images_of
-from pldebias.analysis.selection import Incomparable
 from pldebias.interop.thin import thin
 from pldebias.runs import NotLogged, Recorder
 from pldebias.widgets.whatif import WhatIfPanel

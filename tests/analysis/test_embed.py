@@ -7,7 +7,7 @@ import pytest
 
 import pldebias as pld
 from pldebias import metrics
-from pldebias.analysis import chain
+from pldebias.analysis.embedding import frames as chain
 from pldebias.analysis.embedding import pca_frames, purity, sample, trustworthiness
 from pldebias.runs import NotLogged, Recorder
 

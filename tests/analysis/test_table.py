@@ -14,10 +14,10 @@ from made_runs import DATA, HOSTILE, make_run
 from pylatexenc.latexwalker import LatexWalker
 
 import pldebias as pld
-from pldebias.analysis.measures import expand, names
-from pldebias.analysis.published import SOURCES, lookup, published, settings_of
-from pldebias.analysis.selection import Incomparable, select
-from pldebias.analysis.spread import over_seeds
+from pldebias.analysis.comparing.measures import expand, names
+from pldebias.analysis.comparing.published import SOURCES, lookup, published, settings_of
+from pldebias.analysis.comparing.selection import Incomparable, select
+from pldebias.analysis.comparing.spread import over_seeds
 from pldebias.data.sources import KNOWN
 from pldebias.runs import Recorder, catalogue
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import pldebias as pld
+from pldebias.analysis.comparing.selection import select
 from pldebias.analysis.relabelling.counterpart import _root_of
-from pldebias.analysis.selection import select
 from pldebias.interop.thin import choose, is_cut, thin
 from pldebias.methods import MethodError
 from pldebias.runs import Recorder, RunError

@@ -12,7 +12,7 @@ from matplotlib.colors import to_rgba
 
 import pldebias as pld
 from pldebias import metrics
-from pldebias.analysis.selection import Incomparable
+from pldebias.analysis.comparing.selection import Incomparable
 from pldebias.plots.collection import collection
 from pldebias.plots.paper import WIDTHS, line_styles
 from pldebias.plots.style import DIVERGING, NONE

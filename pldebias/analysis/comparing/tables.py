@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pldebias.analysis import measures, render
-from pldebias.analysis.published import SOURCES, lookup, settings_of
-from pldebias.analysis.selection import (
+from pldebias.analysis.comparing import measures, render
+from pldebias.analysis.comparing.published import SOURCES, lookup, settings_of
+from pldebias.analysis.comparing.selection import (
     DATA_SETTINGS,
     USE_SETTINGS,
     Incomparable,
@@ -22,7 +22,7 @@ from pldebias.analysis.selection import (
     value_of,
     varying,
 )
-from pldebias.analysis.spread import over_seeds
+from pldebias.analysis.comparing.spread import over_seeds
 from pldebias.paths import output
 from pldebias.settings import argument, typed
 
@@ -43,7 +43,7 @@ class Published(NamedTuple):
     value, sd : float
         Percent; the deviation is NaN where none was published.
     source : str
-        Short name, a key of `pldebias.analysis.published.SOURCES`.
+        Short name, a key of `pldebias.analysis.comparing.published.SOURCES`.
     differs : str
         In what the run's protocol is another than the source's; empty if in nothing.
     """
@@ -230,13 +230,13 @@ def table(
     Parameters
     ----------
     runs : Run, path, sequence, dict or DataFrame
-        As in `pldebias.analysis.selection.select`: rows of a catalogue, a folder, a dict from labels to runs ...
+        As in `pldebias.analysis.comparing.select`: rows of a catalogue, a folder, a dict from labels to runs ...
     rows : str or sequence of str, optional
         ``"method"`` or settings that make a row. Default: the labels of `runs`, and without labels the method.
     cols : str or sequence of str, optional
         Settings that make a column, such as ``"data"`` or ``"gamma_u"``. Default: none, one condition.
     values : str or sequence of str
-        Measures, see `pldebias.analysis.measures.names`; ``"recall"`` and other families stand for head, medium and tail. A logged
+        Measures, see `pldebias.analysis.comparing.names`; ``"recall"`` and other families stand for head, medium and tail. A logged
         scalar is called by its name; where a measure has the same name, the measure is shown, and a note says so if the values differ.
     baseline : str, optional
         A row. Adds mean and interval of the difference, paired by seed.
@@ -244,7 +244,7 @@ def table(
         Measures whose difference is added; the first of `values` by default.
     published : bool or list of str
         Set published accuracies beside accuracy and balanced accuracy, from all sources or those of
-        `pldebias.analysis.published.SOURCES` that are named, where images, class counts and imbalance ratios are the same. "Other
+        `pldebias.analysis.comparing.published.SOURCES` that are named, where images, class counts and imbalance ratios are the same. "Other
         protocol" stands beside a number whose network, steps or split are not the run's; the notes say which differ.
     statistic : {"last", "median20"}
         The last epoch, or the median of the last 20 (which most papers report for accuracy).

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from pldebias import metrics
-from pldebias.analysis.chain import align, cache_folder, chain, is_flat, pca_frames
+from pldebias.analysis.embedding.frames import cache_folder, chain, is_flat, pca_frames
 from pldebias.analysis.relabelling.outputs import outputs
 from pldebias.analysis.relabelling.whatif import what_if
 from pldebias.methods import MethodError
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-__all__ = ["FLIPS", "Embedding", "align", "embed", "pca_frames", "purity", "sample", "trustworthiness"]
+__all__ = ["FLIPS", "Embedding", "embed", "purity", "sample", "trustworthiness"]
 
 FLIPS = ("same label", "became right", "became wrong", "from one wrong label to another", "changed, truth unknown")
 """What may have become of a pseudo-label since the snapshot before, by code."""

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pldebias.analysis.selection import Incomparable, flat_config, value_of
-from pldebias.analysis.spread import Spread, over_seeds
+from pldebias.analysis.comparing.selection import Incomparable, flat_config, value_of
+from pldebias.analysis.comparing.spread import Spread, over_seeds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
