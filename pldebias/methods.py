@@ -19,6 +19,7 @@ from pldebias import learners, schemes
 from pldebias.learners import Learner
 from pldebias.paths import portable
 from pldebias.schemes import Chain, EpochEnd, Models, Problem, Scheme, Step
+from pldebias.schemes.part import call
 from pldebias.settings import fitted, nearest
 
 if TYPE_CHECKING:
@@ -153,15 +154,15 @@ class Method(nn.Module):
         """
         self.problem, self.began = problem, 0
         self.stage = replace(problem, total_steps=problem.total_steps // self.generations, generations=self.generations)
-        for part in self.parts:
-            try:
-                part.setup(self.stage)
-            except ValueError as error:
-                raise MethodError(str(error)) from error
+        try:
+            call("setup", self.parts, self.stage)
+        except ValueError as error:
+            raise MethodError(str(error)) from error
         return self
 
     @property
-    def parts(self) -> tuple[nn.Module, ...]:
+    def parts(self) -> tuple[Learner | Scheme, ...]:
+        """The learner and its schemes."""
         return (self.learner, *self.chain)
 
     @property
@@ -172,7 +173,7 @@ class Method(nn.Module):
     @property
     def cosine(self) -> float | None:
         """Scale of the cosine classifier that a scheme asks for, or None: a linear classifier."""
-        return next((scheme.cosine for scheme in self.chain if scheme.cosine is not None), None)
+        return next((part.cosine for part in self.parts if part.cosine is not None), None)
 
     @property
     def needs(self) -> dict[str, Any]:
@@ -182,7 +183,7 @@ class Method(nn.Module):
     @property
     def generations(self) -> int:
         """Trainings, each from fresh networks, that the method makes of one."""
-        return max([scheme.generations for scheme in self.chain], default=1)
+        return max(part.generations for part in self.parts)
 
     @property
     def predicts(self) -> bool:
@@ -192,7 +193,7 @@ class Method(nn.Module):
     def losses(self, models: Models, batch: Any, t: Tensor, generator: torch.Generator | None = None) -> tuple[dict[str, Tensor], Step]:
         """Loss terms of one training step, and the record of what was pseudo-labelled."""
         step = Step(self.local(t), self.stage, self.chain, index=batch.index, batch=batch, models=models, generator=generator)
-        self.chain.before(step)
+        call("before", self.parts, step)
         return self.learner.losses(step), step
 
     def relabel(self, logits: Tensor, features: Tensor, t: Tensor, index: Tensor | None = None) -> Step:
@@ -211,14 +212,15 @@ class Method(nn.Module):
 
     def local(self, t: Tensor) -> Tensor:
         """Step `t` of the training as a step of the generation under way."""
-        return next((t - scheme.began for scheme in self.chain if scheme.generations > 1), t)
+        return next((t - part.began for part in self.parts if part.generations > 1), t)
 
     def after_step(self, done: int) -> bool:
-        return self.chain.after_step(done - self.began)
+        """Let parts work on the whole set after `done` steps of the training; returns whether one did."""
+        return call("after_step", self.parts, done - self.began)
 
     def end_epoch(self, end: EpochEnd) -> None:
-        self.learner.end_epoch(end)
-        self.chain.end_epoch(end)
+        """Let parts re-estimate their state."""
+        call("end_epoch", self.parts, end)
 
     def restart(self, labelled_counts: Tensor, done: int) -> None:
         """A new generation begins with fresh networks after `done` steps; its labelled set has these class counts ``[K]``."""
@@ -230,7 +232,7 @@ class Method(nn.Module):
 
     def series(self) -> dict[str, Tensor]:
         """State to log every epoch, by ``"part/name"``, each ``[K]``."""
-        return {**{f"{self.learner.name}/{k}": v for k, v in self.learner.series().items()}, **self.chain.series()}
+        return call("series", self.parts)
 
     def snapshot(self) -> dict[str, Tensor]:
         """Larger state to log at snapshot epochs, by ``"part/name"``, first dimension K.
@@ -238,7 +240,7 @@ class Method(nn.Module):
         What parts log of themselves, and every other buffer that relabelling may read: with the series of the same epoch, `restore`
         gives a method that labels as this one does. Left out are queues and tables of samples (larger than K prototypes) and counters.
         """
-        logged = {f"{self.learner.name}/{k}": v for k, v in self.learner.snapshot().items()} | self.chain.snapshot()
+        logged = call("snapshot", self.parts)
         known = self.series() | logged
         rest = {name: buffer for name, buffer in self.logged_buffers().items() if known.get(name) is not buffer}
         return logged | {name: _by_class(buffer, self.problem.num_classes) for name, buffer in rest.items()}

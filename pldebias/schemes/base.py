@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from pldebias.schemes.part import Part
+from pldebias.schemes.part import HOOKS, LifeCycle, Part, call, gather, hook, pipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -124,7 +124,81 @@ class EpochEnd:
     network: nn.Module | None = None
 
 
-class Scheme(Part):
+class PseudoLabelling(LifeCycle):
+    """The steps in which a pseudo-label is made and used. A scheme overrides what its paper changes; every other step does nothing."""
+
+    @hook(pipe)
+    def labelled(self, logits: Tensor, step: Step) -> Tensor:
+        """Logits ``[B, K]`` that enter the labelled loss."""
+        return logits
+
+    @hook(pipe)
+    def weigh_labelled(self, losses: Tensor, step: Step) -> Tensor:
+        """Per-sample labelled losses ``[B]``, before their mean."""
+        return losses
+
+    @hook(pipe)
+    def refine(self, logits: Tensor, step: Step) -> Tensor:
+        """Weak-view logits ``[M, K]`` that become the pseudo-label."""
+        return logits
+
+    @hook(pipe)
+    def refine_head(self, logits: Tensor, head: str, step: Step) -> Tensor:
+        """Weak-view logits ``[M, K]`` of an extra head that makes pseudo-labels of its own."""
+        return logits
+
+    @hook(pipe)
+    def blend(self, probs: Tensor, step: Step) -> Tensor:
+        """Pseudo-label probabilities ``[M, K]``, rows summing to one."""
+        return probs
+
+    @hook(pipe)
+    def expected(self, prior: Tensor) -> Tensor:
+        """Class distribution ``[K]`` that the unlabelled set is taken to have, to which learners align their predictions."""
+        return prior
+
+    @hook(pipe)
+    def threshold(self, threshold: Tensor, step: Step) -> Tensor:
+        """Confidence threshold of every row ``[M]``, given ``step.label``."""
+        return threshold
+
+    @hook(pipe)
+    def threshold_head(self, threshold: Tensor, label: Tensor, head: str, step: Step) -> Tensor:
+        """Confidence threshold of every row ``[M]`` of an extra head that makes pseudo-labels of its own, `label` ``[M]``."""
+        return threshold
+
+    @hook(pipe)
+    def accept(self, mask: Tensor, step: Step) -> Tensor:
+        """Acceptance ``[M]`` in {0, 1}."""
+        return mask
+
+    @hook(pipe)
+    def weigh(self, weight: Tensor, step: Step) -> Tensor:
+        """Loss weight ``[M]`` of accepted rows."""
+        return weight
+
+    @hook(pipe)
+    def target(self, target: Tensor, step: Step) -> Tensor:
+        """What strong views are to predict: class ids ``[M]`` or probabilities ``[M, K]``."""
+        return target
+
+    @hook(pipe)
+    def margin(self, logits: Tensor, step: Step) -> Tensor:
+        """Strong-view logits ``[V*M, K]`` that enter the unlabelled loss."""
+        return logits
+
+    @hook(gather)
+    def losses(self, step: Step) -> dict[str, Tensor]:
+        """Further loss terms, already weighted, by name."""
+        return {}
+
+    @hook(pipe)
+    def predict(self, logits: Tensor, features: Tensor, network: nn.Module) -> Tensor:
+        """Test-time logits ``[N, K]``."""
+        return logits
+
+
+class Scheme(PseudoLabelling, Part):
     """One paper's change to the pseudo-label chain. Override only what the paper changes.
 
     State (running priors, queues, thresholds) is registered as buffers in `setup`, so that it is checkpointed, resumed and
@@ -141,9 +215,6 @@ class Scheme(Part):
     * ``views``: losses of its own on the outputs of the labelled and the strong views;
     * ``prediction``: the logits at test time.
     """
-    generations: int = 1
-    """Trainings, each from fresh networks, that the scheme makes of one. Schedules and step counters run once in each. A scheme that makes
-    several keeps the first step of the one under way in a buffer ``began``, int64."""
     labelled_views: ClassVar[tuple[str, ...]] = ()
     unlabelled_views: ClassVar[tuple[str, ...]] = ()
     """Views that the paper uses; the learner brings those that it does not bring by itself."""
@@ -151,144 +222,15 @@ class Scheme(Part):
     """Heads that another part of the method must bring."""
     whole_set: ClassVar[bool] = False
     """Whether a sample's pseudo-label depends on the others' outputs, so that relabelling must see all of them at once."""
-    cosine: float | None = None
-    """Scale of a cosine classifier that the network should have in place of its linear one; None leaves the linear one."""
-
-    def labelled(self, logits: Tensor, step: Step) -> Tensor:
-        """Logits ``[B, K]`` that enter the labelled loss."""
-        return logits
-
-    def weigh_labelled(self, losses: Tensor, step: Step) -> Tensor:
-        """Per-sample labelled losses ``[B]``, before their mean."""
-        return losses
-
-    def refine(self, logits: Tensor, step: Step) -> Tensor:
-        """Weak-view logits ``[M, K]`` that become the pseudo-label."""
-        return logits
-
-    def refine_head(self, logits: Tensor, head: str, step: Step) -> Tensor:
-        """Weak-view logits ``[M, K]`` of an extra head that makes pseudo-labels of its own."""
-        return logits
-
-    def blend(self, probs: Tensor, step: Step) -> Tensor:
-        """Pseudo-label probabilities ``[M, K]``, rows summing to one."""
-        return probs
-
-    def expected(self, prior: Tensor) -> Tensor:
-        """Class distribution ``[K]`` that the unlabelled set is taken to have, to which learners align their predictions."""
-        return prior
-
-    def threshold(self, threshold: Tensor, step: Step) -> Tensor:
-        """Confidence threshold of every row ``[M]``, given ``step.label``."""
-        return threshold
-
-    def threshold_head(self, threshold: Tensor, label: Tensor, head: str, step: Step) -> Tensor:
-        """Confidence threshold of every row ``[M]`` of an extra head that makes pseudo-labels of its own, `label` ``[M]``."""
-        return threshold
-
-    def accept(self, mask: Tensor, step: Step) -> Tensor:
-        """Acceptance ``[M]`` in {0, 1}."""
-        return mask
-
-    def weigh(self, weight: Tensor, step: Step) -> Tensor:
-        """Loss weight ``[M]`` of accepted rows."""
-        return weight
-
-    def target(self, target: Tensor, step: Step) -> Tensor:
-        """What strong views are to predict: class ids ``[M]`` or probabilities ``[M, K]``."""
-        return target
-
-    def margin(self, logits: Tensor, step: Step) -> Tensor:
-        """Strong-view logits ``[V*M, K]`` that enter the unlabelled loss."""
-        return logits
-
-    def losses(self, step: Step) -> dict[str, Tensor]:
-        """Further loss terms, already weighted, by name."""
-        return {}
-
-    def predict(self, logits: Tensor, features: Tensor, network: nn.Module) -> Tensor:
-        """Test-time logits ``[N, K]``."""
-        return logits
-
-    def after_step(self, done: int) -> bool:
-        """Work on the whole set between two steps, `done` optimiser steps into the generation; the host may wait here.
-
-        Returns whether there was any to do: a captured step is then looked at anew.
-        """
-        return False
 
 
-class Chain(nn.ModuleList):
-    """Schemes applied one after the other, in the order in which the method names them."""
+class Chain(PseudoLabelling, nn.ModuleList):
+    """Schemes applied one after the other, in the order in which the method names them; every hook joins theirs as it declares."""
 
-    def _fold(self, hook: str, value: Tensor, *args: Any) -> Tensor:
-        for scheme in self:
-            value = getattr(scheme, hook)(value, *args)
-        return value
 
-    def labelled(self, logits: Tensor, step: Step) -> Tensor:
-        return self._fold("labelled", logits, step)
+def _joined(name: str) -> Callable[..., Any]:
+    return lambda self, *args: call(name, self, *args)
 
-    def weigh_labelled(self, losses: Tensor, step: Step) -> Tensor:
-        return self._fold("weigh_labelled", losses, step)
 
-    def refine(self, logits: Tensor, step: Step) -> Tensor:
-        return self._fold("refine", logits, step)
-
-    def refine_head(self, logits: Tensor, head: str, step: Step) -> Tensor:
-        return self._fold("refine_head", logits, head, step)
-
-    def blend(self, probs: Tensor, step: Step) -> Tensor:
-        return self._fold("blend", probs, step)
-
-    def expected(self, prior: Tensor) -> Tensor:
-        return self._fold("expected", prior)
-
-    def threshold(self, threshold: Tensor, step: Step) -> Tensor:
-        return self._fold("threshold", threshold, step)
-
-    def threshold_head(self, threshold: Tensor, label: Tensor, head: str, step: Step) -> Tensor:
-        return self._fold("threshold_head", threshold, label, head, step)
-
-    def accept(self, mask: Tensor, step: Step) -> Tensor:
-        return self._fold("accept", mask, step)
-
-    def weigh(self, weight: Tensor, step: Step) -> Tensor:
-        return self._fold("weigh", weight, step)
-
-    def target(self, target: Tensor, step: Step) -> Tensor:
-        return self._fold("target", target, step)
-
-    def margin(self, logits: Tensor, step: Step) -> Tensor:
-        return self._fold("margin", logits, step)
-
-    def predict(self, logits: Tensor, features: Tensor, network: nn.Module) -> Tensor:
-        return self._fold("predict", logits, features, network)
-
-    def before(self, step: Step) -> None:
-        for scheme in self:
-            scheme.before(step)
-
-    def prepare(self, step: Step) -> None:
-        for scheme in self:
-            scheme.prepare(step)
-
-    def observe(self, step: Step) -> None:
-        for scheme in self:
-            scheme.observe(step)
-
-    def after_step(self, done: int) -> bool:
-        return any([scheme.after_step(done) for scheme in self])
-
-    def end_epoch(self, end: EpochEnd) -> None:
-        for scheme in self:
-            scheme.end_epoch(end)
-
-    def losses(self, step: Step) -> dict[str, Tensor]:
-        return {f"{s.name}/{key}": value for s in self for key, value in s.losses(step).items()}
-
-    def series(self) -> dict[str, Tensor]:
-        return {f"{s.name}/{key}": value for s in self for key, value in s.series().items()}
-
-    def snapshot(self) -> dict[str, Tensor]:
-        return {f"{s.name}/{key}": value for s in self for key, value in s.snapshot().items()}
+for _name in HOOKS:
+    setattr(Chain, _name, _joined(_name))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from torch import Tensor, nn
 
+from pldebias._deprecate import deprecated
+
 if TYPE_CHECKING:
     from pldebias.schemes.base import EpochEnd, Problem, Step
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Seen(Protocol):
@@ -40,10 +44,103 @@ class Seen(Protocol):
         """All samples, labelled by the method as it is set up so far; the blending of `before` and of later schemes left out."""
 
 
+Combine = Callable[..., Any]
+HOOKS: dict[str, Combine] = {}
+"""How the hooks of several parts make one, by the hook's name; `hook` fills it."""
+
+
+def each(parts: Iterable[Any], name: str, *args: Any) -> None:
+    """Call the hook of every part."""
+    for part in parts:
+        getattr(part, name)(*args)
+
+
+def pipe(parts: Iterable[Any], name: str, value: Any, *args: Any) -> Any:
+    """Send a value through the hooks, one after the other."""
+    for part in parts:
+        value = getattr(part, name)(value, *args)
+    return value
+
+
+def gather(parts: Iterable[Any], name: str, *args: Any) -> dict[str, Tensor]:
+    """Join the tensors that hooks return by name, under ``"part/name"``."""
+    return {f"{part.name}/{key}": value for part in parts for key, value in getattr(part, name)(*args).items()}
+
+
+def either(parts: Iterable[Any], name: str, *args: Any) -> bool:
+    """Call the hook of every part and tell whether one of them returned True."""
+    return any([getattr(part, name)(*args) for part in parts])
+
+
+def hook(combine: Combine) -> Callable[[F], F]:
+    """Declare a method of a part to be a hook, and how those of several parts make one."""
+
+    def declare(function: F) -> F:
+        HOOKS[function.__name__] = combine
+        return function
+
+    return declare
+
+
+def call(name: str, parts: Iterable[Any], *args: Any) -> Any:
+    """Call the hook `name` of several parts as it declares."""
+    return HOOKS[name](parts, name, *args)
+
+
 _RENAMED = {"recover": "estimate_state", "recovered": "estimate_order", "takes_prior": "prior_buffer"}  # names of 0.1
 
 
-class Part(nn.Module):
+class LifeCycle:
+    """What happens to the parts of a method in a training. A part overrides what it needs; every hook is inherited as "do nothing"."""
+
+    @hook(each)
+    def setup(self, problem: Problem) -> None:
+        """Allocate state for `problem`."""
+
+    @hook(each)
+    def restart(self, problem: Problem, done: int) -> None:
+        """Fresh networks begin a new generation after `done` optimiser steps, on the labelled set that `problem` counts.
+
+        What was learned of the old networks is forgotten, and what corrects for the labelled classes follows the new counts.
+        """
+        self.setup(problem)
+
+    @hook(each)
+    def before(self, step: Step) -> None:
+        """See the batch and the networks before the forward pass (training only)."""
+
+    @hook(each)
+    def prepare(self, step: Step) -> None:
+        """See the forward pass before pseudo-labels are made (training only)."""
+
+    @hook(each)
+    def observe(self, step: Step) -> None:
+        """Update state once the pseudo-labels of this step are known (training only)."""
+
+    @hook(either)
+    def after_step(self, done: int) -> bool:
+        """Work on the whole set between two steps, `done` optimiser steps into the generation; the host may wait here.
+
+        Returns whether there was any to do: a captured step is then looked at anew.
+        """
+        return False
+
+    @hook(each)
+    def end_epoch(self, end: EpochEnd) -> None:
+        """Re-estimate state between epochs; the host may wait here."""
+
+    @hook(gather)
+    def series(self) -> dict[str, Tensor]:
+        """State to log every epoch, each of shape ``[K]``."""
+        return {}
+
+    @hook(gather)
+    def snapshot(self) -> dict[str, Tensor]:
+        """Larger state that relabelling cached outputs needs, logged at snapshot epochs, first dimension K."""
+        return {}
+
+
+class Part(LifeCycle, nn.Module):
     """A learner or a scheme. State (running priors, queues, thresholds) is registered as buffers in `setup`."""
 
     name: ClassVar[str]
@@ -51,6 +148,11 @@ class Part(nn.Module):
     """Extra linear heads on the features, name -> width (None: K), reached as ``models.student.heads[name]``."""
     uncapturable: str = ""
     """Why a step cannot be captured as a CUDA graph, such as work of the host inside it; such steps run operation by operation."""
+    cosine: float | None = None
+    """Scale of a cosine classifier that the network should have in place of its linear one; None leaves the linear one."""
+    generations: int = 1
+    """Trainings, each from fresh networks, that the part makes of one. Schedules and step counters run once in each. A part that makes
+    several keeps the first step of the one under way in a buffer ``began``, int64."""
     prior_buffer: str | None = None
     """Name of the buffer ``[K]`` that ``prior=`` of a what-if fills; None for a part that reads no class distribution."""
     learns_truth: ClassVar[bool] = False
@@ -69,42 +171,12 @@ class Part(nn.Module):
         super().__init_subclass__(**kwargs)
         for old, new in _RENAMED.items():
             if old in vars(cls):
-                warnings.warn(f"{cls.__name__}.{old} is now called {new}; rename it", DeprecationWarning, stacklevel=2)
+                deprecated(f"{cls.__name__}.{old}", new, stacklevel=2)
                 setattr(cls, new, vars(cls)[old])
 
     @property
     def needs(self) -> dict[str, Any]:
         """Settings of the training and the split that the part cannot do without, such as a hold-out."""
-        return {}
-
-    def setup(self, problem: Problem) -> None:
-        """Allocate state for `problem`."""
-
-    def restart(self, problem: Problem, done: int) -> None:
-        """Fresh networks begin a new generation after `done` optimiser steps, on the labelled set that `problem` counts.
-
-        What was learned of the old networks is forgotten, and what corrects for the labelled classes follows the new counts.
-        """
-        self.setup(problem)
-
-    def before(self, step: Step) -> None:
-        """See the batch and the networks before the forward pass (training only)."""
-
-    def prepare(self, step: Step) -> None:
-        """See the forward pass before pseudo-labels are made (training only)."""
-
-    def observe(self, step: Step) -> None:
-        """Update state once the pseudo-labels of this step are known (training only)."""
-
-    def end_epoch(self, end: EpochEnd) -> None:
-        """Re-estimate state between epochs; the host may wait here."""
-
-    def series(self) -> dict[str, Tensor]:
-        """State to log every epoch, each of shape ``[K]``."""
-        return {}
-
-    def snapshot(self) -> dict[str, Tensor]:
-        """Larger state that relabelling cached outputs needs, logged at snapshot epochs, first dimension K."""
         return {}
 
     # -- what-if: set up from a recorded run ----------------------------------------------------------------------------
