@@ -17,7 +17,7 @@ from pldebias.presets import resolve
 from pldebias.training.device import machine
 from pldebias.training.evaluate import score
 from pldebias.training.loop import train_step
-from pldebias.training.program import StepProgram
+from pldebias.training.program import step_program
 from pldebias.training.state import TrainingState
 
 CLASSES = 10
@@ -73,7 +73,7 @@ class Ours:
         self.loader = self.state.loader
         self.batch = self.loader.next()
         self.sources = {True: self.loader, False: Fixed(self.batch, self.loader.generator)}
-        self.programs = {pipeline: StepProgram(self.state) for pipeline in self.sources} if graph else {}
+        self.programs = {pipeline: step_program(self.state) for pipeline in self.sources} if graph else {}
         self._turn = ExitStack()
 
     def begin(self, pipeline: bool | None = None) -> None:

@@ -27,7 +27,7 @@ from pldebias.presets import PRECISIONS
 def _train(options: argparse.Namespace, network: str, threads: int, ready: Any, pipe: Any) -> None:
     """One process of a layout: steps done, and seconds that they took, whenever it is told to begin; None ends it."""
     from benchmarks.contenders import Ours, pictures
-    from pldebias.training.program import WARMUP
+    from pldebias.gpu.graph import WARMUP
 
     torch.set_num_threads(threads)
     settings = argparse.Namespace(**{**vars(options), "network": network})

@@ -23,12 +23,13 @@ import torch
 from benchmarks.augment import MEAN, STD, photographs
 from benchmarks.timing import CLOCKS, alternate, machine, print_machine, spread, synchronise, table
 from pldebias.data import Dataset, Images, SplitSpec
+from pldebias.gpu.graph import WARMUP
 from pldebias.methods import build_method
 from pldebias.presets import resolve
 from pldebias.runs import Recorder, open_run
 from pldebias.training.device import machine as training_machine
 from pldebias.training.evaluate import sweep
-from pldebias.training.program import WARMUP, StepProgram
+from pldebias.training.program import step_program
 from pldebias.training.state import TrainingState
 
 METHOD = "fixmatch+daso(start=0)"
@@ -57,7 +58,7 @@ class Training:
         self.state = TrainingState(config, build_method(METHOD), data, torch.device(options.device))
         self.path, self.count = folder / f"{images}-{classes}", options.steps
         self.recorder = Recorder(self.path, data.unlabelled.labels, data.labelled_counts, data.class_names, device=self.state.device)
-        self.program = StepProgram(self.state, self.recorder)
+        self.program = step_program(self.state, self.recorder)
         for _ in range(WARMUP + 1):
             self.program.step()
         self.swept = self.sweep()

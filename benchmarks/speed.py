@@ -34,12 +34,12 @@ import torch
 from benchmarks.contenders import CLASSES, Ours, Theirs, pictures, step_parser
 from benchmarks.timing import CLOCKS, alternate, counting, machine, native_bf16, print_machine, spread, synchronise, table
 from pldebias.data import Dataset
+from pldebias.gpu.graph import WARMUP
 from pldebias.presets import PRECISIONS
 from pldebias.runs import Recorder
 from pldebias.training import checkpoints
 from pldebias.training.device import machine as training_machine
 from pldebias.training.evaluate import evaluate, sweep
-from pldebias.training.program import WARMUP
 
 EMA_UPDATES, BATCHES = 20, 5  # a turn: one is too short for a clock
 LABELLED = 1236  # images of CIFAR-10-LT with N1=500 and gamma=100

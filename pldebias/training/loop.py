@@ -15,7 +15,7 @@ from pldebias.schemes import EpochEnd
 from pldebias.training import checkpoints
 from pldebias.training.evaluate import NotFinite, evaluate, labelled_prototypes, score, sweep
 from pldebias.training.failures import TrainingError, kind
-from pldebias.training.program import StepProgram, compute
+from pldebias.training.program import compute, step_program
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from pldebias.runs import Recorder
     from pldebias.schemes import Step
+    from pldebias.training.program import StepProgram
     from pldebias.training.state import TrainingState
 
 
@@ -138,7 +139,7 @@ def fit(state: TrainingState, recorder: Recorder, folder: Path, bar: tqdm) -> No
     config = state.config
     keep = snapshot_epochs(config.epochs, config.snapshots)
     requests: list[tuple[Tensor, Tensor]] = []
-    program = StepProgram(state, recorder)
+    program = step_program(state, recorder)
     for epoch in range(state.done // config.steps_per_epoch, config.epochs):
         began = time.perf_counter()
         with divergence_told(state, folder):

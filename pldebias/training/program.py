@@ -1,8 +1,8 @@
-"""The optimiser step as one program of the device: run as it is written, or captured once as a CUDA graph and replayed.
+"""The optimiser step as one program of the device.
 
 Everything that changes from step to step lies in tensors that stay where they are: positions of the batch, learning rate, weight of the
 teacher's update, step counter, generators, counters, sums of losses. The host fills the first three and starts the program; it reads
-nothing. On a CPU the very same program runs operation by operation.
+nothing. `StepProgram` runs it operation by operation; on a GPU `pldebias.gpu.graph` captures and replays it.
 """
 
 from __future__ import annotations
@@ -10,13 +10,12 @@ from __future__ import annotations
 import copy
 import warnings
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from pldebias.presets import ConfigError
-from pldebias.training.failures import kind
 
 if TYPE_CHECKING:
     from pldebias.data import Batch
@@ -25,9 +24,6 @@ if TYPE_CHECKING:
     from pldebias.runs import Recorder
     from pldebias.schemes import Step
     from pldebias.training.state import TrainingState
-
-WARMUP = 3
-"""Steps, real ones, that run on a side stream before the capture: optimiser state, constants and cuDNN's choices are made in them."""
 
 
 def compute(state: TrainingState, batch: Batch) -> tuple[dict[str, Tensor], Step]:
@@ -65,30 +61,17 @@ def refusal(config: Config, method: Method, device: torch.device) -> str | None:
     return "graph=False" if config.graph is False else "; ".join(reasons) or None
 
 
-def signature(state: TrainingState) -> tuple[Any, ...]:
-    """What a captured step has fixed: where tensors lie, and the plain values of modules that its Python code may have branched on."""
-    seen: list[Any] = [id(state.loader), id(state.loader.generator), id(state.generator)]
-    for root in (state.student, state.ema.teacher, state.method):
-        for path, module in root.named_modules():
-            tensors = {**module._parameters, **module._buffers}
-            for name, value in vars(module).items():
-                if isinstance(value, Tensor):
-                    tensors[name] = value
-                elif isinstance(value, bool | int | float | str | tuple) and (name != "training" or root is not state.ema.teacher):
-                    seen.append((path, name, value))
-            seen.extend((path, name, value.data_ptr()) for name, value in tensors.items() if value is not None)
-    return tuple(seen)
+def step_program(state: TrainingState, recorder: Recorder | None = None) -> StepProgram:
+    """Return the steps of a training, replayed from a CUDA graph where they can be."""
+    if refusal(state.config, state.method, state.device) is not None:
+        return StepProgram(state, recorder)
+    from pldebias.gpu.graph import GraphProgram
 
-
-def register(graph: torch.cuda.CUDAGraph, *generators: torch.Generator) -> None:
-    """Let a graph that is captured next draw from these generators, where torch does not find out by itself (before 2.13)."""
-    if tuple(map(int, torch.__version__.split(".")[:2])) < (2, 13):
-        for generator in generators:
-            graph.register_generator_state(generator)
+    return GraphProgram(state, recorder)
 
 
 class StepProgram:
-    """Steps of one training.
+    """Steps of one training, each run operation by operation.
 
     Parameters
     ----------
@@ -110,30 +93,14 @@ class StepProgram:
         self.inputs: tuple[Tensor, ...] = ()
         self._totals: dict[str, Tensor] = {}
         self.sound, self._sound = 0, torch.zeros((), device=state.device)
-        self._graph: torch.cuda.CUDAGraph | None = None
-        self._fixed: tuple[Any, ...] = ()
-        self._warm = 0
         self._untried = state.config.compile
-        self._side = None if self.refusal else torch.cuda.Stream(state.device)
-
-    @property
-    def captured(self) -> bool:
-        """Whether the next step is a replay."""
-        return self._graph is not None
 
     def step(self) -> None:
         """One optimiser step on the next batch; its losses and mask rate are added up on the device."""
         state = self.state
         state.begin_step()
         self._feed(state.loader.draw())
-        if self.refusal is not None:
-            self._run()
-        elif self._graph is not None:
-            self._graph.replay()
-        elif self._warm < WARMUP:
-            self._warm_up()
-        else:
-            self._capture()
+        self._start()
         state.loader.ahead()
         if state.end_step():
             self.renew()
@@ -150,10 +117,10 @@ class StepProgram:
         return {name: value / steps for name, value in zip(self._totals, values, strict=True)}
 
     def renew(self) -> None:
-        """Capture anew if work between steps has moved a tensor or changed a setting; call after such work."""
-        if self._graph is not None and signature(self.state) != self._fixed:
-            self._graph.reset()
-            self._graph, self._warm = None, 0
+        """Take note of work between steps that may have moved a tensor or changed a setting; call after such work."""
+
+    def _start(self) -> None:
+        self._run()
 
     def _feed(self, drawn: tuple[Tensor, ...]) -> None:
         if not self.inputs:
@@ -202,58 +169,3 @@ class StepProgram:
                 RuntimeWarning,
                 stacklevel=4,
             )
-
-    def _warm_up(self) -> None:
-        current = torch.cuda.current_stream(self.state.device)
-        self._side.wait_stream(current)
-        with torch.cuda.stream(self._side):
-            self._run()
-        current.wait_stream(self._side)
-        self._warm += 1
-
-    def _capture(self) -> None:
-        """Capture this step, then run it by replaying."""
-        state = self.state
-        generators = (state.generator, state.loader.generator)
-        drawn = [generator.get_state() for generator in generators]
-        self._fixed = signature(state)
-        graph: torch.cuda.CUDAGraph | None = torch.cuda.CUDAGraph()
-        register(graph, *generators)
-        current, reason = torch.cuda.current_stream(state.device), None
-        try:
-            # Other threads (the writer, the one that pins batches) may go on using the device meanwhile.
-            with torch.cuda.graph(graph, stream=self._side, capture_error_mode="thread_local"):
-                self._run()
-        except RuntimeError as error:
-            first = _first(error)
-            if kind(first) == "device" and "captur" not in str(first):
-                raise
-            reason = str(first).partition("\n")[0]
-        if reason is None:
-            self._graph = graph
-            graph.replay()
-        else:  # outside the handler, whose traceback holds what the half-captured step had made
-            graph = None
-            torch.cuda.set_stream(current)
-            torch.cuda.empty_cache()
-            self._give_up(reason, drawn)
-
-    def _give_up(self, reason: str, drawn: list[Tensor]) -> None:
-        """Go on step by step after a capture that failed: nothing of it was executed, but generators were left half-way."""
-        state = self.state
-        if state.config.graph is True:
-            raise ConfigError(f"graph=True: the step of {state.method.spelling} could not be captured ({reason}); use graph=False")
-        self.refusal = f"it could not be captured ({reason})"
-        warnings.warn(f"{state.method.spelling}: the step runs without a CUDA graph, {self.refusal}", RuntimeWarning, stacklevel=4)
-        state.optimizer.zero_grad()
-        state.generator, state.loader.generator = (torch.Generator(state.device) for _ in drawn)
-        for generator, kept in zip((state.generator, state.loader.generator), drawn, strict=True):
-            generator.set_state(kept)
-        self._run()
-
-
-def _first(error: BaseException) -> BaseException:
-    """What was raised before the error that the end of a broken capture raises over it."""
-    while error.__context__ is not None:
-        error = error.__context__
-    return error

@@ -11,7 +11,7 @@ from on_cuda import capture, no_waiting
 
 from pldebias.data import DataError, ResidentLoader, SplitSpec, StreamLoader, build, make_augment
 from pldebias.data.loaders import IndexStream, balanced_weights
-from pldebias.training.program import register
+from pldebias.gpu.graph import register
 from tests.golden_files import seeds, vectors
 
 

@@ -6,7 +6,7 @@ from on_cuda import capture, no_waiting
 
 from benchmarks.augment import MEAN, STD, photographs
 from pldebias.data import make_augment, ops, randaugment
-from pldebias.training.program import register
+from pldebias.gpu.graph import register
 
 pytestmark = pytest.mark.gpu
 

@@ -12,11 +12,12 @@ from test_methods import TABLE
 
 import pldebias as pld
 from pldebias.data import build
+from pldebias.gpu.graph import WARMUP, GraphProgram, signature
 from pldebias.methods import LEARNERS, parse
 from pldebias.presets import ConfigError
 from pldebias.training import schedules
 from pldebias.training.evaluate import score
-from pldebias.training.program import WARMUP, StepProgram, refusal, signature
+from pldebias.training.program import StepProgram
 from pldebias.training.state import TrainingState
 from pldebias.training.train import configure, make_dataset
 
@@ -191,7 +192,7 @@ def test_an_error_that_is_not_the_compilers_comes_through(monkeypatch, base):
 
 
 class Graph:
-    """What a CUDA graph is to a `StepProgram`, on a CPU: nothing happens in a capture, everything in a replay."""
+    """What a CUDA graph is to a `GraphProgram`, on a CPU: nothing happens in a capture, everything in a replay."""
 
     def __init__(self):
         self.generators, self.mode, self.replays = [], None, 0
@@ -212,7 +213,7 @@ class Graph:
 def on_stand_in(monkeypatch, base):
     """A program on a CPU that takes its device for a GPU."""
 
-    def make(method: str, fails: str | Exception = "", **settings) -> StepProgram:
+    def make(method: str, fails: str | Exception = "", **settings) -> GraphProgram:
         state = start(method, base)
         stream = type("Stream", (), {"wait_stream": lambda self, other: None})
 
@@ -240,9 +241,8 @@ def on_stand_in(monkeypatch, base):
         monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
         monkeypatch.setattr(torch.cuda, "graph", capture)
         monkeypatch.setattr(torch, "Generator", lambda device=None: real())
-        Graph.program = program = StepProgram(state)
-        state.device, state.config = torch.device("cuda"), replace(state.config, **settings)
-        program.refusal, program._side = refusal(state.config, state.method, state.device), stream()
+        Graph.program = program = GraphProgram(state)
+        state.device, state.config, program.refusal = torch.device("cuda"), replace(state.config, **settings), None
         return program
 
     return make
