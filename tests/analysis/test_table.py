@@ -15,7 +15,7 @@ from pylatexenc.latexwalker import LatexWalker
 
 import pldebias as pld
 from pldebias.analysis.comparing.measures import expand, names
-from pldebias.analysis.comparing.published import SOURCES, lookup, published, settings_of
+from pldebias.analysis.comparing.published import PROTOCOLS, SOURCES, lookup, published, settings_of
 from pldebias.analysis.comparing.selection import Incomparable, select
 from pldebias.analysis.comparing.spread import over_seeds
 from pldebias.data.sources import KNOWN
@@ -225,7 +225,17 @@ def test_settings_tell_runs_of_one_method_apart(tmp_path):
 
 def test_published_numbers():
     frame = published()
-    assert set(frame["source"]) == set(SOURCES) and frame["value"].between(20, 95).all()
+    assert list(frame["source"].unique()) == list(SOURCES) and frame["value"].between(20, 95).all()
+    told = frame.groupby("source", sort=False)["value"].agg(["count", "sum"]).round(2).to_numpy().tolist()
+    assert told == [
+        *([96, 5779.3], [40, 2879.3], [24, 1572.0], [40, 2263.8], [36, 2399.7]),
+        *([6, 506.1], [99, 6502.27], [12, 520.9], [21, 1081.7], [9, 658.2]),
+    ]
+    assert (frame["sd"].count(), frame["sd"].sum()) == (57, pytest.approx(53.02))
+    assert SOURCES["DASO T2"].endswith("Table 2 (mean and deviation of 3 runs, median of the last 20 evaluations)")
+    assert PROTOCOLS["DASO T3"] == {"network": "wrn28_2", "steps": 250_000, "protocol": "daso"} and PROTOCOLS["ADELLO"] == {
+        "network": "resnet50"
+    }
     assert not frame.duplicated(["source", "method", "data", "n1", "m1", "gamma_l", "gamma_u", "reverse_unlabelled"]).any()
     setting = {"source": "cifar10", "n1": 500, "m1": 4000, "gamma_l": 100.0, "gamma_u": 100.0}
     found = lookup("fixmatch+daso", setting, ["DASO T1"])

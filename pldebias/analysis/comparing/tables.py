@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pldebias.analysis.comparing import measures, render
-from pldebias.analysis.comparing.published import SOURCES, lookup, settings_of
 from pldebias.analysis.comparing.selection import (
     DATA_SETTINGS,
     USE_SETTINGS,
@@ -321,6 +320,8 @@ def table(
             difference = _difference(seeds, members[baseline, condition], mine, theirs, label, baseline, level)
         known: tuple = ()
         if published and one.name in ("accuracy", "balanced_accuracy"):
+            from pldebias.analysis.comparing.published import lookup, settings_of
+
             there = lookup(_bare(seeds[0].method), settings_of(seeds[0]), None if published is True else published)
             known = tuple(Published(*row) for row in there[["value", "sd", "source", "differs"]].itertuples(index=False))
         shown = (float(part) for part in (spread.mean, spread.sd, spread.low, spread.high))
@@ -393,6 +394,8 @@ def _notes(cells, members, parts, found, baseline, published: bool, which: str, 
     if recipe:
         notes.append("Settings that differ between runs: " + ", ".join(sorted(recipe)) + ".")
     if published:
+        from pldebias.analysis.comparing.published import SOURCES
+
         known = [one for cell in cells.values() if cell is not None for one in cell.published]
         sources = dict.fromkeys(one.source for one in known)
         if others := dict.fromkeys(part for one in known if one.differs for part in one.differs.split("; ")):
