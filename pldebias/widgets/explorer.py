@@ -13,7 +13,7 @@ import traitlets
 from pldebias.metrics import groups as grouped
 from pldebias.paths import output
 from pldebias.settings import argument, plain, some_of
-from pldebias.widgets.module import EXPLORER, module, style
+from pldebias.widgets.module import module, style
 from pldebias.widgets.payload import CELLS, KINDS, METRICS, ORDERS, SPLITS, check_comparable, pack
 from pldebias.widgets.state import Stateful
 
@@ -97,7 +97,7 @@ class Explorer(Stateful, anywidget.AnyWidget):
         Runs that cannot be compared, or a choice that the runs do not offer; the message says what they do.
     """
 
-    _esm = module(*EXPLORER)
+    _esm = module("explorer")
     _css = style("explorer")
     _stated = STATE
 

@@ -6,21 +6,30 @@ import re
 from functools import cache
 from pathlib import Path
 
-__all__ = ["EXPLORER", "module", "style"]
+__all__ = ["module", "style"]
 
 HERE = Path(__file__).parent / "js"
-EXPLORER = ("numbers", "paint", "carpet", "overview", "matrix", "legend", "details", "explorer")
+IMPORT = re.compile(r"^import [^;]*? from \"(.+?)\";\n", re.M)
+
+
+def _parts(path: Path, found: dict[Path, None]) -> dict[Path, None]:
+    """A file and all that it imports, each after those it imports."""
+    if path not in found:
+        for name in IMPORT.findall(path.read_text(encoding="utf-8")):
+            _parts((path.parent / name).resolve(), found)
+        found[path] = None
+    return found
 
 
 @cache
-def module(*parts: str) -> str:
-    """Parts joined in this order, each after those it imports, without comments and spare blanks.
+def module(*entries: str) -> str:
+    """Files of ``js/`` with all that they import, joined and without comments and spare blanks.
 
     A notebook keeps the text once for every widget, so it must stay small; and a page opened from disk may not load a second file.
 
     Parameters
     ----------
-    *parts : str
+    *entries : str
         Names of files in ``js/``, without their ending.
 
     Returns
@@ -30,11 +39,11 @@ def module(*parts: str) -> str:
     """
     from rjsmin import jsmin
 
-    texts = []
-    for part in parts:
-        text = (HERE / f"{part}.js").read_text(encoding="utf-8")
-        texts.append(re.sub(r"^export (?!default)", "", re.sub(r"^import .*\n", "", text, flags=re.M), flags=re.M))
-    joined = jsmin("".join(texts))
+    found: dict[Path, None] = {}
+    for entry in entries:
+        _parts((HERE / f"{entry}.js").resolve(), found)
+    texts = (IMPORT.sub("", path.read_text(encoding="utf-8")) for path in found)
+    joined = jsmin("".join(re.sub(r"^export (?!default)", "", text, flags=re.M) for text in texts))
     if "</script" in joined:
         raise ValueError("a module must not contain the characters </script, which would end its element in a page")
     return joined

@@ -18,7 +18,7 @@ from pldebias.optional import needed
 from pldebias.paths import local, output
 from pldebias.runs.disk import put
 from pldebias.settings import some_of
-from pldebias.widgets.module import EXPLORER, module, style
+from pldebias.widgets.module import module, style
 from pldebias.widgets.page import Piece, page
 from pldebias.widgets.payload import pack
 
@@ -110,7 +110,7 @@ def piece(view, still: bool = True, samples: bool | str = "auto", kinds="auto") 
     meta, data = (view.meta, view.data) if kinds == view.kinds else pack(view.runs, kinds, view.groups)
     store, more = _samples(view, samples, len(data))
     state = {key: value for key, value in view.state.items() if key not in ("kinds", "groups")} | {"meta": meta, "samples": store}
-    source = module(*EXPLORER, "answers") + "\nexport { Answers };"
+    source = module("explorer", "answers") + "\nexport { Answers };"
     title = " and ".join(view.runs[number].name for number in view.shown)
     return Piece(source, style("explorer"), state, data + more, title, view.png() if still else b"", ANSWERS)
 

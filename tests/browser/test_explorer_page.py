@@ -266,7 +266,7 @@ def test_rates_are_printed_as_python_prints_them(single):
               const { fixed } = await import(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
               return [0, 1, 2].map((digits) => shares.map((v) => fixed(v, digits)));
             }""",
-            [module("numbers") + "\nexport { fixed };", shares],
+            [module("stats/format") + "\nexport { fixed };", shares],
         )
     for digits in range(3):
         assert shown[digits] == [f"{share:.{digits}f}" for share in shares]
