@@ -308,7 +308,7 @@ def lab(
     place = local(folder).resolve()
     if not place.is_dir():
         raise FileNotFoundError(f"{place} is no folder; start this in the project's root, or give the folder of your notebooks")
-    needed("the lab", None, "jupyterlab")
+    needed("the lab", "lab", "jupyterlab")
     command = [sys.executable, "-m", "jupyterlab", "--ip=127.0.0.1", f"--port={port}"]
     # The folder above is the root, so that notebooks reach runs/ beside them.
     command += [f"--ServerApp.root_dir={place.parent}", f"--LabApp.default_url=/lab/tree/{place.name}"]

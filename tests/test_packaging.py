@@ -23,8 +23,6 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 CONDA_NAMES = {"torch": "pytorch", "playwright": "playwright-python"}  # all others are called the same on conda-forge
 IMPORT_NAMES = {"pillow": "PIL", "scikit-learn": "sklearn", "umap-learn": "umap"}
 NEVER_IMPORTED = {
-    "jupyterlab",  # started as a command
-    "aiohttp",  # fsspec reads http(s) through it
     "pytest-xdist",  # pytest's option -n
     "ipywidgets",  # anywidget's and plotly's widgets are drawn through it
 }
@@ -67,6 +65,17 @@ def imports(folder: str) -> dict[str, str]:
             else:
                 names = [node.module] if isinstance(node, ast.ImportFrom) and node.level == 0 else []
             found |= {name.split(".")[0]: f"{path.relative_to(ROOT)}:{node.lineno}" for name in names}
+    return found
+
+
+def features() -> dict[str, str | None]:
+    """Packages that only some features need, each with the extra that the message names."""
+    found = {}
+    for path in (ROOT / "pldebias").rglob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text())):
+            if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "needed":
+                _, extra, *modules = (ast.literal_eval(argument) for argument in call.args)
+                found |= {name.partition(":")[0].partition(".")[0]: extra for name in modules}
     return found
 
 
@@ -140,7 +149,7 @@ def test_constraints_name_one_version_for_each_machine():
             assert ("triton" in chosen) == (platform == "linux")
 
 
-@pytest.mark.parametrize(("folder", "extras"), [("pldebias", ["notebooks", "loggers"]), ("tests", ["test"]), ("benchmarks", ["test"])])
+@pytest.mark.parametrize(("folder", "extras"), [("pldebias", ["all"]), ("tests", ["test"]), ("benchmarks", ["test"])])
 def test_every_import_is_a_declared_dependency(folder, extras):
     declared = {IMPORT_NAMES.get(name, name) for name in requirements(*extras)}
     own = {PROJECT["name"], "conftest", "tests", "benchmarks", "refresh"} | {path.stem for path in (ROOT / folder).rglob("*.py")}
@@ -162,8 +171,16 @@ def test_one_place_starts_a_browser():
 
 
 def test_no_dependency_is_declared_in_vain():
-    used = set(imports("pldebias")) | set(imports("notebooks"))
-    assert {IMPORT_NAMES.get(name, name) for name in requirements()} - used <= NEVER_IMPORTED
+    used = set(imports("pldebias")) | set(imports("notebooks")) | {IMPORT_NAMES.get(name, name) for name in features()}
+    assert {IMPORT_NAMES.get(name, name) for name in requirements("all")} - used <= NEVER_IMPORTED
+
+
+def test_a_missing_package_is_named_with_the_extra_that_has_it():
+    own = requirements()
+    for package, extra in features().items():
+        brought = requirements(extra).keys() - own if extra else {package}
+        assert package in brought or BROUGHT_BY.get(package) in brought, (package, extra)
+    assert set(features().values()) >= PROJECT["optional-dependencies"].keys() - {"all", "test", "dev"}
 
 
 # ---- what is installed -----------------------------------------------------------------------------------------------
@@ -184,8 +201,8 @@ def wheel(tmp_path_factory) -> zipfile.ZipFile:
 
 
 def test_wheel_holds_every_module_and_every_asset(wheel):
-    kinds = {".py", ".js", ".css", ".html"}
-    expected = {str(p.relative_to(ROOT)) for p in (ROOT / "pldebias").rglob("*") if p.suffix in kinds and "__pycache__" not in p.parts}
+    files = [p for p in (ROOT / "pldebias").rglob("*") if p.is_file() and "__pycache__" not in p.parts]
+    expected = {str(p.relative_to(ROOT)) for p in files}
     held = {name for name in wheel.namelist() if name.startswith("pldebias/")}
     assert held == expected
     assert {"pldebias/widgets/js/explorer.js", "pldebias/widgets/explorer.css", "pldebias/cli.py"} <= held

@@ -20,6 +20,7 @@ from pldebias.data import files as trees
 from pldebias.data.decode import mapped, probe
 from pldebias.data.errors import DataError
 from pldebias.data.files import Part, say, some
+from pldebias.optional import needed
 
 CLASSES = 32767  # what a run can count
 USUAL = {
@@ -148,7 +149,7 @@ def _bounds(numbers: list[re.Match], total: int) -> tuple[int, int]:
 
 
 def _open(file: Path):
-    import pyarrow.parquet as pq
+    (pq,) = needed("a Parquet file", "files", "pyarrow.parquet")
 
     with _readable(file):
         return pq.ParquetFile(file)

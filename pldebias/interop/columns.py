@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pldebias.optional import needed
 from pldebias.paths import composed, is_address, local
 from pldebias.runs.named import MOST, is_missing, is_whole, no_name, number_of, numbered, refuse_two_readings, unmasked
 
@@ -140,8 +141,7 @@ def _check_heading(name: str, head: list[str], required: Sequence[str], optional
 
 
 def _parse(data: bytes, separator: str, columns: int, name: str):
-    import pyarrow
-    from pyarrow import csv as arrow
+    pyarrow, arrow = needed("a table in a file", "files", "pyarrow", "pyarrow.csv")
 
     try:
         table = arrow.read_csv(

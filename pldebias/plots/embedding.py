@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from pldebias.optional import needed
 from pldebias.plots.style import GROUPS, Drawn
 from pldebias.settings import typed
 
@@ -132,7 +133,7 @@ def embedding_slider(points, *, colour="label", height=520):
         One trace for each true group (head first), one frame for each epoch; positions are 16-bit integers (about 10 bytes a point and
         epoch).
     """
-    import plotly.graph_objects as go
+    (go,) = needed("a figure of plotly", "lab", "plotly.graph_objects")
 
     fills, names, group = _fills(points, colour), points.run.class_names, points.group
     shades = [*GROUPS.values(), UNKNOWN]

@@ -9,6 +9,7 @@ import zipfile
 import zlib
 from pathlib import Path
 
+from pldebias.optional import needed
 from pldebias.paths import is_address, local
 from pldebias.runs.disk import no_link
 from pldebias.runs.layout import RunError
@@ -154,7 +155,7 @@ class Remote:
         self.address, options = address, {}
         self.http = address.startswith(("http://", "https://"))
         if self.http:
-            import aiohttp
+            (aiohttp,) = needed("a run at an http address", "remote", "aiohttp")
 
             options["client_kwargs"] = {"timeout": aiohttp.ClientTimeout(total=WHOLE, sock_connect=CONNECT, sock_read=SILENCE)}
         try:

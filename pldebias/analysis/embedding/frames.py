@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from pldebias.data.sources import data_root
+from pldebias.optional import needed
 from pldebias.paths import is_address, local, replace
 
 if TYPE_CHECKING:
@@ -102,9 +103,10 @@ def _umap(features: np.ndarray, after: np.ndarray | None, settings: dict) -> np.
     start = {"init": "pca"} if after is None else {"init": after, "n_epochs": 100}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # umap and numba speak of TensorFlow, of threads and of compilation
-        from umap import UMAP
-
-        model = UMAP(n_neighbors=settings["n_neighbors"], min_dist=settings["min_dist"], random_state=settings["seed"], n_jobs=1, **start)
+        (umap,) = needed("UMAP", "embed", "umap-learn:umap")
+        model = umap.UMAP(
+            n_neighbors=settings["n_neighbors"], min_dist=settings["min_dist"], random_state=settings["seed"], n_jobs=1, **start
+        )
         return model.fit_transform(features)
 
 
