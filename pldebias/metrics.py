@@ -1,4 +1,4 @@
-"""What a confusion matrix of pseudo-labels says, with the rule for every undefined case.
+"""Metrics of confusion matrices of pseudo-labels, with a rule for every undefined case.
 
 All functions take counts of shape ``[..., K, K]`` (rows: true class, columns: pseudo-label or prediction), work on the last axes
 and keep the leading ones (epochs, runs). A ratio whose denominator is zero is NaN, never 0 or -1, and a mean over classes is
@@ -7,6 +7,7 @@ taken over the classes for which the value is defined. Only numpy is needed.
 
 from __future__ import annotations
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -177,13 +178,8 @@ def g_mean(confusion, floor: float | None = None) -> np.ndarray:
         NaN without samples; classes without samples are left out.
     """
     values = recall(confusion)
-    defined = ~np.isnan(values)
-    values = np.where(defined, values, 1.0)
-    if floor is not None:
-        values = np.maximum(values, floor)
     with np.errstate(divide="ignore"):
-        logs = np.log(values).sum(-1)
-    return np.where(defined.any(-1), np.exp(_ratio(logs, defined.sum(-1))), np.nan)
+        return np.exp(macro(np.log(values if floor is None else np.maximum(values, floor))))
 
 
 def wilson(successes, n, z: float = 1.959963984540054) -> tuple[np.ndarray, np.ndarray]:
@@ -490,15 +486,13 @@ def last_and_median(series, n: int = 20) -> tuple[np.ndarray, np.ndarray]:
     series = np.asarray(series, np.float64)
     if series.ndim == 0:
         raise ValueError("series has shape [..., E]; got a single number")
-    flat = series.reshape(-1, series.shape[-1])
-    pairs = np.full((len(flat), 2), np.nan)
-    whole = np.flatnonzero(~np.isnan(flat).any(1)) if flat.shape[1] else []
-    if len(whole):  # all at once; the others lose their own evaluations
-        pairs[whole] = np.stack([flat[whole, -1], np.median(flat[whole, -n:], axis=1)], 1)
-    for row in set(range(len(flat))) - set(whole):
-        values = flat[row]
-        values = values[~np.isnan(values)]
-        if values.size:
-            pairs[row] = values[-1], np.median(values[-n:])
-    pairs = pairs.reshape(*series.shape[:-1], 2)
-    return pairs[..., 0], pairs[..., 1]
+    if not series.shape[-1]:
+        return np.full(series.shape[:-1], np.nan), np.full(series.shape[:-1], np.nan)
+    undefined = np.isnan(series)
+    if not undefined.any():
+        return series[..., -1], np.median(series[..., -n:], -1)
+    # What is undefined goes to the front; the order of the others stays.
+    series = np.take_along_axis(series, np.argsort(~undefined, -1, kind="stable"), -1)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
+        return series[..., -1], np.nanmedian(series[..., -n:], -1)

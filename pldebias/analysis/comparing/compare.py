@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from pldebias import metrics
+from pldebias.analysis.comparing.measures import measure, names, statistic
 from pldebias.runs import Run, open_run
 
 if TYPE_CHECKING:
@@ -14,20 +13,18 @@ if TYPE_CHECKING:
 
     import pandas
 
-COLUMNS = (
-    "run",
-    "data",
-    "epochs",
-    "bal. acc. last",
-    "bal. acc. median of 20",
-    "post-hoc LA",
-    "PL recall head",
-    "PL recall tail",
-    "PL precision tail",
-    "tail PL / true",
-    "mask rate",
-    "problem",
-)
+__all__ = ["summary"]
+
+_COLUMNS = {  # measure, statistic, scale and decimals
+    "bal. acc. last": ("balanced_accuracy", "last", 100, 1),
+    "bal. acc. median of 20": ("balanced_accuracy", "median20", 100, 1),
+    "post-hoc LA": ("balanced_accuracy_la", "last", 100, 1),
+    "PL recall head": ("pl_recall_head", "last", 100, 1),
+    "PL recall tail": ("pl_recall_tail", "last", 100, 1),
+    "PL precision tail": ("pl_precision_tail", "last", 100, 1),
+    "tail PL / true": ("pl_ratio_tail", "last", 1, 2),
+    "mask rate": ("mask_rate", "last", 1, 2),
+}
 
 
 def summary(root: str | Path = "runs") -> pandas.DataFrame:
@@ -35,6 +32,7 @@ def summary(root: str | Path = "runs") -> pandas.DataFrame:
 
     Accuracies, recall and precision are in percent. Pseudo-label columns are of the last epoch's sweep (all samples, accepted or
     not), head and tail being the outer thirds of the classes by labelled count. NaN where the truth is unknown or nothing is defined.
+    The column "problem" is there if a run cannot be read, and says why.
 
     Raises
     ------
@@ -45,45 +43,16 @@ def summary(root: str | Path = "runs") -> pandas.DataFrame:
 
     from pldebias.runs import catalogue
 
-    known = catalogue(root)
-    rows = [
-        _row(open_run(path)) if not problem else _broken(path, problem)
-        for path, problem in zip(known["path"], known["problem"], strict=True)
-    ]
-    table = pandas.DataFrame(rows, columns=list(COLUMNS))
+    known = catalogue(root)[["path", "problem"]].itertuples(index=False)
+    rows = [{"run": path, "problem": problem} if problem else _row(open_run(path)) for path, problem in known]
+    table = pandas.DataFrame(rows, columns=["run", "data", "epochs", *_COLUMNS, "problem"])
     return table if table["problem"].notna().any() else table.drop(columns="problem")
-
-
-def _broken(path: str, problem: str) -> dict[str, object]:
-    return {"run": path, "problem": problem}
 
 
 def _row(run: Run) -> dict[str, object]:
     row: dict[str, object] = {"run": run.name, "data": run.data, "epochs": f"{len(run.epochs)}/{run.total_epochs or '?'}"}
-    scalars = run.scalars
-    for column, name in (("bal. acc.", "balanced_accuracy"), ("post-hoc LA", "balanced_accuracy_la")):
-        if name in scalars and len(scalars):
-            last, median = metrics.last_and_median(scalars[name].to_numpy())
-            if column == "bal. acc.":
-                row |= {f"{column} last": round(100 * float(last), 1), f"{column} median of 20": round(100 * float(median), 1)}
-            else:
-                row[column] = round(100 * float(last), 1)
-    if "mask_rate" in scalars and len(scalars):
-        row["mask rate"] = round(float(scalars["mask_rate"].iloc[-1]), 2)
-    if "sweep" in run.kinds and len(run.epochs):
-        sweep = run.confusion("sweep", epoch=-1)
-        thirds = metrics.groups(run.labelled_counts)
-        scores = metrics.group(sweep, thirds)
-        row |= {
-            "PL recall head": round(100 * float(scores.recall[0]), 1),
-            "PL recall tail": round(100 * float(scores.recall[-1]), 1),
-            "PL precision tail": round(100 * float(scores.precision[-1]), 1),
-            "tail PL / true": round(float(_times_true(sweep, thirds.tail)), 2),
-        }
+    parts = metrics.groups(run.labelled_counts)
+    for column, (name, which, scale, decimals) in _COLUMNS.items():
+        if name in names() or name in run.scalars:
+            row[column] = round(statistic(measure(name, run)._replace(scale=scale), run, parts, which), decimals)
     return row
-
-
-def _times_true(confusion: np.ndarray, members: np.ndarray) -> float:
-    """Pseudo-labels of a group over its true samples; NaN for a group without samples."""
-    true = confusion[members].sum()
-    return confusion[:, members].sum() / true if true else np.nan

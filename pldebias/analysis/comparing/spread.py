@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+import warnings
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import stdtrit
 
 __all__ = ["Spread", "over_seeds"]
 
@@ -18,13 +19,6 @@ class Spread(NamedTuple):
     low: np.ndarray
     high: np.ndarray
     n: np.ndarray
-
-
-@lru_cache
-def _quantile(level: float, freedom: int) -> float:
-    from scipy.stats import t
-
-    return float(t.ppf(0.5 + level / 2, freedom))
 
 
 def over_seeds(values, level: float = 0.95) -> Spread:
@@ -47,14 +41,9 @@ def over_seeds(values, level: float = 0.95) -> Spread:
     values = np.asarray(values, np.float64)
     if values.ndim < 1 or not len(values):
         raise ValueError("values has shape [S, ...] with at least one seed")
-    defined = ~np.isnan(values)
-    n = defined.sum(0)
-    mean = np.divide(np.where(defined, values, 0).sum(0), n, out=np.full(n.shape, np.nan), where=n > 0)
-    with np.errstate(invalid="ignore"):  # of an infinite value (KL where a class has no sample) the deviation is undefined
-        squares = np.where(defined, (values - mean) ** 2, 0).sum(0)
-    sd = np.sqrt(np.divide(squares, n - 1, out=np.full(n.shape, np.nan), where=n > 1))
-    half = np.full(n.shape, np.nan)
-    for count in np.unique(n[n > 1]):
-        where = n == count
-        half[where] = _quantile(level, int(count) - 1) * sd[where] / np.sqrt(count)
+    n = (~np.isnan(values)).sum(0)
+    with warnings.catch_warnings():  # NaN is the answer where too few seeds are defined, or one is infinite (KL)
+        warnings.simplefilter("ignore", RuntimeWarning)
+        mean, sd = np.nanmean(values, 0), np.nanstd(values, 0, ddof=1)
+        half = stdtrit(n - 1, 0.5 + level / 2) * sd / np.sqrt(n)
     return Spread(mean, sd, mean - half, mean + half, n)
