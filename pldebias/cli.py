@@ -21,6 +21,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+
+def _load(plugins: list[str] | None) -> list[str] | None:
+    from pldebias.registry import load_plugins
+
+    load_plugins(plugins or ())
+    return plugins or None
+
+
+Plugins = Annotated[
+    list[str] | None,
+    typer.Option("--plugin", callback=_load, is_eager=True, help="Python file or module with methods, networks or data; may be repeated."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
 
 
@@ -110,7 +122,7 @@ def _setting_options() -> list[inspect.Parameter]:
 
     parameters = []
     for field in fields(Config):
-        if field.name in ("method", "data", "seed", "options"):
+        if field.name in ("method", "data", "seed", "options", "plugins"):
             continue
         declared = str(field.type).removesuffix(" | None")
         kind = bool if declared == "bool" else str  # sequences are given separated by commas
@@ -170,6 +182,7 @@ def train(
     out: Annotated[str, typer.Option(help="Folder that receives <data>/<method>/s<seed>.")] = "runs",
     jobs: Annotated[str, typer.Option(help="Runs at once.", **_PARSERS["int"])] = "1",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete runs that lie there and start anew.")] = False,
+    plugin: Plugins = None,
     json_: Json = False,
     **settings: Any,
 ) -> None:
@@ -177,7 +190,8 @@ def train(
     from pldebias.training import sweep
 
     try:
-        runs = sweep(method, data, seed, jobs=jobs, out=out, overwrite=overwrite, progress=not json_, **_settings(settings))
+        settings = {**_settings(settings), "plugins": plugin}
+        runs = sweep(method, data, seed, jobs=jobs, out=out, overwrite=overwrite, progress=not json_, **settings)
     except KeyboardInterrupt:
         typer.echo("interrupted; the same command goes on from the last finished epoch", err=True)
         raise typer.Exit(130) from None
@@ -195,7 +209,7 @@ def _final(run: Any) -> dict[str, float]:
 
 
 @app.command()
-def runs(root: Annotated[str, typer.Argument(help="Folder to search.")] = "runs", json_: Json = False) -> None:
+def runs(root: Annotated[str, typer.Argument(help="Folder to search.")] = "runs", plugin: Plugins = None, json_: Json = False) -> None:
     """List runs with their final metrics."""
     from pldebias.analysis.comparing.compare import summary
 
@@ -217,6 +231,7 @@ def report(
     out: Annotated[str, typer.Option("--out", "-o", help="HTML file to write.")] = "report.html",
     baseline: Annotated[str | None, typer.Option(help="Method that differences refer to.")] = None,
     title: Annotated[str | None, typer.Option(help="Of the page.")] = None,
+    plugin: Plugins = None,
 ) -> None:
     """Write one page about runs that opens without network: explorer, tables, figures, settings, provenance."""
     from pldebias.report import report as write
@@ -234,6 +249,7 @@ def figures(
     error: Annotated[str, typer.Option(help="interval (Student's 95 %) or sd, around means over seeds.")] = "interval",
     baseline: Annotated[str | None, typer.Option(help="Method that differences refer to.")] = None,
     published: Annotated[bool, typer.Option("--published", help="Set published accuracies beside, in the table.")] = False,
+    plugin: Plugins = None,
 ) -> None:
     """Write the figures of a paper, its table in LaTeX, Markdown and CSV, and what the captions must say."""
     from pldebias.figures import figures as write
@@ -247,31 +263,39 @@ def figures(
 
 
 @app.command()
-def methods(json_: Json = False) -> None:
-    """List learners and schemes with their options."""
+def methods(plugin: Plugins = None, json_: Json = False) -> None:
+    """List learners and schemes with their options, and the file or package of those that plugins brought."""
     from pldebias.methods import LEARNERS, SCHEMES
 
-    def describe(cls: type) -> dict[str, Any]:
+    def describe(cls: type, origin: str) -> dict[str, Any]:
         parameters = inspect.signature(cls).parameters.values()
         return {
             "name": cls.name,
-            "summary": inspect.getdoc(cls).partition("\n")[0],
+            "summary": (cls.__doc__ or "").strip().partition("\n")[0],
             "options": {p.name: p.default for p in parameters},
             "module": cls.__module__,
+            "plugin": origin,
         }
 
-    listing = {"learners": [describe(c) for c in LEARNERS.values()], "schemes": [describe(c) for c in SCHEMES.values()]}
+    listing = {
+        kind: [describe(cls, table.origins.get(name, "")) for name, cls in table.items()]
+        for kind, table in (("learners", LEARNERS), ("schemes", SCHEMES))
+    }
     if json_:
         return _print_json(listing)
     for kind, parts in listing.items():
-        rows = [[p["name"], p["summary"], ", ".join(f"{k}={v}" for k, v in p["options"].items())] for p in parts]
-        _table(f"{kind} (write learner+scheme+scheme, options in brackets)", ["name", "what", "options and defaults"], rows)
+        rows = [[p["name"], p["summary"], ", ".join(f"{k}={v}" for k, v in p["options"].items()), p["plugin"]] for p in parts]
+        columns = ["name", "what", "options and defaults", "plugin"]
+        some = any(p["plugin"] for p in parts)
+        _table(f"{kind} (write learner+scheme+scheme, options in brackets)", columns[: 3 + some], [row[: 3 + some] for row in rows])
     return None
 
 
 @app.command()
 def data(
-    name: Annotated[str | None, typer.Argument(help="A preset, to see its settings and class counts.")] = None, json_: Json = False
+    name: Annotated[str | None, typer.Argument(help="A preset, to see its settings and class counts.")] = None,
+    plugin: Plugins = None,
+    json_: Json = False,
 ) -> None:
     """List presets and sources, or show one preset."""
     from pldebias.presets import PRESETS, SOURCES, as_dict, resolve

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from pldebias import learners, schemes
 from pldebias.learners import Learner
 from pldebias.paths import portable
+from pldebias.registry import Registry
 from pldebias.schemes import Chain, EpochEnd, Models, Problem, Scheme, Step
 from pldebias.schemes.part import call
 from pldebias.settings import fitted, nearest
@@ -46,8 +47,8 @@ def _exported(module: Any, base: type) -> dict[str, type]:
     return {cls.name: cls for cls in classes if isinstance(cls, type) and issubclass(cls, base) and cls is not base}
 
 
-LEARNERS: dict[str, type[Learner]] = _exported(learners, Learner)
-SCHEMES: dict[str, type[Scheme]] = _exported(schemes, Scheme)
+LEARNERS: Registry[type[Learner]] = Registry("learner", _exported(learners, Learner))
+SCHEMES: Registry[type[Scheme]] = Registry("scheme", _exported(schemes, Scheme))
 
 
 def parse(method: str) -> tuple[Part, ...]:
@@ -113,7 +114,9 @@ def _create(kind: str, table: dict[str, type], part: Part, defaults: Mapping[str
         hint = nearest(part.name, table) or nearest(part.name, other)
         if part.name in other:
             hint = " (a method starts with one learner; schemes follow)"
-        raise MethodError(f"{kind} {_short(part.name)} is not known{hint}; choose one of {', '.join(sorted(table))}")
+        raise MethodError(
+            f"{kind} {_short(part.name)} is not known{hint}; choose one of {', '.join(sorted(table))}, or load the plugin that has it"
+        )
     cls = table[part.name]
     known = check_options(part.name, part.options)
     given = {**{k: v for k, v in defaults.get(part.name, {}).items() if k in known}, **part.options}

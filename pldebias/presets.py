@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
+from pldebias.registry import Registry
 from pldebias.settings import nearest, normalise, plain
 
 PRECISIONS = ("fp32", "tf32", "bf16")
@@ -75,6 +76,7 @@ class Config:
     steps: int = 250_000
     steps_per_epoch: int = 500
     snapshots: int = 20
+    plugins: tuple[str, ...] = ()  # files and modules that bring the method, the network or the data
     # machine
     precision: str = "fp32"
     device: str = "auto"
@@ -173,7 +175,7 @@ _GLYPHS = Config(  # [glyphs] procedural confusable characters, protocol B of th
     },
 )
 
-PRESETS: dict[str, Config] = {
+_OWN = {
     "glyphs-lt": _GLYPHS,
     "digits-lt": replace(  # [digits] scikit-learn's 8x8 digits, protocol F4 of the pilot study
         _GLYPHS,
@@ -227,6 +229,7 @@ PRESETS: dict[str, Config] = {
                  "daso": {"start": 500, "T_proto": 0.02}, "adello": {"start": 1200, "momentum": 0.99}, "usadtm": {"start": 400}},
     ),
 }  # fmt: skip
+PRESETS: Registry[Config] = Registry("preset", _OWN)
 
 SOURCES = {
     "glyphs": "procedural confusable characters, 16x16 grey, rendered here",

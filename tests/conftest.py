@@ -3,6 +3,7 @@
 import collections
 import getpass
 import os
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -74,3 +75,36 @@ def cifar10_parquet() -> Path:
     if not root or not (Path(root) / "train.parquet").exists():
         missing("no CIFAR-10 as Parquet files; set PLDEBIAS_CIFAR10 to the folder that holds them")
     return Path(root)
+
+
+@pytest.fixture
+def registries(tmp_path):
+    """What is registered during the test is forgotten after it."""
+    from pldebias import presets, registry
+    from pldebias.data.sources import KNOWN
+    from pldebias.methods import LEARNERS, SCHEMES
+    from pldebias.nets import NETWORKS
+
+    tables = [vars(table) for table in (LEARNERS, SCHEMES, NETWORKS, KNOWN, presets.PRESETS)]
+    state = [*(table[name] for table in tables for name in ("data", "origins", "_defined")), registry._loaded, presets.SOURCES]
+    before = [dict(one) for one in state]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "path", [*sys.path])
+        patch.setattr(registry, "_looked", registry._looked)
+        yield
+    for one, kept in zip(state, before, strict=True):
+        for name in one.keys() - kept.keys():
+            del one[name]
+        one.update(kept)
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None)).startswith(str(tmp_path)):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def my_methods(registries, tmp_path):
+    """The file of docs/extending.md, as it is printed there."""
+    page = (Path(__file__).parent.parent / "docs/extending.md").read_text()
+    path = tmp_path / "my_methods.py"
+    path.write_text(re.search(r"```python\n(.*?)```", page, re.S).group(1))
+    return path

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,7 +14,11 @@ from torch import Tensor
 from pldebias.data import digits, downloads, files, glyphs, ops, parquet
 from pldebias.data.errors import DataError, checked
 from pldebias.paths import local
+from pldebias.registry import Registry
 from pldebias.settings import nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 CIFAR10 = tuple(["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"])
 STL10 = tuple(["airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck"])
@@ -54,9 +59,10 @@ class Known:
     n1: int | None = None  # head class sizes used when the split names none
     m1: int | None = None
     own_unlabelled: bool = False  # brings an unlabelled set of unknown labels
+    load: Callable[[Path], Source] | None = None  # of a plugin: the source, given the folder for downloads
 
 
-KNOWN: dict[str, Known] = {
+_OWN = {
     "glyphs": Known(glyphs.CHARACTERS, None, None, 20, 2000),
     "digits": Known(digits.NAMES, DIGITS_SIZES, digits.ORDER, 60, 64),
     "cifar10": Known(CIFAR10, (5000,) * 10),
@@ -65,6 +71,7 @@ KNOWN: dict[str, Known] = {
     "svhn": Known(digits.NAMES, SVHN_SIZES),
     "fashionmnist": Known(FASHION, (6000,) * 10),
 }
+KNOWN: Registry[Known] = Registry("data set", _OWN)
 PATH_SOURCES = ("imagefolder", "parquet")
 
 
@@ -81,9 +88,9 @@ class Source:
     class_names : tuple of str
         K names.
     mean, std : tuple of float
-        Of pixels in [0, 1], per channel.
+        Of pixels in [0, 1], per channel; measured on the training images if empty.
     order : tuple of int
-        Class ids from head to tail that the source proposes.
+        Class ids from head to tail that the source proposes; empty is 0..K-1.
     extra_images, extra_labels : optional
         An unlabelled set of its own; labels -1 where unknown.
     content : str
@@ -97,9 +104,9 @@ class Source:
     test_images: Tensor
     test_labels: Tensor
     class_names: tuple[str, ...]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    order: tuple[int, ...]
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    order: tuple[int, ...] = ()
     extra_images: Tensor | None = None
     extra_labels: Tensor | None = None
     content: str = ""
@@ -139,7 +146,8 @@ def load_source(
     Parameters
     ----------
     name : str
-        ``digits``, ``cifar10``, ``cifar100``, ``stl10``, ``svhn``, ``fashionmnist``, ``imagefolder:PATH`` or ``parquet:PATH``.
+        ``digits``, ``cifar10``, ``cifar100``, ``stl10``, ``svhn``, ``fashionmnist``, ``imagefolder:PATH``, ``parquet:PATH``, or one that
+        `pldebias.register` was given.
     root : path, optional
         Data root, see `data_root`.
     image_size : int, optional
@@ -156,6 +164,8 @@ def load_source(
         source = Source(images, labels, test_images, test_labels, digits.NAMES, digits.MEAN, digits.STD, digits.ORDER)
     elif kind in PATH_SOURCES:
         return _load_files(kind, path, data_root(root), image_size, progress)
+    elif (load := KNOWN[kind].load) is not None:
+        source = _completed(name, load(data_root(root)))
     elif kind == "glyphs":
         raise DataError("glyphs are rendered to the counts of a split and cannot be loaded whole; use pldebias.data.build")
     else:
@@ -166,6 +176,25 @@ def load_source(
         for field_name in ("images", "test_images", "extra_images"):
             setattr(source, field_name, _resized(getattr(source, field_name), image_size))
     return source
+
+
+def _completed(name: str, source: Source) -> Source:
+    """A plugin's source, with the mean, deviation and order of classes that it leaves out; raises `DataError` where it is none."""
+    if not isinstance(source, Source):
+        raise DataError(f"data set {name!r} gives {type(source).__name__}: its function must return a pldebias.data.Source")
+    for part in ("images", "test_images", "extra_images"):
+        images = getattr(source, part)
+        labels = getattr(source, part.replace("images", "labels"))
+        if images is None and part == "extra_images":
+            continue
+        shape, kind = tuple(getattr(images, "shape", ())), getattr(images, "dtype", torch.uint8)  # images read later state no type
+        if len(shape) != 4 or kind != torch.uint8 or not isinstance(labels, Tensor) or len(labels) != shape[0]:
+            raise DataError(
+                f"data set {name!r}: {part} must be uint8 tensors [N, C, H, W], with labels, an int64 tensor [N]; got {kind} of shape "
+                f"{shape} and {type(labels).__name__} of {len(labels) if hasattr(labels, '__len__') else 'no'} labels"
+            )
+    mean, std = (source.mean, source.std) if source.mean and source.std else _measure(source.images)
+    return replace(source, mean=mean, std=std, order=source.order or tuple(range(len(source.class_names))))
 
 
 def _resized(images: Tensor | None, size: int) -> Tensor | None:

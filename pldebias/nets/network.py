@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pldebias.nets.small import CNN, TinyResNet
 from pldebias.nets.wrn import WideResNet
-from pldebias.settings import nearest
+from pldebias.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -121,7 +121,7 @@ def _resnet(name: str, in_channels: int, pretrained: bool = False) -> nn.Module:
     return net
 
 
-NETWORKS: dict[str, Callable[[int], nn.Module]] = {
+_OWN: dict[str, Callable[[int], nn.Module]] = {
     "wrn28_2": WideResNet,
     "cnn_glyphs": partial(CNN, layout="glyphs"),
     "cnn_digits": partial(CNN, layout="digits"),
@@ -129,6 +129,7 @@ NETWORKS: dict[str, Callable[[int], nn.Module]] = {
     **{name: partial(_resnet, name) for name in ("resnet18", "resnet34", "resnet50")},
     "resnet50_imagenet": partial(_resnet, "resnet50", pretrained=True),
 }
+NETWORKS: Registry[Callable[[int], nn.Module]] = Registry("network", _OWN)
 """Backbones by name; each is called with the number of image channels."""
 
 
@@ -140,8 +141,11 @@ def build_network(
     Raises
     ------
     ValueError
-        If the name is not known; the message lists those that are.
+        If the name is not known; the message lists those that are. If a network of a plugin does not state its ``feature_dim``.
     """
     if name not in NETWORKS:
-        raise ValueError(f"network {name!r} is not known{nearest(name, NETWORKS)}; choose one of {', '.join(NETWORKS)}")
-    return Network(NETWORKS[name](in_channels), num_classes, heads, cosine)
+        raise ValueError(NETWORKS.unknown(name))
+    backbone = NETWORKS[name](in_channels)
+    if not isinstance(getattr(backbone, "feature_dim", None), int):
+        raise ValueError(f"network {name!r} does not state the width of its features: set self.feature_dim, a whole number")
+    return Network(backbone, num_classes, heads, cosine)

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from pldebias.nets import Network
     from pldebias.presets import Config
 
-MACHINE = ("device", "threads", "root", "stream", "graph", "compile")
-"""Settings that say where a training runs and not what it computes."""
+MACHINE = ("device", "threads", "root", "stream", "graph", "compile", "plugins")
+"""Settings that say where a training runs and its code lies, and not what it computes."""
 SHARE = 0.7
 """Part of a GPU's free memory that images may take; a training needs the rest."""
 _GENERATION = 1009  # seeds of a new generation's network and streams are this far apart

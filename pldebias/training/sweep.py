@@ -18,10 +18,11 @@ import torch
 from pldebias import paths
 from pldebias.presets import ConfigError
 from pldebias.progress import bar
+from pldebias.registry import SESSION
 from pldebias.runs import Run, open_run
 from pldebias.settings import plain
 from pldebias.training.failures import TrainingError
-from pldebias.training.train import configure, flag, interruptible, train
+from pldebias.training.train import configure, flag, interruptible, plugins_named, train
 
 _STOP = (signal.SIGINT, signal.SIGTERM)
 MOST_WORKERS = 60
@@ -129,17 +130,26 @@ def sweep(
     if "seed" in options:
         raise ConfigError(f"seed={options['seed']!r}: a sweep takes seeds=, one or a list")
     settings = {name: value for name, value in options.items() if name not in ("out", "overwrite")}
-    configs = [configure(method, data, seed, **settings)[0] for method, seed in product(methods, seeds)]
+    configs = []
+    for method, seed in product(methods, seeds):
+        with plugins_named(method, data, seed, options.get("out", "runs")):
+            configs.append(configure(method, data, seed, **settings)[0])
     wanted = [(config.method, config.seed) for config in configs]
     every = dict(zip(wanted, configs, strict=True))  # one that is named twice is trained once
     workers = max(1, min(jobs, len(every), os.cpu_count() or 1, MOST_WORKERS))
     part = max(1, torch.get_num_threads() // workers)
     threads = [{} if config.threads or workers == 1 else {"threads": part} for config in every.values()]
     work = [{"method": m, "data": data, "seed": s, "progress": progress, **options, **t} for (m, s), t in zip(every, threads, strict=True)]
+    plugins = tuple(dict.fromkeys(plugin for config in configs for plugin in config.plugins))
     if workers == 1:
         made = dict(zip(every, [train(**job) for job in work], strict=True))
         return [made[one] for one in wanted]
-    work = [{**job, "progress": False} for job in work]
+    if SESSION in plugins:
+        raise ConfigError(
+            "a sweep with jobs above 1 trains in processes of its own, which know no class of a notebook: write it into a file and give "
+            "plugins=['that_file.py'], or take jobs=1"
+        )
+    work = [{**job, "progress": False, "plugins": plugins} for job in work]
     places: dict[int, str] = {}
     # A fresh interpreter per worker: forking a process that has used torch's thread pool can hang.
     others = set(multiprocessing.active_children())

@@ -18,11 +18,14 @@ import torch
 
 from pldebias import __version__
 from pldebias.data import DataError, SplitSpec, build
+from pldebias.data.sources import KNOWN
 from pldebias.hardware import processor
-from pldebias.methods import MethodError, build_method, check_options, parse, slug
+from pldebias.methods import LEARNERS, SCHEMES, MethodError, build_method, check_options, parse, slug
+from pldebias.nets import NETWORKS
 from pldebias.paths import local, portable
-from pldebias.presets import Config, ConfigError, as_dict, resolve
+from pldebias.presets import PRESETS, Config, ConfigError, as_dict, resolve
 from pldebias.progress import bar
+from pldebias.registry import load_plugins, missing_plugins, provenance
 from pldebias.runs import Recorder, Run, RunError, open_run
 from pldebias.settings import plain
 from pldebias.training import checkpoints
@@ -48,8 +51,11 @@ def configure(method: str, data: str = "glyphs-lt", seed: int = 0, **overrides: 
     """The full configuration of a training and its method, built but not set up.
 
     Arguments as in `train`. What a method's schemes need of the data (a hold-out, say) is added, and refused where it contradicts
-    an override.
+    an override. Its plugins are loaded, and those of everything that it uses are named in its ``plugins``.
     """
+    if isinstance(overrides.get("plugins"), str | os.PathLike):
+        overrides["plugins"] = (overrides["plugins"],)
+    load_plugins(Config(plugins=overrides.get("plugins") or ()).plugins)
     learner = parse(method)[0].name
     config = resolve(method, data, seed, learner, **overrides)
     for name, values in (overrides.get("options") or {}).items():
@@ -61,8 +67,23 @@ def configure(method: str, data: str = "glyphs-lt", seed: int = 0, **overrides: 
         config = replace(config, **{name: value})
     if built.learner.requires_init and not config.init:
         raise ConfigError(f"{learner} goes on from a finished run: give its folder as init=, such as runs/{data}/fixmatch/s{seed}")
+    if config.network not in NETWORKS:
+        raise ConfigError(NETWORKS.unknown(config.network))
     parts = {part.name for part in parse(method)}
-    return replace(config, method=built.spelling, options={k: v for k, v in config.options.items() if k in parts}), built
+    tables = (
+        (LEARNERS, parts),
+        (SCHEMES, parts),
+        (NETWORKS, (config.network,)),
+        (KNOWN, (config.source, config.distractors)),
+        (PRESETS, (data,)),
+    )
+    used = (table.origins[name] for table, names in tables for name in sorted(table.origins.keys() & set(names)))
+    return replace(
+        config,
+        method=built.spelling,
+        options={k: v for k, v in config.options.items() if k in parts},
+        plugins=tuple(dict.fromkeys((*config.plugins, *used))),
+    ), built
 
 
 def flag(name: str, value: Any) -> bool:
@@ -114,12 +135,13 @@ def _attributes(config: Config, device: torch.device, fingerprint: str) -> dict[
         "config": {name: value for name, value in identity(config, fingerprint).items() if name != "fingerprint"},
         "defaults": resolve(config.method, config.data).options,  # of the preset's other methods: what-if takes them
         "machine": {
-            **{name: settings[name] for name in MACHINE},
+            **{name: settings[name] for name in MACHINE if name != "plugins"},
             "name": torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),
             "device": str(device),
         },
         "versions": {"pldebias": __version__, "torch": torch.__version__, "python": platform.python_version()},
         "source_hash": source_hash(),
+        "plugins": provenance(config.plugins),
     }
 
 
@@ -154,7 +176,8 @@ def train(
         Show a progress bar with rate, remaining time, mask rate and balanced accuracy; where standard error is a file or a pipe,
         write a line an epoch instead.
     **overrides
-        Any field of `Config`, such as ``steps=2000, gamma_u=1, device="cuda"``; None leaves the preset's value.
+        Any field of `Config`, such as ``steps=2000, gamma_u=1, device="cuda"``; None leaves the preset's value. ``plugins`` names the files
+        and modules that register a method, network or data set of your own (`pldebias.register`).
 
     Returns
     -------
@@ -172,7 +195,8 @@ def train(
     if not isinstance(out, str | os.PathLike):
         raise ConfigError(f"out={out!r}: give a folder")
     overwrite, progress = flag("overwrite", overwrite), flag("progress", progress)
-    config, built = configure(method, data, seed, **overrides)
+    with plugins_named(method, data, seed, out):
+        config, built = configure(method, data, seed, **overrides)
     folder = run_folder(config.method, data, seed, out)
     device, precision = pick_device(config.device, config.precision)
     config = replace(config, precision=precision)
@@ -205,6 +229,21 @@ def train(
             with shown, explained(config, device, folder, lambda: state.done):
                 fit(state, recorder, folder / "checkpoints", shown)
     return open_run(folder)
+
+
+@contextmanager
+def plugins_named(*place: Any) -> Iterator[None]:
+    """What is raised about an unknown name also says which plugins the run that lies there was trained with."""
+    try:
+        yield
+    except (MethodError, ConfigError) as error:
+        try:
+            hint = missing_plugins(open_run(run_folder(*place)).attrs)
+        except (ValueError, OSError):  # there is no run, or no name for one
+            hint = ""
+        if not hint:
+            raise
+        raise type(error)(f"{error}{hint}") from error
 
 
 def _state(config: Config, built: Method, dataset: Dataset, device: torch.device) -> TrainingState:

@@ -12,6 +12,7 @@ from pldebias.analysis.relabelling.whatif import what_if
 from pldebias.data import Batch
 from pldebias.methods import LEARNERS, SCHEMES, MethodError, build_method, parse
 from pldebias.nets import Output
+from pldebias.registry import load_plugin
 from pldebias.runs import NotLogged, Recorder, open_run
 from pldebias.schemes import EpochEnd, Models, Problem
 
@@ -209,6 +210,15 @@ def check_finite(result):
     assert (result.pull >= 0).all() and (result.pull <= 1).all()
     assert 0 <= result.label.min() <= result.label.max() < K
     assert any("change" in note for note in result.notes) or result.scheme is None
+
+
+@pytest.mark.parametrize("epoch", range(3))
+def test_a_scheme_of_a_plugin_labels_as_its_training(runs, my_methods, epoch):
+    """The scheme of docs/extending.md, set up from outputs by its own `estimate_state`."""
+    load_plugin(my_methods)
+    result = what_if(runs["fixmatch"], "relaxed", epoch=epoch)
+    check_finite(result)
+    compare(result, Training(written("fixmatch") + "+relaxed(momentum=0)", epoch))
 
 
 NO_LABELS = {"supervised", "crt", "selftraining", "moco", "rotation"}

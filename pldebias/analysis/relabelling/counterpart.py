@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from pldebias import metrics
 from pldebias.learners import Learner
 from pldebias.methods import LEARNERS, SCHEMES, Method, MethodError, Part, build_method, parse
+from pldebias.registry import missing_plugins
 from pldebias.runs import Run, RunError
 from pldebias.runs.catalogue import find_runs
 from pldebias.runs.run import as_run
@@ -49,7 +50,7 @@ def known_method(run: Run) -> tuple[str | None, str]:
     try:
         build_method(run.method, options_of(run))
     except (MethodError, TypeError, AttributeError) as error:
-        return None, f"the run's method {run.method!r} is none of this package ({error})"
+        return None, f"the run's method {run.method!r} is not known here ({error}{missing_plugins(run.attrs)})"
     return run.method, ""
 
 
