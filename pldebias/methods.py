@@ -207,7 +207,7 @@ class Method(nn.Module):
 
     def cached(self, logits: Tensor, features: Tensor, t: Tensor, index: Tensor | None = None) -> Step:
         """The record of a step that has weak-view outputs ``[N, K]`` and ``[N, D]`` and no pseudo-labels yet."""
-        return Step(self.local(t), self.stage, self.chain, index=index, weak_logits=logits, weak_features=features)
+        return Step(self.local(t), self.stage, self.chain, index=index, logits=logits, features=features)
 
     def predict(self, features: Tensor, logits: Tensor, network: nn.Module) -> Tensor:
         """Test-time logits ``[N, K]``."""

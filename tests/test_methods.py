@@ -3,6 +3,7 @@
 import atexit
 import shutil
 import tempfile
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -235,8 +236,7 @@ def test_renaming_classes_renames_labels(row):
     for network in (models.student, models.teacher):
         for layer in (network.classifier, *(head for head in network.heads.values() if head.out_features == 10)):
             layer.weight.data, layer.bias.data = layer.weight.data[where], layer.bias.data[where]
-    for batch in batches:
-        batch.y = names[batch.y]
+    batches = [replace(batch, y=names[batch.y]) for batch in batches]
     for (a, before), (b, after) in zip(plain, run(renamed_method, models, batches), strict=True):
         for name in a:
             torch.testing.assert_close(b[name], a[name], atol=1e-5, rtol=1e-4)
@@ -266,7 +266,7 @@ def test_bfloat16_networks(row):
     models.student.bf16 = models.teacher.bf16 = True
     for losses, step in run(method, models, batches):
         assert all(torch.isfinite(loss) for loss in losses.values())
-        assert step.weak_logits is None or step.weak_logits.dtype == torch.float32
+        assert step.logits is None or step.logits.dtype == torch.float32
 
 
 @pytest.mark.parametrize("row", TABLE, ids=ids)
@@ -404,3 +404,14 @@ def test_folder_names(method, folder):
 def test_impossible_methods_say_why(method, message):
     with pytest.raises(MethodError, match=message):
         build_method(method)
+
+
+def test_a_scheme_that_reads_outputs_under_their_names_of_0_1_is_told_the_new_ones():
+    method, models, batches = make(Row("fixmatch"))
+    _, step = run(method, models, batches[:1])[0]
+    with pytest.warns(DeprecationWarning, match=r"use step.outputs\['strong'\].logits"):
+        assert step.strong_logits is step.outputs["strong"].logits
+    with pytest.warns(DeprecationWarning, match="use step.logits"):
+        assert step.weak_logits is step.logits
+    with pytest.raises(AttributeError, match="no attribute 'wek_logits'"):
+        _ = step.wek_logits

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,31 +12,11 @@ from torch import Tensor
 from pldebias.data.augment import VIEWS, Augment
 from pldebias.data.errors import DataError
 from pldebias.data.spec import Dataset, Images
+from pldebias.records import Batch
 
 STATE_BYTES = (5056, 16)
 """Size of the state of a CPU's generator and of a CUDA device's."""
 SPLITS = ("labelled", "unlabelled", "test", "validation", "holdout")
-
-
-@dataclass
-class Batch:
-    """One training batch on the loader's device.
-
-    Parameters
-    ----------
-    labelled, unlabelled : dict of str to Tensor
-        A normalised float32 tensor ``[B, C, H, W]`` (``[M, C, H, W]``) for every view.
-    y : Tensor
-        Labels of the labelled images, int64 ``[B]``.
-    labelled_index, index : Tensor
-        Positions in the labelled and in the unlabelled set, int64 ``[B]`` and ``[M]``.
-    """
-
-    labelled: dict[str, Tensor]
-    y: Tensor
-    labelled_index: Tensor
-    unlabelled: dict[str, Tensor]
-    index: Tensor
 
 
 def derive_seed(seed: int, purpose: str) -> int:

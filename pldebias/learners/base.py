@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from pldebias.nets import GradientRows
-from pldebias.schemes.part import Part
+from pldebias.records import Output
+from pldebias.schemes.part import Part, call
 
 if TYPE_CHECKING:
     from pldebias.schemes import Scheme, Step
@@ -56,33 +58,77 @@ class Learner(Part):
         """
         raise TypeError(f"{type(self).__name__} does not define its losses")
 
-    def forward_views(self, step: Step, weak: str | None = None, strong: tuple[str, ...] = (), constants: int = 0) -> None:
-        """One forward pass of the student over labelled, weak and strong views, so that they share batch statistics.
+    def draws(self, step: Step, view: str) -> list[Tensor]:
+        """Images of a view: ``"labelled"`` ones, or every draw of an unlabelled view."""
+        if view == "labelled":
+            return list(step.batch.labelled.values())
+        return [images for name, images in step.batch.unlabelled.items() if name.rstrip("0123456789") == view]
 
-        Weak-view outputs enter `step` without gradient: they only make targets. The last `constants` rows get no gradient at all, not
-        even by way of the statistics.
+    def forward(self, step: Step, views: tuple[str, ...] = (), draws: int | None = None, constant: str = "") -> dict[str, Output]:
+        """Run the student once over the labelled images and the given views, so that they share batch statistics.
+
+        Parameters
+        ----------
+        step : Step
+        views : tuple of str
+            Unlabelled views, such as ``("weak", "strong")``.
+        draws : int, optional
+            Draws of each view to run; all when None.
+        constant : str, optional
+            The last view, if its rows get no gradient at all, not even by way of the statistics.
+
+        Returns
+        -------
+        dict of str to Output
+            ``step.outputs``, which gains ``"labelled"`` and the views; draws of a view are stacked, ``[V*M, ...]``.
         """
-        images = torch.cat([*step.batch.labelled.values(), *(step.batch.unlabelled[view] for view in (weak, *strong) if view)])
-        with GradientRows(len(images) - constants) if constants else nullcontext():
-            features, logits = step.models.student(images)
-        rows = [len(step.batch.y) * len(step.batch.labelled), len(step.batch.index) if weak else 0]
-        (step.x_features, weak_features, step.strong_features) = features.tensor_split((rows[0], sum(rows)))
-        (step.x_logits, weak_logits, step.strong_logits) = logits.tensor_split((rows[0], sum(rows)))
-        if weak:
-            step.weak_features, step.weak_logits = weak_features.detach(), weak_logits.detach()
+        images = {view: self.draws(step, view)[: None if view == "labelled" else draws] for view in ("labelled", *views)}
+        sizes = {view: sum(map(len, each)) for view, each in images.items()}
+        joined = torch.cat([one for each in images.values() for one in each])
+        with GradientRows(len(joined) - sizes[constant]) if constant else nullcontext():
+            outputs = step.models.student(joined)
+        features, logits = (column.split(list(sizes.values())) for column in outputs)
+        step.outputs.update(zip(images, map(Output, features, logits), strict=True))
+        return step.outputs
 
-    def labelled_loss(self, step: Step, targets: Tensor | None = None) -> Tensor:
-        """Cross-entropy of the labelled views, as the schemes change it; `targets` (default: the labels) may be probabilities."""
-        if targets is None:
-            targets = step.batch.y.repeat(len(step.batch.labelled))
-        losses = nn.functional.cross_entropy(step.chain.labelled(step.x_logits, step), targets, reduction="none")
+    def label(self, step: Step, output: Output) -> list[Step]:
+        """Pseudo-label outputs of the unlabelled images, between the `prepare` and the `observe` of all parts.
+
+        Parameters
+        ----------
+        step : Step
+        output : Output
+            Of ``M`` rows, or of several draws stacked, ``V*M``. Then every draw is labelled, and the mean of their outputs, which is what
+            `step` holds.
+
+        Returns
+        -------
+        list of Step
+            What was labelled; the last one is `step`.
+        """
+        features, logits = (column.detach().unflatten(0, (-1, len(step.index))) for column in output)
+        draws = list(zip(features, logits, strict=True))
+        step.features, step.logits = draws.pop() if len(draws) == 1 else (features.mean(0), logits.mean(0))
+        parts = (self, *step.chain)
+        call("prepare", parts, step)
+        labelled = [*(replace(step, features=f, logits=z, memo=dict(step.memo)) for f, z in draws), step]
+        for one in labelled:  # `step` itself comes last: schemes that keep what they saw keep the mean's
+            self.pseudo_label(one)
+        call("observe", parts, step)
+        return labelled
+
+    def labelled_loss(self, step: Step, logits: Tensor | None = None, targets: Tensor | None = None) -> Tensor:
+        """Cross-entropy of the labelled views, as the schemes change it; or of other `logits` and `targets`, which may be probabilities."""
+        logits = step.outputs["labelled"].logits if logits is None else logits
+        targets = step.labels if targets is None else targets
+        losses = nn.functional.cross_entropy(step.chain.labelled(logits, step), targets, reduction="none")
         return step.chain.weigh_labelled(losses, step).mean()
 
     @torch.no_grad()
     def pseudo_label(self, step: Step) -> None:
         """The chain: fill ``probs``, ``confidence``, ``label``, ``mask`` and ``weight`` from the weak view's logits and features."""
         chain = step.chain
-        step.probs = chain.blend(chain.refine(step.weak_logits, step).softmax(1), step)
+        step.probs = chain.blend(chain.refine(step.logits, step).softmax(1), step)
         step.confidence, step.label = step.probs.max(1)
         self.accept(step)
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pldebias.learners.base import Learner
-from pldebias.learners.losses import ramp_up
+from pldebias.schemes.formulas.losses import ramp_up
 
 if TYPE_CHECKING:
     from pldebias.schemes import Step

@@ -7,14 +7,14 @@ Sohn et al., FixMatch: Simplifying Semi-Supervised Learning with Consistency and
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from pldebias.learners.base import Learner
-from pldebias.learners.losses import masked_cross_entropy
+from pldebias.records import Output
+from pldebias.schemes.formulas.losses import masked_cross_entropy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -78,68 +78,40 @@ class FixMatch(Learner):
 
     def losses(self, step: Step) -> dict[str, Tensor]:
         chain = step.chain
-        views = self._forward(step)
-        self.prepare(step)
-        chain.prepare(step)
-        steps = [*(replace(step, weak_features=f, weak_logits=z, memo=dict(step.memo)) for f, z in views), step]
-        for labelling in steps:  # `step` itself comes last: schemes that keep what they saw keep the mean view's
-            self.pseudo_label(labelling)
-        self.observe(step)
-        chain.observe(step)
-        strong = chain.margin(step.strong_logits, step)
-        terms = [masked_cross_entropy(strong, self.target(s), s.mask * s.weight) for s in steps]
+        labelled = self.label(step, self._forward(step))
+        strong = chain.margin(step.outputs["strong"].logits, step)
+        terms = [masked_cross_entropy(strong, self.target(one), one.mask * one.weight) for one in labelled]
         unlabelled = sum(terms) / len(terms)
         return {"labelled": self.labelled_loss(step), "unlabelled": self.lambda_u * unlabelled, **chain.losses(step)}
 
-    def _forward(self, step: Step) -> list[tuple[Tensor, Tensor]]:
-        """Run the networks and leave the mean weak view in `step`; returns features and logits of each weak view if there are two."""
-        weak = ("weak", "weak2")[: self.views]
-        strong = tuple(view for view in self.unlabelled_views if view.startswith("strong"))
-        rows = len(step.index)
-        if self.passes == "views":
-            features, logits = self._pass_by_view(step, weak, strong)
-        elif self.teacher == "ema":
-            self.forward_views(step, strong=strong)
-            features, logits = self._teach(step, torch.cat([step.batch.unlabelled[view] for view in weak]))
-        elif self.weak_stats == "detached":
-            self.forward_views(step, strong=strong + weak, constants=len(weak) * rows)
-            cut = len(strong) * rows
-            step.strong_features, features = step.strong_features[:cut], step.strong_features[cut:]
-            step.strong_logits, logits = step.strong_logits[:cut], step.strong_logits[cut:]
-        else:
-            self.forward_views(step, strong=weak + strong)
-            cut = len(weak) * rows
-            features, step.strong_features = step.strong_features[:cut], step.strong_features[cut:]
-            logits, step.strong_logits = step.strong_logits[:cut], step.strong_logits[cut:]
-        features, logits = (x.detach().unflatten(0, (-1, rows)) for x in (features, logits))
-        if self.views == 1:
-            step.weak_features, step.weak_logits = features[0], logits[0]
-            return []
-        step.weak_features, step.weak_logits = features.mean(0), logits.mean(0)
-        return list(zip(features, logits, strict=True))
-
-    def _pass_by_view(self, step: Step, weak: tuple[str, ...], strong: tuple[str, ...]) -> tuple[Tensor, ...]:
-        """One pass a view: leave labelled and strong outputs in `step`, and return features and logits of the weak views."""
-        student, images = step.models.student, step.batch.unlabelled
+    def _forward(self, step: Step) -> Output:
+        """Run the networks; fills ``step.outputs`` and returns the outputs that are labelled, of all draws of the weak view."""
+        student = step.models.student
         if self.teacher == "ema":
-            labelling = self._teach(step, torch.cat([images[view] for view in weak]))
-        else:
+            weak = self._teach(step)
+        elif self.passes == "views":
             with torch.no_grad():
-                labelling = _joined(student(images[view]) for view in weak)
-        step.x_features, step.x_logits = _joined(student(x) for x in step.batch.labelled.values())
-        step.strong_features, step.strong_logits = _joined(student(images[view]) for view in strong)
-        return labelling
+                weak = _joined(student(images) for images in self.draws(step, "weak"))
+        elif self.weak_stats == "detached":
+            return self.forward(step, ("strong", "weak"), constant="weak")["weak"]
+        else:
+            return self.forward(step, ("weak", "strong"))["weak"]
+        if self.passes == "joint":
+            self.forward(step, ("strong",))
+        else:
+            step.outputs.update({view: _joined(map(student, self.draws(step, view))) for view in ("labelled", "strong")})
+        return weak
 
     @torch.no_grad()
-    def _teach(self, step: Step, images: Tensor) -> tuple[Tensor, Tensor]:
+    def _teach(self, step: Step) -> Output:
         teacher = step.models.teacher
         mode = teacher.training
         teacher.eval()
-        outputs = teacher(images)
+        output = teacher(torch.cat(self.draws(step, "weak")))
         teacher.train(mode)
-        return outputs
+        return output
 
 
-def _joined(outputs: Iterable[tuple[Tensor, Tensor]]) -> tuple[Tensor, ...]:
-    """Features and logits of several passes, one after the other."""
-    return tuple(torch.cat(parts) for parts in zip(*outputs, strict=True))
+def _joined(outputs: Iterable[Output]) -> Output:
+    """Outputs of several passes, one after the other."""
+    return Output(*map(torch.cat, zip(*outputs, strict=True)))

@@ -99,7 +99,7 @@ class FreeMatch(FixMatch):
 
     @torch.no_grad()
     def prepare(self, step: Step) -> None:
-        self._update(step.weak_logits.softmax(1), self.momentum)
+        self._update(step.logits.softmax(1), self.momentum)
 
     def _update(self, probs: Tensor, momentum: float) -> None:
         confidence, label = probs.max(1)
@@ -114,7 +114,7 @@ class FreeMatch(FixMatch):
 
     def losses(self, step: Step) -> dict[str, Tensor]:
         losses = super().losses(step)
-        strong = step.strong_logits.softmax(1)
+        strong = step.outputs["strong"].logits.softmax(1)
         mask = step.mask.repeat(len(strong) // len(step.mask))
         return {**losses, "fairness": self.fairness * fairness(strong, mask, self.class_mean, self.histogram)}
 

@@ -37,12 +37,9 @@ class MeanTeacher(Consistency):
 
     def losses(self, step: Step) -> dict[str, Tensor]:
         chain = step.chain
-        self.forward_views(step, strong=("weak",))
-        student, step.strong_features = step.strong_logits, None  # two weak views: there is no strong one to align
+        student = self.forward(step, ("weak",), draws=1)["weak"]
         with torch.no_grad():
-            step.weak_features, step.weak_logits = step.models.teacher(step.batch.unlabelled["weak2"])
-        chain.prepare(step)
-        self.pseudo_label(step)
-        chain.observe(step)
-        distance = (chain.margin(student, step).softmax(1) - step.probs).square().mean()
+            teacher = step.models.teacher(step.batch.unlabelled["weak2"])
+        self.label(step, teacher)
+        distance = (chain.margin(student.logits, step).softmax(1) - step.probs).square().mean()
         return {"labelled": self.labelled_loss(step), "unlabelled": self.lambda_u * self.ramp_up(step) * distance, **chain.losses(step)}

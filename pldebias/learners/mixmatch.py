@@ -45,7 +45,7 @@ class MixMatch(Mixing):
     @torch.no_grad()
     def pseudo_label(self, step: Step) -> None:
         chain = step.chain
-        probs = chain.refine(step.weak_logits, step).softmax(1)
+        probs = chain.refine(step.logits, step).softmax(1)
         if _SECOND in step.memo:  # in training; a cached output is one view
             probs = (probs + chain.refine(step.memo[_SECOND], step).softmax(1)) / 2
         step.probs = chain.blend(sharpen(probs, self.T), step)
@@ -53,17 +53,15 @@ class MixMatch(Mixing):
         self.accept(step)
 
     def losses(self, step: Step) -> dict[str, Tensor]:
-        chain, views = step.chain, step.batch.unlabelled
+        chain, views = step.chain, self.draws(step, "weak")
         with torch.no_grad():
-            step.weak_features, step.weak_logits = step.models.student(views["weak"])
-            step.memo[_SECOND] = step.models.student(views["weak2"]).logits
-        chain.prepare(step)
-        self.pseudo_label(step)
-        chain.observe(step)
-        mixed_y, mixed_q = self.forward_mixed(step, (views["weak"], views["weak2"]))
-        distance = (chain.margin(step.strong_logits, step).softmax(1) - mixed_q).square().mean()
+            first, second = map(step.models.student, views)
+        step.memo[_SECOND] = second.logits
+        self.label(step, first)
+        mixed = self.forward_mixed(step, views)
+        distance = (chain.margin(mixed.logits, step).softmax(1) - mixed.targets).square().mean()
         return {
-            "labelled": self.labelled_loss(step, mixed_y),
+            "labelled": self.labelled_loss(step, mixed.labelled_logits, mixed.labelled_targets),
             "unlabelled": self.lambda_u * self.ramp_up(step) * distance,
             **chain.losses(step),
         }

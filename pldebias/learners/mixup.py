@@ -8,7 +8,7 @@ Berthelot et al., MixMatch: A Holistic Approach to Semi-Supervised Learning, Neu
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -61,6 +61,15 @@ def interleave(chunks: Tensor) -> Tensor:
     return chunks[source, row]
 
 
+class Mixed(NamedTuple):
+    """Logits and soft targets of mixed images, of the labelled part ``[B, K]`` and of the unlabelled one ``[V*M, K]``."""
+
+    labelled_logits: Tensor
+    logits: Tensor
+    labelled_targets: Tensor
+    targets: Tensor
+
+
 class Mixing(Consistency):
     """A learner that trains on one mixup of all its images and their soft targets.
 
@@ -81,14 +90,11 @@ class Mixing(Consistency):
                 raise ValueError(f"{self.name}({option}={value}) must be positive")
         self.T, self.alpha = T, alpha
 
-    def forward_mixed(self, step: Step, views: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+    def forward_mixed(self, step: Step, views: list[Tensor]) -> Mixed:
         """Mix labelled images and unlabelled views, and run the student over interleaved chunks.
 
         Chunks have the B rows of the labelled batch, as published with mu=1, where that divides all rows; otherwise the next larger number
         that does.
-
-        Fills ``step.x_logits`` and ``step.strong_logits`` with the outputs of the mixed images, and returns their targets: of the labelled
-        part ``[B, K]`` and of the unlabelled one ``[V*M, K]``.
         """
         y = step.batch.y
         images = torch.cat([*step.batch.labelled.values(), *views])
@@ -100,5 +106,4 @@ class Mixing(Consistency):
         images, targets = (factor * x + (1 - factor) * x[other] for x in (images, targets))
         chunks = interleave(images.unflatten(0, (number, -1)))
         logits = interleave(torch.stack([step.models.student(chunk).logits for chunk in chunks])).flatten(0, 1)
-        step.x_logits, step.strong_logits = logits.tensor_split((len(y),))
-        return targets.tensor_split((len(y),))
+        return Mixed(*logits.tensor_split((len(y),)), *targets.tensor_split((len(y),)))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from pldebias.learners.base import Learner
-from pldebias.learners.losses import masked_cross_entropy, ramp_up
+from pldebias.schemes.formulas.losses import masked_cross_entropy, ramp_up
 
 if TYPE_CHECKING:
     from pldebias.schemes import Step
@@ -43,12 +43,8 @@ class PseudoLabel(Learner):
         self.lambda_u, self.ramp = lambda_u, ramp
 
     def losses(self, step: Step) -> dict[str, Tensor]:
-        chain = step.chain
-        self.forward_views(step, strong=("weak",))
-        step.weak_logits, step.weak_features = step.strong_logits.detach(), step.strong_features.detach()
-        chain.prepare(step)
-        self.pseudo_label(step)
-        chain.observe(step)
-        loss = masked_cross_entropy(chain.margin(step.strong_logits, step), self.target(step), step.mask * step.weight)
+        chain, weak = step.chain, self.forward(step, ("weak",))["weak"]
+        self.label(step, weak)
+        loss = masked_cross_entropy(chain.margin(weak.logits, step), self.target(step), step.mask * step.weight)
         factor = self.lambda_u * ramp_up(step.t, self.ramp * step.problem.total_steps)
         return {"labelled": self.labelled_loss(step), "unlabelled": factor * loss, **chain.losses(step)}

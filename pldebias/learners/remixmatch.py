@@ -77,7 +77,7 @@ class ReMixMatch(Mixing):
         chain = step.chain
         probs = self.refined(step)
         if self.align:
-            if step.batch is not None:  # in training the mean includes this batch
+            if step.training:  # in training the mean includes this batch
                 self.alignment.push(probs)
             probs = self.alignment(probs, target=chain.expected(self.alignment.target))
         step.probs = chain.blend(sharpen(probs, self.T), step)
@@ -86,46 +86,34 @@ class ReMixMatch(Mixing):
 
     def refined(self, step: Step) -> Tensor:
         """Predictions ``[M, K]`` of the weak view that are aligned."""
-        return step.chain.refine(step.weak_logits, step).softmax(1)
+        return step.chain.refine(step.logits, step).softmax(1)
 
     def estimate_state(self, seen: Seen) -> str | None:
         return self.alignment.estimate_state(seen, self.refined(seen.step())) if self.align else None
 
     def losses(self, step: Step) -> dict[str, Tensor]:
         chain, student = step.chain, step.models.student
-        views = [step.batch.unlabelled[view] for view in self.unlabelled_views]
+        weak, *strong = self.draws(step, "weak") + self.draws(step, "strong")
         with torch.no_grad():
-            step.weak_features, step.weak_logits = student(views[0])
-        chain.prepare(step)
-        self.pseudo_label(step)
-        chain.observe(step)
-        mixed_y, mixed_q = self.forward_mixed(step, tuple(views))
+            output = student(weak)
+        self.label(step, output)
+        mixed = self.forward_mixed(step, [weak, *strong])
         ramp = self.ramp_up(step)
         losses = {
-            "labelled": self.labelled_loss(step, mixed_y),
-            "unlabelled": self.lambda_u * ramp * F.cross_entropy(chain.margin(step.strong_logits, step), mixed_q),
+            "labelled": self.labelled_loss(step, mixed.labelled_logits, mixed.labelled_targets),
+            "unlabelled": self.lambda_u * ramp * F.cross_entropy(chain.margin(mixed.logits, step), mixed.targets),
         }
-        step.strong_features, strong = self.forward_plain(step, views)
-        losses["anchor"] = self.anchor * ramp * F.cross_entropy(strong, step.probs)
+        # Schemes with losses of their own get the labelled images and both strong views, in one more pass; others the first one alone.
+        if any("views" in scheme.acts_on for scheme in chain):
+            self.forward(step, ("strong",))
+        else:
+            step.outputs["strong"] = student(strong[0])
+        losses["anchor"] = self.anchor * ramp * F.cross_entropy(step.outputs["strong"].logits[: len(step.index)], step.probs)
         if self.rotation:
-            turns = quarter_turns(len(views[1]), views[1].device, step.generator)
-            turned = student.heads["rotation"](student(rotate(views[1], turns)).features)
+            turns = quarter_turns(len(weak), weak.device, step.generator)
+            turned = student.heads["rotation"](student(rotate(strong[0], turns)).features)
             losses["rotation"] = self.rotation * F.cross_entropy(turned, turns)
         return {**losses, **chain.losses(step)}
 
     def series(self) -> dict[str, Tensor]:
         return {"running": self.alignment.running()} if self.align else {}
-
-    def forward_plain(self, step: Step, views: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Features of the strong views that schemes see and logits of the first of them, all without mixing.
-
-        Schemes with losses of their own get the labelled images and both strong views, in one more forward pass; others the first alone.
-        """
-        rows = len(views[1])
-        if not any("views" in scheme.acts_on for scheme in step.chain):
-            return step.models.student(views[1])
-        labelled = list(step.batch.labelled.values())
-        features, logits = step.models.student(torch.cat([*labelled, *views[1:]]))
-        step.x_features, strong_features = features.tensor_split((len(features) - 2 * rows,))
-        step.x_logits, step.strong_logits = logits.tensor_split((len(features) - 2 * rows,))
-        return strong_features, step.strong_logits[:rows]

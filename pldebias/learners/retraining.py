@@ -36,7 +36,7 @@ class CRT(Learner):
     trains_backbone = False
 
     def losses(self, step: Step) -> dict[str, Tensor]:
-        self.forward_views(step)
+        self.forward(step)
         return {"labelled": self.labelled_loss(step)}
 
 
@@ -87,9 +87,8 @@ class SelfTraining(Learner):
         return labels
 
     def losses(self, step: Step) -> dict[str, Tensor]:
-        self.forward_views(step, strong=self.unlabelled_views)
+        logits = self.forward(step, ("weak",))["weak"].logits
         step.label = self.labels[step.index]
-        step.mask = torch.ones_like(step.label, dtype=step.strong_logits.dtype)
-        step.weight = step.mask
-        unlabelled = F.cross_entropy(step.strong_logits, step.label)
+        step.mask = step.weight = torch.ones_like(step.label, dtype=logits.dtype)
+        unlabelled = F.cross_entropy(logits, step.label)
         return {"labelled": self.labelled_loss(step), "unlabelled": self.weight * unlabelled}

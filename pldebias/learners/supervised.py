@@ -33,5 +33,5 @@ class Supervised(Learner):
         self.labelled_views = (augment,)
 
     def losses(self, step: Step) -> dict[str, Tensor]:
-        self.forward_views(step)
+        self.forward(step)
         return {"labelled": self.labelled_loss(step)}

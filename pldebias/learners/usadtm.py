@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from pldebias.learners.base import Learner
-from pldebias.learners.losses import masked_cross_entropy
+from pldebias.schemes.formulas.losses import masked_cross_entropy
 from pldebias.schemes.formulas.queue import FeatureQueue, cosine
 
 if TYPE_CHECKING:
@@ -75,20 +75,19 @@ class USADTM(Learner):
 
     @torch.no_grad()
     def pseudo_label(self, step: Step) -> None:
-        similarity = cosine(step.weak_features, self.prototypes)
+        similarity = cosine(step.features, self.prototypes)
         step.confidence, step.label = similarity.max(1)
         self.accept(step)
-        nearest = torch.cdist(step.weak_features, self.prototypes).argmin(1)
+        nearest = torch.cdist(step.features, self.prototypes).argmin(1)
         step.mask = step.mask * (nearest == step.label) * (step.t >= self.start)
 
     def losses(self, step: Step) -> dict[str, Tensor]:
-        self.forward_views(step, strong=self.unlabelled_views)
-        identity, weak, strong = step.strong_logits.chunk(3)
-        step.weak_logits, step.weak_features = weak.detach(), step.strong_features.chunk(3)[1].detach()
-        with torch.no_grad():
-            self.queue.push(step.x_features, step.batch.y)
-            self.prototypes.copy_(self.queue.prototypes())
-        self.pseudo_label(step)
+        outputs = self.forward(step, ("identity", "weak", "strong"))
+        identity, weak, strong = (outputs[view].logits for view in ("identity", "weak", "strong"))
+        labelled = outputs["labelled"].features.detach()
+        self.queue.push(labelled, step.batch.y)
+        self.prototypes.copy_(self.queue.prototypes())
+        self.label(step, outputs["weak"])
         pairs = ((identity, weak), (weak, strong), (identity, strong))
         information = sum(mutual_information_loss(a, b) for a, b in pairs) / len(pairs)
         return {

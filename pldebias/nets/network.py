@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -11,17 +11,11 @@ from torch import Tensor, nn
 
 from pldebias.nets.small import CNN, TinyResNet
 from pldebias.nets.wrn import WideResNet
+from pldebias.records import Output
 from pldebias.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-
-class Output(NamedTuple):
-    """Features ``[N, D]`` and logits ``[N, K]`` of one forward pass."""
-
-    features: Tensor
-    logits: Tensor
 
 
 def _linear(features: int, classes: int) -> nn.Linear:

@@ -12,10 +12,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pldebias.schemes.base import Problem, Scheme, Step
+from pldebias.schemes.formulas.losses import masked_cross_entropy
 from pldebias.schemes.part import Seen
 
 
@@ -72,7 +72,7 @@ class ABC(Scheme):
 
     @torch.no_grad()
     def observe(self, step: Step) -> None:
-        logits = step.models.student.heads["abc"](step.weak_features)
+        logits = step.models.student.heads["abc"](step.features)
         probs = step.chain.refine_head(logits, self.name, step).softmax(1)
         step.memo["abc/probs"] = step.chain.blend(probs, step) if self.with_blending else probs
         epoch = step.t // step.problem.steps_per_epoch
@@ -80,15 +80,13 @@ class ABC(Scheme):
 
     def losses(self, step: Step) -> dict[str, Tensor]:
         head, target = step.models.student.heads["abc"], step.memo["abc/probs"]
-        y = step.batch.y.repeat(len(step.x_features) // len(step.batch.y))
-        kept = bernoulli(self.rates[y], step.generator)
-        labelled = (kept * F.cross_entropy(head(step.x_features), y, reduction="none")).mean()
+        kept = bernoulli(self.rates[step.labels], step.generator)
+        labelled = masked_cross_entropy(head(step.outputs["labelled"].features), step.labels, kept)
         confidence, label = target.max(1)
         threshold = step.chain.threshold_head(torch.full_like(confidence, self.confidence_threshold), label, self.name, step)
         kept = (confidence >= threshold) * bernoulli(self.present[label], step.generator)
-        views = len(step.strong_features) // len(target)
-        consistency = F.cross_entropy(head(step.strong_features), target.repeat(views, 1), reduction="none")
-        return {"labelled": labelled, "unlabelled": views * (kept.repeat(views) * consistency).mean()}
+        strong = head(step.outputs["strong"].features)
+        return {"labelled": labelled, "unlabelled": len(strong) // len(target) * masked_cross_entropy(strong, target, kept)}
 
     def predict(self, logits: Tensor, features: Tensor, network: nn.Module) -> Tensor:
         return network.heads["abc"](features)

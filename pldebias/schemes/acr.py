@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from pldebias.schemes.base import Problem, Scheme, Step
 from pldebias.schemes.formulas.adjustment import adjust, posthoc
+from pldebias.schemes.formulas.losses import masked_cross_entropy
 from pldebias.schemes.part import Seen
 
 
@@ -124,14 +125,14 @@ class ACR(Scheme):
         return posthoc(logits, self.prior, self.tau_now)
 
     def accept(self, mask: Tensor, step: Step) -> Tensor:
-        raw = step.weak_logits.softmax(1).amax(1) >= self.confidence_threshold
+        raw = step.logits.softmax(1).amax(1) >= self.confidence_threshold
         return torch.maximum(mask, raw.to(mask.dtype))
 
     @torch.no_grad()
     def observe(self, step: Step) -> None:
-        balanced, label = step.models.student.heads["acr"](step.weak_features).softmax(1).max(1)
+        balanced, label = step.models.student.heads["acr"](step.features).softmax(1).max(1)
         sure = (balanced >= self.confidence_threshold).to(balanced.dtype)
-        adjusted, step.memo["acr/label"] = posthoc(step.weak_logits, self.prior, self.tau).softmax(1).max(1)
+        adjusted, step.memo["acr/label"] = posthoc(step.logits, self.prior, self.tau).softmax(1).max(1)
         step.memo["acr/mask"] = torch.maximum(sure, (adjusted >= self.confidence_threshold).to(sure.dtype))
         if not self.estimates:
             return
@@ -145,13 +146,10 @@ class ACR(Scheme):
         self.summed.add_(torch.where(active, apart, 0.0))
 
     def losses(self, step: Step) -> dict[str, Tensor]:
-        head = step.models.student.heads["acr"]
-        y = step.batch.y.repeat(len(step.x_features) // len(step.batch.y))
-        views = len(step.strong_features) // len(step.label)
-        target, mask = step.memo["acr/label"].repeat(views), step.memo["acr/mask"].repeat(views)
+        labelled, strong = (step.models.student.heads["acr"](step.outputs[view].features) for view in ("labelled", "strong"))
         return {
-            "labelled": F.cross_entropy(adjust(head(step.x_features), self.prior, self.tau), y),
-            "unlabelled": (mask * F.cross_entropy(head(step.strong_features), target, reduction="none")).mean(),
+            "labelled": F.cross_entropy(adjust(labelled, self.prior, self.tau), step.labels),
+            "unlabelled": masked_cross_entropy(strong, step.memo["acr/label"], step.memo["acr/mask"]),
         }
 
     def predict(self, logits: Tensor, features: Tensor, network: nn.Module) -> Tensor:

@@ -11,11 +11,11 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from pldebias.schemes.base import Problem, Step
 from pldebias.schemes.flexda import FlexDA
+from pldebias.schemes.formulas.losses import masked_cross_entropy
 from pldebias.schemes.formulas.priors import alpha, log_ratio, smooth, update_prior
 from pldebias.schemes.part import Seen
 
@@ -38,7 +38,8 @@ class ADELLO(FlexDA):
     momentum : float, default 0.999
         Momentum of the running prior.
     ccr : {"complement", "all", "none"}, default "complement"
-        Which samples the soft consistency loss uses: the rejected ones, all (the paper's KD), or none (FlexDA alone).
+        Which samples the soft consistency loss uses: the rejected ones, all (the paper's KD), or none (FlexDA alone). A learner without
+        strong views has no such loss.
     ccr_weight : float, default 1.0
         Its weight.
     start : int, default 50000
@@ -108,7 +109,7 @@ class ADELLO(FlexDA):
         return seen.probs[self.num_labelled :] if self.exclude_labelled and seen.includes_labelled else seen.probs
 
     def observe(self, step: Step) -> None:
-        probs = step.weak_logits.softmax(1)
+        probs = step.logits.softmax(1)
         if self.exclude_labelled:  # they come first in the unlabelled set
             keep = (step.index >= self.num_labelled).to(probs.dtype)[:, None]
             mean = (probs * keep).sum(0, keepdim=True) / keep.sum().clamp(min=1)
@@ -119,12 +120,11 @@ class ADELLO(FlexDA):
         self.temperature.copy_(torch.where(begins, imbalance_temperature(self.prior), self.temperature))
 
     def losses(self, step: Step) -> dict[str, Tensor]:
-        if self.ccr == "none":
+        strong = step.outputs.get("strong")
+        if self.ccr == "none" or strong is None:
             return {}
         sharpness = 1 / self.temperature.nan_to_num(1.0)
-        views = len(step.strong_logits) // len(step.weak_logits)
-        target = (step.weak_logits * sharpness).softmax(1).repeat(views, 1)
-        losses = F.cross_entropy(self.margin(step.strong_logits, step) * sharpness, target, reduction="none")
-        if self.ccr == "complement":
-            losses = losses * (1 - step.mask).repeat(views)
-        return {"ccr": self.ccr_weight * torch.where(step.t >= self.ccr_start, losses.mean(), 0.0)}
+        target = (step.logits * sharpness).softmax(1)
+        used = 1 - step.mask if self.ccr == "complement" else torch.ones_like(step.mask)
+        loss = masked_cross_entropy(self.margin(strong.logits, step) * sharpness, target, used)
+        return {"ccr": self.ccr_weight * torch.where(step.t >= self.ccr_start, loss, 0.0)}

@@ -10,118 +10,17 @@ and no more. A `Chain` applies several schemes in the order in which the method 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from pldebias.schemes.part import HOOKS, LifeCycle, Part, call, gather, hook, pipe
+from pldebias.schemes.step import EpochEnd, Models, Problem, Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-
-@dataclass(frozen=True)
-class Problem:
-    """What a scheme may know of the task when it allocates its state.
-
-    Parameters
-    ----------
-    num_classes : int
-        K.
-    labelled_counts : Tensor
-        Labelled images per class, shape ``[K]``, int64; in a later generation (`Scheme.generations`) with those that joined them.
-    num_unlabelled : int
-        Size of the unlabelled set; per-sample state is addressed by the position in it.
-    total_steps, steps_per_epoch : int
-        Length of the training, or of one generation of it, and of one logged epoch, in optimiser steps.
-    feature_dim : int
-        Width D of the features that the network returns beside the logits.
-    unlabelled_counts : Tensor or None
-        True class counts of the unlabelled set, shape ``[K]``; None when the truth is unknown. Only for schemes that call
-        themselves oracles.
-    fingerprint : str
-        Identity of data and split; empty when nobody said.
-    generations : int, default 1
-        How many such trainings follow one another.
-    held_out : tuple of str or None
-        Which of ``"holdout"`` and ``"validation"`` there are; None when nobody said.
-    """
-
-    num_classes: int
-    labelled_counts: Tensor
-    num_unlabelled: int
-    total_steps: int
-    steps_per_epoch: int
-    feature_dim: int
-    unlabelled_counts: Tensor | None = None
-    fingerprint: str = ""
-    generations: int = 1
-    held_out: tuple[str, ...] | None = None
-
-    @property
-    def prior(self) -> Tensor:
-        """Labelled class frequencies, shape ``[K]``, float32, summing to one."""
-        counts = self.labelled_counts.float()
-        return counts / counts.sum()
-
-
-@dataclass
-class Models:
-    """The two networks of a training: the student that learns and its EMA teacher."""
-
-    student: nn.Module
-    teacher: nn.Module
-
-
-@dataclass
-class Step:
-    """What one step has seen and decided so far. Learners fill it, schemes read it; nothing in it forces a device to wait.
-
-    The same record serves training (all fields), the sweep over the unlabelled set and what-if relabelling of cached outputs
-    (``batch`` and ``models`` are None there: only the weak view's logits and features exist).
-
-    Shapes: B labelled and M unlabelled rows, K classes, D features.
-    """
-
-    t: Tensor  # 0-based step of the training or of its generation under way, int64 scalar on the device
-    problem: Problem
-    chain: Chain
-    index: Tensor | None = None  # [M] position of each row in the unlabelled set
-    weak_logits: Tensor | None = None  # [M, K], no gradient
-    weak_features: Tensor | None = None  # [M, D], no gradient
-    batch: Any = None
-    models: Models | None = None
-    generator: torch.Generator | None = None
-    x_logits: Tensor | None = None  # [B, K]
-    x_features: Tensor | None = None  # [B, D]
-    strong_logits: Tensor | None = None  # [V*M, K], V strong views stacked
-    strong_features: Tensor | None = None  # [V*M, D]
-    probs: Tensor | None = None  # [M, K] after refine and blend
-    confidence: Tensor | None = None  # [M]
-    label: Tensor | None = None  # [M]
-    mask: Tensor | None = None  # [M] in {0, 1}: accepted
-    weight: Tensor | None = None  # [M] >= 0: factor of an accepted sample's loss
-    memo: dict[str, Tensor] = field(default_factory=dict)  # what one scheme computed and a later one may use
-
-
-@dataclass
-class EpochEnd:
-    """What a scheme may ask for between epochs.
-
-    `score(split)` runs the EMA teacher in evaluation mode over ``"holdout"``, ``"labelled"`` or ``"unlabelled"`` (clean view)
-    and returns ``(logits [N, K], features [N, D], labels [N])``; labels are -1 where unknown.
-    `network` is the network that `score` runs, for its extra heads.
-    `new_generation(index, labels)` starts over with a fresh network whose labelled set is the original one and these rows of the
-    unlabelled set under these labels.
-    """
-
-    epoch: int  # 0-based, the one that ended
-    step: int  # optimiser steps done
-    score: Callable[[str], tuple[Tensor, Tensor, Tensor]]
-    new_generation: Callable[[Tensor, Tensor], None]
-    network: nn.Module | None = None
+__all__ = ["Chain", "EpochEnd", "Models", "Problem", "PseudoLabelling", "Scheme", "Step"]
 
 
 class PseudoLabelling(LifeCycle):

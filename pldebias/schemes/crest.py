@@ -159,7 +159,7 @@ class CReSTPlus(CReST):
         self.alignment = DistributionAlignment(problem.prior, self.window)
 
     def blend(self, probs: Tensor, step: Step) -> Tensor:
-        if step.batch is not None:
+        if step.training:
             self.alignment.push(probs)
         return self.alignment(probs, temperature(self.generation, self.generations, self.t_min))
 

@@ -135,7 +135,7 @@ class DARP(Scheme):
         self.ready.fill_(True)
 
     def blend(self, probs: Tensor, step: Step) -> Tensor:
-        if step.batch is None:  # a sweep, or what-if: the whole set is at hand
+        if not step.training:  # a sweep, or what-if: the whole set is at hand
             whole = len(probs) == len(self.table)
             refined = refine(probs, self.counts, self.alpha, self.rounds, self.solver) if whole else self.refined[step.index]
             return torch.where(step.t >= self.first, refined, probs)

@@ -125,7 +125,7 @@ class DASO(Scheme):
         self.prototypes.copy_(self.queue.prototypes())
 
     def blend(self, probs: Tensor, step: Step) -> Tensor:
-        semantic = semantic_probs(step.weak_features, self.prototypes, self.T_proto)
+        semantic = semantic_probs(step.features, self.prototypes, self.T_proto)
         step.memo["semantic"] = semantic
         if self.weight is None:
             blended = blend(probs, semantic, self.class_dist, self.T)
@@ -141,9 +141,10 @@ class DASO(Scheme):
         self.counting.copy_(torch.where(full, torch.zeros_like(self.counting), self.counting))
 
     def losses(self, step: Step) -> dict[str, Tensor]:
-        if step.strong_features is None:  # a learner without strong views (Mean Teacher, MixMatch): blending alone, as published
+        strong = step.outputs.get("strong")
+        if strong is None:  # a learner without strong views (Mean Teacher, MixMatch): blending alone, as published
             return {}
-        similarity = cosine(step.strong_features, self.prototypes) / self.T_proto
+        similarity = cosine(strong.features, self.prototypes) / self.T_proto
         views = len(similarity) // len(step.memo["semantic"])
         loss = F.cross_entropy(similarity, step.memo["semantic"].repeat(views, 1))
         return {"align": self.align * torch.where(step.t >= self.align_start, loss, 0.0)}

@@ -83,16 +83,17 @@ class DebiasPL(Scheme):
         return debias(logits, self.prior, self.tau)
 
     def observe(self, step: Step) -> None:
-        self.prior.copy_(update_prior(self.prior, step.weak_logits.softmax(1), self.momentum))
+        self.prior.copy_(update_prior(self.prior, step.logits.softmax(1), self.momentum))
 
     def margin(self, logits: Tensor, step: Step) -> Tensor:
         return margin(logits, self.prior, self.tau) if self.use_margin else logits
 
     def losses(self, step: Step) -> dict[str, Tensor]:
-        if not self.cld or step.strong_logits is None:
+        outputs = step.outputs.get("strong")
+        if not self.cld or outputs is None:  # or a learner without strong views
             return {}
-        weak = step.weak_logits.softmax(1)
-        views = step.strong_logits.unflatten(0, (-1, len(weak)))
+        weak = step.logits.softmax(1)
+        views = outputs.logits.unflatten(0, (-1, len(weak)))
         strong = self.margin(views[0], step) if self.official and len(views) == 1 else views.mean(0)
         group = weak.argmin(1) if self.official else weak.argmax(1)
         return {"cld": self.cld * group_discrimination(strong.softmax(1), weak, group)}

@@ -75,7 +75,7 @@ class FlexDA(Scheme):
         return logits + (log_ratio(self.prior, self.smoothed(step)[1]) if shift is None else shift)
 
     def observe(self, step: Step) -> None:
-        self.prior.copy_(update_prior(self.prior, step.weak_logits.softmax(1), self.momentum))
+        self.prior.copy_(update_prior(self.prior, step.logits.softmax(1), self.momentum))
 
     def estimate_state(self, seen: Seen) -> str | None:
         if "prior" not in seen.missing:

@@ -63,9 +63,8 @@ class LDAM(Scheme):
         self.register_buffer("margins", margins(problem.labelled_counts, self.max_margin))
 
     def labelled(self, logits: Tensor, step: Step) -> Tensor:
-        y = step.batch.y.repeat(len(logits) // len(step.batch.y))
         plain = logits if self.cosine is None else logits / self.scale  # a cosine classifier's logits carry the scale already
-        return torch.where(step.t >= self.first, enforce(plain, y, self.margins, self.scale), logits)
+        return torch.where(step.t >= self.first, enforce(plain, step.labels, self.margins, self.scale), logits)
 
     def estimate_state(self, seen: Seen) -> None:
         """Nothing: margins follow from the labelled counts."""

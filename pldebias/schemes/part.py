@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from pldebias._deprecate import deprecated
 
 if TYPE_CHECKING:
-    from pldebias.schemes.base import EpochEnd, Problem, Step
+    from pldebias.schemes.step import EpochEnd, Problem, Step
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -51,7 +51,7 @@ class ClassBalanced(Scheme):
         self.register_buffer("weights", effective_weights(problem.labelled_counts, self.beta))
 
     def weigh_labelled(self, losses: Tensor, step: Step) -> Tensor:
-        weight = self.weights[step.batch.y].repeat(len(losses) // len(step.batch.y))
+        weight = self.weights[step.labels]
         if self.normalise:
             weight = weight / weight.mean()
         return losses * weight.where(step.t >= self.first, 1.0)

@@ -55,12 +55,12 @@ class SAW(Scheme):
         self.register_buffer("weight", torch.ones(problem.num_classes))
 
     def weigh_labelled(self, losses: Tensor, step: Step) -> Tensor:
-        return losses * self.labelled_weight[step.batch.y].repeat(len(losses) // len(step.batch.y))
+        return losses * self.labelled_weight[step.labels]
 
     @torch.no_grad()
     def prepare(self, step: Step) -> None:
         if self.estimate == "running":
-            self.take_prior(update_prior(self.class_dist, step.weak_logits.softmax(1), self.momentum))
+            self.take_prior(update_prior(self.class_dist, step.logits.softmax(1), self.momentum))
 
     def weigh(self, weight: Tensor, step: Step) -> Tensor:
         return weight * self.weight[step.label]

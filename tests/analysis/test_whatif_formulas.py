@@ -186,7 +186,7 @@ def pulls(method, losses, step, views):
     rows = factor > 0
     label = step.label[:, None]
     if method.learner.name in ("meanteacher", "mixmatch", "remixmatch"):
-        probs = method.chain.margin(step.weak_logits, step).double().softmax(1)
+        probs = method.chain.margin(step.logits, step).double().softmax(1)
         return (step.probs.double() - probs).gather(1, label)[:, 0].abs(), rows
     losses["unlabelled"].backward()
     gradient = sum(view.grad for view in views.values() if view.grad is not None).flatten(1)[:, D:]

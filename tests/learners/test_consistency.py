@@ -106,12 +106,12 @@ def test_the_ramp_starts_at_zero_and_the_relabelling_of_a_cache_changes_no_state
     losses, step = run_step(method, student, batch, 0, teacher)
     assert float(losses["unlabelled"].detach()) == float(losses["anchor"].detach()) == 0 < float(losses["rotation"].detach())
     before = {key: value.clone() for key, value in method.state_dict().items()}
-    again = method.relabel(step.weak_logits, step.weak_features, step.t)
+    again = method.relabel(step.logits, step.features, step.t)
     assert torch.equal(again.probs, step.probs)  # the mean still holds this batch
     assert all(torch.equal(value, before[key]) for key, value in method.state_dict().items())
     fresh = set_up("remixmatch", method.problem)
     fresh.load_state_dict(method.state_dict())
-    assert torch.equal(fresh.relabel(step.weak_logits, step.weak_features, step.t).probs, step.probs)
+    assert torch.equal(fresh.relabel(step.logits, step.features, step.t).probs, step.probs)
 
 
 @pytest.mark.parametrize(("mu", "sizes"), [(1, [6] * 3), (0.5, [6] * 2), (2, [6] * 5), (7 / 6, [10] * 2), (11 / 6, [7] * 4)])
@@ -120,16 +120,17 @@ def test_mixing_with_other_batch_ratios_keeps_rows_and_targets_together(mu, size
     method = set_up("mixmatch", make_problem([30, 20, 10], total_steps=1))
     monkeypatch.setattr(mixup, "mixing_factor", lambda *_: torch.tensor(1.0))
     seen = []
-    monkeypatch.setattr(method.learner, "labelled_loss", lambda step, targets: seen.append(targets) or step.x_logits.sum())
+    monkeypatch.setattr(method.learner, "labelled_loss", lambda step, *mixed: seen.extend(mixed) or mixed[0].sum())
     rows, seen_sizes = round(6 * mu), []
     batch = make_batch(torch.randn(6, 3), torch.tensor([0, 1, 2, 0, 1, 2]), {"weak": torch.randn(rows, 3), "weak2": torch.randn(rows, 3)})
     student = lambda x: seen_sizes.append(len(x)) or Output(x, x)  # noqa: E731
     losses, step = method.losses(SimpleNamespace(student=student, teacher=student), batch, torch.tensor(5))
     assert seen_sizes[2:] == sizes
-    assert torch.equal(step.x_logits, batch.labelled["weak"])
-    assert torch.equal(step.strong_logits, torch.cat([batch.unlabelled["weak"], batch.unlabelled["weak2"]]))
-    assert torch.equal(seen[0].argmax(1), batch.y)
-    expected = 100 * (step.strong_logits.softmax(1) - step.probs.repeat(2, 1)).square().mean()
+    logits, targets = seen
+    assert torch.equal(logits, batch.labelled["weak"])
+    assert torch.equal(targets.argmax(1), batch.y)
+    unlabelled = torch.cat([batch.unlabelled["weak"], batch.unlabelled["weak2"]])
+    expected = 100 * (unlabelled.softmax(1) - step.probs.repeat(2, 1)).square().mean()
     assert_close(losses["unlabelled"], expected)
 
 

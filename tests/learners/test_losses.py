@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pldebias.learners.losses import masked_cross_entropy, ramp_up
 from pldebias.schemes.formulas.effective_number import effective_weights
+from pldebias.schemes.formulas.losses import masked_cross_entropy, ramp_up
 from tests.golden_files import names
 from tests.golden_net import assert_close
 

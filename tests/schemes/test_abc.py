@@ -122,7 +122,7 @@ def test_golden_step_with_daso(vector, golden, monkeypatch):
 def test_daso_blends_the_labels_of_the_balanced_classifier_by_their_own_class(golden, monkeypatch):
     arrays, info = golden("daso_seval/daso_step_abc_linpl_K10_s7")
     _, net, losses, step = daso_abc(arrays, info, monkeypatch)
-    linear = net.heads["abc"](step.weak_features).softmax(1)
+    linear = net.heads["abc"](step.features).softmax(1)
     weights = daso.blend_weights(torch.tensor(arrays["in_pl_counts"]).float(), info["hyperparameters"]["T_dist"])
     expected = []
     for p, q in zip(linear, step.memo["semantic"], strict=True):
@@ -132,7 +132,7 @@ def test_daso_blends_the_labels_of_the_balanced_classifier_by_their_own_class(go
     assert_close(step.memo["abc/probs"], expected)
     assert not torch.allclose(expected, linear)
     kept = torch.tensor(arrays["out_abc_ul_mask"]) * (expected.amax(1) >= info["hyperparameters"]["conf_thres"])
-    strong = -(expected * net.heads["abc"](step.strong_features).log_softmax(1)).sum(1)
+    strong = -(expected * net.heads["abc"](step.outputs["strong"].features).log_softmax(1)).sum(1)
     assert_close(losses["abc/unlabelled"], (kept * strong).mean())
     assert_close(step.probs, arrays["out_pseudo_prob"])  # the main head's are what they were
 

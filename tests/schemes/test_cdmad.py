@@ -41,8 +41,8 @@ def test_golden_steps(vector, golden):
         assert_close(step.mask.repeat(2), arrays["out_select_mask"][i])
         if "dytrim" in vector:  # weighs its losses, which is not CDMAD
             continue
-        labelled = -(step.x_logits.softmax(1) + 1e-8).log()[torch.arange(len(batch.y)), batch.y].mean()
-        each = -(step.probs.repeat(2, 1) * (step.strong_logits.softmax(1) + 1e-8).log()).sum(1)
+        labelled = -(step.outputs["labelled"].logits.softmax(1) + 1e-8).log()[torch.arange(len(batch.y)), batch.y].mean()
+        each = -(step.probs.repeat(2, 1) * (step.outputs["strong"].logits.softmax(1) + 1e-8).log()).sum(1)
         unlabelled = (each * step.mask.repeat(2)).mean()
         for key, official, recorded in (("labelled", labelled, "Lx"), ("unlabelled", unlabelled, "Lu")):
             assert_close(official, arrays[f"out_{recorded}"][i], atol=1e-9, rtol=1e-9)
@@ -119,7 +119,7 @@ def test_a_biased_network_labels_the_rare_classes_more_often(problem, batch):
     with torch.no_grad():
         net.classifier.bias.copy_(torch.tensor([3.0, 0.0, -3.0]))
     _, step = run_step(method, net, batch, 0)
-    plain = step.weak_logits.softmax(1).mean(0)
+    plain = step.logits.softmax(1).mean(0)
     assert step.probs.mean(0)[2] > plain[2] and step.probs.mean(0)[0] < plain[0]
 
 

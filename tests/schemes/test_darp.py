@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from pldebias.methods import MethodError, build_method
-from pldebias.schemes import Chain, EpochEnd, Step, refinery, refinery_cpu
+from pldebias.schemes import Chain, EpochEnd, Step
 from pldebias.schemes.darp import estimate_counts, refine, select
+from pldebias.schemes.formulas import refinery, refinery_cpu
 from pldebias.schemes.formulas.refinery import scaled
 from tests.golden_files import vectors
 from tests.golden_net import Passthrough, assert_close, make_batch, make_problem, run_step, set_up
@@ -153,7 +154,7 @@ def steps(spelling, count, total=20):
 
 def test_labels_are_refined_from_start_on():
     for t, (method, step) in enumerate(steps("fixmatch+darp(start=0.5, period=3)", 16)):
-        raw = step.weak_logits.softmax(1)
+        raw = step.logits.softmax(1)
         assert torch.equal(step.probs, raw) == (t < 10)
         assert torch.equal(method.chain[0].table, raw)
         if t == 10:

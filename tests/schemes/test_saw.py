@@ -6,9 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pldebias.learners.losses import masked_cross_entropy
 from pldebias.methods import MethodError, build_method
 from pldebias.schemes.formulas.effective_number import effective_weights
+from pldebias.schemes.formulas.losses import masked_cross_entropy
 from tests.golden_files import vectors
 from tests.golden_net import GoldenNet, assert_close, assert_gradients, make_batch, make_problem, run_step, set_up
 

@@ -127,7 +127,7 @@ def _pull(method: Method, step: Step, target: Tensor) -> Tensor:
     """Size of the gradient that the target's cross-entropy, with the chain's margin, has on the label's own logit."""
     label = step.label[:, None]
     wanted = target.gather(1, label)[:, 0] if target.dim() == 2 else 1.0
-    return (wanted - method.chain.margin(step.weak_logits, step).softmax(1).gather(1, label)[:, 0]).abs()
+    return (wanted - method.chain.margin(step.logits, step).softmax(1).gather(1, label)[:, 0]).abs()
 
 
 def _enter(method: Method, step: int, fixed: bool, generation: int | None, absent: tuple[str, ...]) -> tuple[int, tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""Losses and schedules that several learners share."""
+"""Losses and schedules that several papers share."""
 
 from __future__ import annotations
 
