@@ -106,18 +106,15 @@ def _gain(cell, digits: int, itself: bool) -> _Text:
     return _Text(_number(mean, digits, True) + interval)
 
 
-def _levels(heads) -> list[int]:
-    """Which of the three heading lines say anything."""
-    return [level for level in range(2) if any(head[level] for head in heads)] + [2]
-
-
-def _runs(heads, level: int) -> list[tuple[str, int, int]]:
-    """Headings that span columns: text, first column, number of columns; a new condition ends a family."""
-    spans = []
-    for key, group in itertools.groupby(enumerate(heads), key=lambda pair: pair[1][: level + 1]):
-        members = list(group)
-        spans.append((key[level], members[0][0], len(members)))
-    return spans
+def _headings(heads) -> list[list[tuple[str, int, int]]]:
+    """Heading lines that say anything, of (text, first column, number of columns); a new condition ends a family."""
+    lines = []
+    for level in range(2):
+        if any(head[level] for head in heads):
+            groups = itertools.groupby(range(len(heads)), key=lambda i: heads[i][: level + 1])
+            spans = [list(members) for _, members in groups]
+            lines.append([(heads[members[0]][level], members[0], len(members)) for members in spans])
+    return [*lines, [(head[2], i, 1) for i, head in enumerate(heads)]]
 
 
 def latex(table, caption: str | None, label: str | None, wide: bool = False) -> str:
@@ -136,15 +133,11 @@ def latex(table, caption: str | None, label: str | None, wide: bool = False) -> 
         r"\begin{tabular}{l" + "r" * (len(heads) - 1) + "}",
         r"\toprule",
     ]
-    for level in _levels(heads):
-        parts, rules = [], []
-        for text, start, width in _runs(heads, level) if level < 2 else [(head[2], i, 1) for i, head in enumerate(heads)]:
-            shown = escape_latex(text)
-            parts.append(rf"\multicolumn{{{width}}}{{c}}{{{shown}}}" if width > 1 or level < 2 else shown)
-            if text and level < 2:
-                rules.append(rf"\cmidrule(lr){{{start + 1}-{start + width}}}")
-        lines.append(" & ".join(parts) + r" \\")
-        lines += ["".join(rules)] if rules else []
+    *spanning, last = _headings(heads)
+    for spans in spanning:
+        lines.append(" & ".join(rf"\multicolumn{{{width}}}{{c}}{{{escape_latex(text)}}}" for text, _, width in spans) + r" \\")
+        lines.append("".join(rf"\cmidrule(lr){{{start + 1}-{start + width}}}" for text, start, width in spans if text))
+    lines.append(" & ".join(escape_latex(text) for text, _, _ in last) + r" \\")
     lines.append(r"\midrule")
     for row in rows:
         entries = [rf"\textbf{{{escape_latex(entry.text)}}}" if entry.bold else escape_latex(entry.text) for entry in row]
@@ -178,8 +171,7 @@ def html(table) -> str:
     heads, rows = _entries(table)
     escape = _html.escape
     lines = ['<table class="pld-table" style="white-space: nowrap">', "<thead>"]
-    for level in _levels(heads):
-        spans = _runs(heads, level) if level < 2 else [(head[2], i, 1) for i, head in enumerate(heads)]
+    for spans in _headings(heads):
         cells = "".join(f'<th scope="{"colgroup" if w > 1 else "col"}" colspan="{w}">{escape(_plain(t))}</th>' for t, _, w in spans)
         lines.append(f"<tr>{cells}</tr>")
     lines += ["</thead>", "<tbody>"]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -75,12 +76,12 @@ class Cell:
     best : bool
     """
 
-    values: tuple[float, ...]
-    mean: float
-    sd: float
-    low: float
-    high: float
-    n: int
+    values: tuple[float, ...] = ()
+    mean: float = np.nan
+    sd: float = np.nan
+    low: float = np.nan
+    high: float = np.nan
+    n: int = 0
     difference: tuple[float, float, float, int] | None = None
     published: tuple[Published, ...] = ()
     best: bool = False
@@ -119,20 +120,18 @@ class Table:
         """All numbers, one row per cell: what `to_csv` writes. A missing run has n = 0 and NaN."""
         import pandas
 
+        sources = any(cell is not None and cell.published for cell in self.cells.values())
         records = []
         for (r, row), (c, (condition, found)) in itertools.product(enumerate(self.rows), enumerate(self.columns)):
-            cell = self.cells[r, c]
-            record = {"row": row, "column": condition, "measure": found.name, "mean": np.nan, "sd": np.nan, "n": 0, "low": np.nan}
-            record |= {"high": np.nan, "best": False, "values": "", "run": cell is not None}
-            if cell is not None:
-                record |= {name: getattr(cell, name) for name in ("mean", "sd", "n", "low", "high", "best")}
-                record["values"] = " ".join(f"{value:.6g}" for value in cell.values)
+            cell = self.cells[r, c] or Cell()
+            record: dict[str, object] = {"row": row, "column": condition, "measure": found.name}
+            record |= {name: getattr(cell, name) for name in ("mean", "sd", "n", "low", "high", "best")}
+            record |= {"values": " ".join(f"{value:.6g}" for value in cell.values), "run": self.cells[r, c] is not None}
             if self.baseline is not None:
-                told = (np.nan,) * 3 + (0,) if cell is None or cell.difference is None else cell.difference
+                told = cell.difference or (np.nan, np.nan, np.nan, 0)
                 record |= dict(zip(("difference", "difference_low", "difference_high", "pairs"), told, strict=True))
-            if any(cell is not None and cell.published for cell in self.cells.values()):
-                known = cell.published if cell is not None else ()
-                record["published"] = "; ".join(map(str, known))
+            if sources:
+                record["published"] = "; ".join(map(str, cell.published))
             records.append(record)
         return pandas.DataFrame(records)
 
@@ -188,15 +187,14 @@ def _told(run: Run, names: tuple[str, ...], alone: bool) -> str:
 
 
 def _difference(mine: list[Run], theirs: list[Run], values, others, label: str, baseline: str, level: float):
-    by_seed = {run.seed: (run, value) for run, value in zip(theirs, others, strict=True)}
+    references = {run.seed: (run, value) for run, value in zip(theirs, others, strict=True) if run.seed is not None}
     pairs = []
     for run, value in zip(mine, values, strict=True):
-        if run.seed is None or run.seed not in by_seed:
+        if run.seed not in references:
             continue
-        other, reference = by_seed[run.seed]
+        other, reference = references[run.seed]
         # What a method does with the images of a split changes the fingerprint, the split not.
-        same_split = run.fingerprint == other.fingerprint or set(varying([run, other])) & set(USE_SETTINGS)
-        if not same_split:
+        if run.fingerprint != other.fingerprint and not set(varying([run, other])) & set(USE_SETTINGS):
             raise Incomparable(
                 f"seed {run.seed} of {label} ({run.path}) and of the baseline {baseline} ({other.path}) saw different data "
                 f"(fingerprints {run.fingerprint} and {other.fingerprint}), so their difference is not a paired one; "
@@ -267,65 +265,55 @@ def table(
         Unknown measure, row or statistic.
     """
     chosen = select(runs)
-    if rows is None:
-        row_of = {id(run): label for label, found in chosen.items() for run in found}
-        row_names: tuple[str, ...] = ()
-    else:
-        row_names = _settings(rows)
-        row_of = {id(run): _told(run, row_names, True) for found in chosen.values() for run in found}
-    everything = [run for found in chosen.values() for run in found]
-    col_names = _settings(cols)
-    col_of = {id(run): _told(run, col_names, len(col_names) == 1) for run in everything}
-    labels, conditions = list(dict.fromkeys(row_of[id(r)] for r in everything)), list(dict.fromkeys(col_of[id(r)] for r in everything))
-    if col_names:
-        conditions.sort(key=lambda name: _natural([value_of(r, f) for f in col_names] for r in everything if col_of[id(r)] == name))
+    row_names, col_names = _settings(rows), _settings(cols)
+    members: dict[tuple[str, str], list[Run]] = {}
+    for label, found in chosen.items():
+        for run in found:
+            place = label if rows is None else _told(run, row_names, True), _told(run, col_names, len(col_names) == 1)
+            members.setdefault(place, []).append(run)
+    labels = list(dict.fromkeys(label for label, _ in members))
+    by_condition: dict[str, list[Run]] = {}
+    for (_, condition), found in members.items():
+        by_condition.setdefault(condition, []).extend(found)
+    conditions = sorted(by_condition, key=lambda name: _natural(value_of(by_condition[name][0], field) for field in col_names))
+    everything = [run for found in by_condition.values() for run in found]
     if baseline is not None and baseline not in labels:
         raise ValueError(f"baseline must be one of the rows {', '.join(labels)}; got {baseline!r}")
-
-    members: dict[tuple[str, str], list[Run]] = {}
-    for run in everything:
-        members.setdefault((row_of[id(run)], col_of[id(run)]), []).append(run)
-    parts: dict[str, Groups] = {}
-    for condition in conditions:
-        column = [run for run in everything if col_of[id(run)] == condition]
-        parts[condition] = check_classes(column, groups)
-        vary = set(row_names) | ({name for name in varying(column) if name in DATA_SETTINGS} if _labelled_by_data(chosen, rows) else set())
-        check_data(column, vary=vary)
-    for (label, condition), found in members.items():
-        check_seeds(", ".join(filter(None, (label, condition))), found)
-
     if differences is not None and baseline is None:
         raise ValueError(f"differences={differences!r} need a row to differ from; give baseline=, one of {', '.join(labels)}")
+
+    # Labels that `select` made of settings tell the data apart; then rows differ in data knowingly.
+    by_data = rows is None and any("(" in label and "=" in label for label in chosen)
+    parts: dict[str, Groups] = {}
+    for condition, column in by_condition.items():
+        parts[condition] = check_classes(column, groups)
+        check_data(column, vary={*row_names, *(varying(column).keys() & set(DATA_SETTINGS) if by_data else ())})
+    for place, found in members.items():
+        check_seeds(", ".join(filter(None, place)), found)
+
     asked = measures.expand(values)
     found = [_first_measure(name, everything) for name in asked]
-    columns = tuple((condition, one) for condition in conditions for one in found)
-    numbers = {
-        (label, condition, one.name): [measures.statistic(one, run, parts[condition], statistic) for run in cell]
-        for (label, condition), cell in members.items()
-        for one in found
-    }
     compared = () if baseline is None else measures.expand(asked[:1] if differences is None else differences)
     if unknown := set(compared) - set(asked):
         raise ValueError(f"differences must name some of the values {', '.join(asked)}; got {', '.join(sorted(unknown))}")
+    columns = tuple((condition, one) for condition in conditions for one in found)
+    numbers = {
+        (*place, one.name): [measures.statistic(one, run, parts[place[1]], statistic) for run in seeds]
+        for place, seeds in members.items()
+        for one in found
+    }
     cells: dict[tuple[int, int], Cell | None] = {}
     for (r, label), (c, (condition, one)) in itertools.product(enumerate(labels), enumerate(columns)):
-        if (label, condition) not in members:
+        seeds, reference = members.get((label, condition)), members.get((baseline, condition))
+        if seeds is None:
             cells[r, c] = None
             continue
-        mine, seeds = numbers[label, condition, one.name], members[label, condition]
-        spread = over_seeds(mine, level)
-        difference = None
-        if one.name in compared and label != baseline and (baseline, condition) in members:
-            theirs = numbers[baseline, condition, one.name]
-            difference = _difference(seeds, members[baseline, condition], mine, theirs, label, baseline, level)
-        known: tuple = ()
-        if published and one.name in ("accuracy", "balanced_accuracy"):
-            from pldebias.analysis.comparing.published import lookup, settings_of
-
-            there = lookup(_bare(seeds[0].method), settings_of(seeds[0]), None if published is True else published)
-            known = tuple(Published(*row) for row in there[["value", "sd", "source", "differs"]].itertuples(index=False))
-        shown = (float(part) for part in (spread.mean, spread.sd, spread.low, spread.high))
-        cells[r, c] = Cell(tuple(mine), *shown, int(spread.n), difference, known)
+        mine, difference = numbers[label, condition, one.name], None
+        if one.name in compared and label != baseline and reference is not None:
+            difference = _difference(seeds, reference, mine, numbers[baseline, condition, one.name], label, baseline, level)
+        known = _published(seeds[0], None if published is True else published) if published and one.name in _ACCURACIES else ()
+        *spread, n = over_seeds(mine, level)
+        cells[r, c] = Cell(tuple(mine), *map(float, spread), int(n), difference, known)
     _mark_best(cells, len(labels), columns, digits)
     notes = _notes(cells, members, parts, found, baseline, bool(published), statistic, level)
     if told := measures.shadowed(values, everything):
@@ -333,23 +321,23 @@ def table(
     return Table(tuple(labels), columns, cells, baseline, tuple(compared), tuple(notes), digits)
 
 
-def _labelled_by_data(chosen: dict, rows) -> bool:
-    """Whether the labels themselves tell settings of the data apart, as `select` makes them; then rows differ in data knowingly."""
-    return rows is None and any("(" in label and "=" in label for label in chosen)
+_ACCURACIES = ("accuracy", "balanced_accuracy")
+
+
+def _published(run: Run, sources) -> tuple[Published, ...]:
+    from pldebias.analysis.comparing.published import lookup, settings_of
+
+    bare = None if run.method is None else re.sub(r"\([^)]*\)", "", run.method)
+    found = lookup(bare, settings_of(run), sources)
+    return tuple(Published(*row) for row in found[["value", "sd", "source", "differs"]].itertuples(index=False))
 
 
 def _natural(values) -> tuple:
-    return tuple((0, value, "") if isinstance(value, int | float) else (1, 0, str(value)) for value in next(iter(values)))
-
-
-def _bare(method: str | None) -> str | None:
-    import re
-
-    return None if method is None else re.sub(r"\([^)]*\)", "", method)
+    return tuple((0, value, "") if isinstance(value, int | float) else (1, 0, str(value)) for value in values)
 
 
 def _first_measure(name: str, runs: list[Run]):
-    problem = None
+    problem: Exception | None = None
     for run in runs:
         try:
             return measures.measure(name, run)
@@ -361,11 +349,10 @@ def _first_measure(name: str, runs: list[Run]):
 def _mark_best(cells: dict, count: int, columns: tuple, digits: int) -> None:
     """Bold what is best as printed: what rounds to the same is equally good."""
     for c, (_, one) in enumerate(columns):
-        held = {r: round(cells[r, c].mean, digits) for r in range(count) if cells[r, c] is not None and cells[r, c].n}
-        if one.best and len(held) > 1:
-            top = max(held.values(), key=lambda value: one.best * value)
-            for r in (r for r, value in held.items() if value == top):
-                cells[r, c] = Cell(**{**vars(cells[r, c]), "best": True})
+        held = {r: one.best * round(cells[r, c].mean, digits) for r in range(count) if cells[r, c] is not None and cells[r, c].n}
+        for r, value in held.items():
+            if one.best and len(held) > 1 and value == max(held.values()):
+                cells[r, c] = replace(cells[r, c], best=True)
 
 
 def _notes(cells, members, parts, found, baseline, published: bool, which: str, level: float) -> list[str]:
