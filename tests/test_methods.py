@@ -13,10 +13,12 @@ from torch import nn
 from torch._subclasses import FakeTensorMode
 
 from pldebias.data import Batch
-from pldebias.methods import LEARNERS, SCHEMES, MethodError, build_method, parse, slug
+from pldebias.learners import Learner
+from pldebias.methods import LEARNERS, SCHEMES, Method, MethodError, build_method, parse, slug
 from pldebias.nets import Network, Output
 from pldebias.runs import Recorder
 from pldebias.schemes import EpochEnd, Models, Problem
+from pldebias.schemes.formulas.losses import masked_cross_entropy
 
 B, M, D, N = 12, 20, 16, 64
 
@@ -415,3 +417,24 @@ def test_a_scheme_that_reads_outputs_under_their_names_of_0_1_is_told_the_new_on
         assert step.weak_logits is step.logits
     with pytest.raises(AttributeError, match="no attribute 'wek_logits'"):
         _ = step.wek_logits
+
+
+def test_a_learner_of_0_1_trains_and_is_told_the_new_names():
+    class Old(Learner):
+        name = "old"
+        unlabelled_views = ("weak", "strong")
+
+        def losses(self, step):
+            self.forward_views(step, "weak", ("strong",))
+            step.chain.prepare(step)
+            self.pseudo_label(step)
+            step.chain.observe(step)
+            loss = masked_cross_entropy(step.chain.margin(step.strong_logits, step), self.target(step), step.mask * step.weight)
+            return {"labelled": self.labelled_loss(step), "unlabelled": loss, **step.chain.losses(step)}
+
+    new, models, batches = make(Row("fixmatch+debiaspl"))
+    old = Method(Old(new.learner.confidence_threshold), new.chain, "old+debiaspl").setup(new.problem)
+    with pytest.warns(DeprecationWarning, match="Learner.forward"):
+        losses, _ = run(old, models, batches[:1])[0]
+    expected, _ = run(new.setup(new.problem), models, batches[:1])[0]
+    assert {name: loss.item() for name, loss in losses.items()} == {name: loss.item() for name, loss in expected.items()}

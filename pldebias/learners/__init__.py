@@ -1,5 +1,6 @@
 """One file per base algorithm."""
 
+from pldebias._deprecate import moved
 from pldebias.learners.base import Learner
 from pldebias.learners.fixmatch import FixMatch
 from pldebias.learners.flexmatch import FlexMatch
@@ -29,3 +30,5 @@ __all__ = [
     "SelfTraining",
     "Supervised",
 ]
+
+__getattr__ = moved(__name__, {"losses": "pldebias.schemes.formulas.losses"})

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor, nn
 
+from pldebias._deprecate import renamed
 from pldebias.nets import GradientRows
 from pldebias.records import Output
 from pldebias.schemes.part import Part, call
@@ -90,6 +91,14 @@ class Learner(Part):
         features, logits = (column.split(list(sizes.values())) for column in outputs)
         step.outputs.update(zip(images, map(Output, features, logits), strict=True))
         return step.outputs
+
+    @renamed("Learner.forward and Learner.label")
+    def forward_views(self, step: Step, weak: str | None = None, strong: tuple[str, ...] = ()) -> None:
+        """Run labelled, weak and strong views, as version 0.1 called `forward`."""
+        views = dict.fromkeys(view.rstrip("0123456789") for view in (weak, *strong) if view)
+        outputs = self.forward(step, tuple(views))
+        if weak:
+            step.features, step.logits = (column.detach() for column in outputs[weak])
 
     def label(self, step: Step, output: Output) -> list[Step]:
         """Pseudo-label outputs of the unlabelled images, between the `prepare` and the `observe` of all parts.
