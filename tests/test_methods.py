@@ -434,7 +434,7 @@ def test_a_learner_of_0_1_trains_and_is_told_the_new_names():
 
     new, models, batches = make(Row("fixmatch+debiaspl"))
     old = Method(Old(new.learner.confidence_threshold), new.chain, "old+debiaspl").setup(new.problem)
-    with pytest.warns(DeprecationWarning, match="Learner.forward"):
+    with pytest.warns(DeprecationWarning, match=r"Learner.forward|strong_logits"):
         losses, _ = run(old, models, batches[:1])[0]
     expected, _ = run(new.setup(new.problem), models, batches[:1])[0]
     assert {name: loss.item() for name, loss in losses.items()} == {name: loss.item() for name, loss in expected.items()}
