@@ -135,8 +135,6 @@ class Config:
             )
 
 
-_SUPERVISED_DASO = dict(lr=0.1, warmup=6250, schedule="steps", milestones=(199_999, 225_000), evaluate="student")  # [daso]
-
 _GLYPHS = Config(  # [glyphs] procedural confusable characters, protocol B of the pilot study
     data="glyphs-lt",
     source="glyphs",
@@ -157,22 +155,6 @@ _GLYPHS = Config(  # [glyphs] procedural confusable characters, protocol B of th
     steps_per_epoch=20,
     snapshots=8,
     threads=1,
-    options={
-        **{key: {"threshold": 0.9} for key in ("fixmatch", "supervised", "pseudolabel", "flexmatch", "abc", "acr", "abcla", "adsh", "crt")},
-        # The papers' time constants are of 250,000 steps; these are of 1,000.
-        "usadtm": {"start": 100},
-        # Young features are alike after pooling: the paper's temperature 0.05 makes blends too soft to be accepted.
-        "daso": {"T_proto": 0.02, "queue": 64, "start": 100, "align_start": 300, "window": 20},
-        "debiaspl": {"tau": 1.0, "momentum": 0.99},
-        "freematch": {"momentum": 0.99},
-        "saw": {"momentum": 0.99},
-        "adello": {"start": 300, "momentum": 0.99},
-        "udal": {"momentum": 0.99},
-        "seval": {"decay": 0.9, "threshold_decay": 0.9, "least": 3},
-        "crest": {"generations": 2},
-        "crestplus": {"generations": 2},
-        "moco": {"queue": 1024},
-    },
 )
 
 _OWN = {
@@ -187,11 +169,6 @@ _OWN = {
         gamma_u=20.0,
         augment="digits",
         network="cnn_digits",
-        options={
-            **_GLYPHS.options,
-            **{key: {"threshold": 0.8} for key in ("fixmatch", "supervised")},
-            "daso": {"queue": 64, "start": 100, "align": 0.2, "window": 20},
-        },
     ),
     "cifar10-lt": Config(),
     "cifar10-lt-1500": replace(Config(), data="cifar10-lt-1500", n1=1500, m1=3000),  # [daso]
@@ -203,7 +180,6 @@ _OWN = {
         m1=400,
         gamma_l=10.0,
         gamma_u=10.0,
-        options={"daso": {"T": 0.3}},
     ),
     "stl10-lt": replace(  # [daso] all 100,000 unlabelled images, whose classes nobody knows; 96 pixels, augmented there and seen at 32
         Config(),
@@ -215,7 +191,6 @@ _OWN = {
         gamma_u=1.0,
         validation=500,
         view_size=32,
-        options={"daso": {"T": 0.3}},
     ),
     "svhn-lt": replace(Config(), data="svhn-lt", source="svhn", n1=500, m1=4000, validation=0),
     "fashionmnist-lt": replace(Config(), data="fashionmnist-lt", source="fashionmnist", n1=500, m1=4000, validation=0),
@@ -225,11 +200,29 @@ _OWN = {
     ),
     "cifar10-lt-cpu": replace(  # a network of 78 thousand parameters that shows the head bias within a minute of CPU time
         Config(), data="cifar10-lt-cpu", network="tiny_resnet", batch_size=32, lr=0.05, ema=0.995, steps=4000, steps_per_epoch=100,
-        options={**_GLYPHS.options, **{key: {"threshold": 0.8} for key in ("fixmatch", "supervised")},
-                 "daso": {"start": 500, "T_proto": 0.02}, "adello": {"start": 1200, "momentum": 0.99}, "usadtm": {"start": 400}},
     ),
 }  # fmt: skip
-PRESETS: Registry[Config] = Registry("preset", _OWN)
+LIKE = {"digits-lt": "glyphs-lt", "cifar10-lt-cpu": "glyphs-lt"}
+"""Presets of short trainings, in which a part has the option values that it has for another one, unless it declares its own.
+
+The papers' time constants are of 250,000 steps; these are of some 1,000.
+"""
+
+
+class _Presets(Registry[Config]):
+    """Presets with the option values that learners and schemes declare for them (`Part.presets`)."""
+
+    def __getitem__(self, name: str) -> Config:
+        from pldebias.methods import LEARNERS, SCHEMES
+
+        preset, options = super().__getitem__(name), {}
+        for part, cls in (*LEARNERS.items(), *SCHEMES.items()):
+            values = cls.presets.get(name, cls.presets.get(LIKE.get(name, ""), {}))
+            options |= {part: dict(values)} if values else {}
+        return replace(preset, options={**options, **preset.options})
+
+
+PRESETS: Registry[Config] = _Presets("preset", _OWN)
 
 SOURCES = {
     "glyphs": "procedural confusable characters, 16x16 grey, rendered here",
@@ -243,12 +236,6 @@ SOURCES = {
     "parquet:PATH": "Parquet files in Hugging Face layout (image bytes, label)",
 }
 """What images can come from, for people to read."""
-
-LEARNER_OVERRIDES: dict[str, dict[str, dict[str, Any]]] = {
-    name: {"supervised": _SUPERVISED_DASO}
-    for name in ("cifar10-lt", "cifar10-lt-1500", "cifar100-lt", "stl10-lt", "svhn-lt", "fashionmnist-lt")
-}
-"""What a preset changes for one learner, by preset and learner."""
 
 
 def resolve(method: str, data: str = "glyphs-lt", seed: int = 0, learner: str | None = None, **overrides: Any) -> Config:
@@ -295,11 +282,19 @@ def resolve(method: str, data: str = "glyphs-lt", seed: int = 0, learner: str | 
         raise ConfigError(f"options={given!r}: give a dict of options by learner and scheme, such as {{'daso': {{'T': 0.3}}}}")
     for part, values in given.items():
         options.setdefault(part, {}).update(values)
-    special = LEARNER_OVERRIDES.get(data, {}).get(learner or "", {})
+    special = _settings_of(learner, data)
     try:
         return replace(preset, **{**special, "method": method, "seed": seed, **overrides, "options": options})
     except TypeError as error:
         raise ConfigError(str(error)) from error
+
+
+def _settings_of(learner: str | None, data: str) -> dict[str, Any]:
+    if learner is None:
+        return {}
+    from pldebias.methods import LEARNERS
+
+    return LEARNERS[learner].settings.get(data, {}) if learner in LEARNERS else {}
 
 
 def as_dict(config: Config) -> dict[str, Any]:

@@ -20,6 +20,7 @@ FLOORS = {
 }  # fmt: skip
 SAME_FLOOR = {
     ("registry", "paths"),
+    ("presets", "methods"),
     ("registry", "settings"),
     ("runs", "metrics"),
     ("runs", "interop"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +36,8 @@ class Learner(Part):
     """Views that a batch brings: ``identity``, ``weak``, ``strong``; a trailing digit asks for another independent draw."""
     offers: ClassVar[frozenset[str]] = frozenset({"labelled", "pseudo_label", "acceptance", "views", "prediction"})
     """The parts that schemes may change (`Scheme.acts_on`)."""
+    settings: ClassVar[dict[str, dict[str, Any]]] = {}
+    """Settings of a training, fields of `Config`, that a preset has otherwise for this learner, by preset."""
     requires_init: ClassVar[bool] = False
     """True for a second stage: it starts from the backbone of another run (``init``)."""
     trains_backbone: ClassVar[bool] = True

@@ -7,7 +7,7 @@ Sohn et al., FixMatch: Simplifying Semi-Supervised Learning with Consistency and
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
@@ -48,6 +48,7 @@ class FixMatch(Learner):
     """
 
     name = "fixmatch"
+    presets: ClassVar = {"glyphs-lt": {"threshold": 0.9}, "digits-lt": {"threshold": 0.8}, "cifar10-lt-cpu": {"threshold": 0.8}}
     unlabelled_views = ("weak", "strong")
 
     def __init__(

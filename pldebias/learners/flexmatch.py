@@ -54,6 +54,7 @@ class FlexMatch(FixMatch):
     """
 
     name = "flexmatch"
+    presets: ClassVar = {"glyphs-lt": {"threshold": 0.9}}
     estimate_order = 3
     follows: ClassVar = {"beta": ("threshold", "warmup", "slots")}
 

@@ -72,6 +72,7 @@ class FreeMatch(FixMatch):
     """
 
     name = "freematch"
+    presets: ClassVar = {"glyphs-lt": {"momentum": 0.99}}
     follows: ClassVar = dict.fromkeys(("global_threshold", "class_mean", "histogram"), ("quantile",))
 
     def __init__(

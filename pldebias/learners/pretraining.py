@@ -73,6 +73,7 @@ class MoCo(Learner):
     """
 
     name = "moco"
+    presets: ClassVar = {"glyphs-lt": {"queue": 1024}}
     labelled_views = ("strong", "strong2")
     unlabelled_views = ("strong", "strong2")
     offers = frozenset()

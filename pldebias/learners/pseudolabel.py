@@ -8,7 +8,7 @@ ramp of the DASO code (lib/algorithm/pseudo_label.py).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor
 
@@ -33,6 +33,7 @@ class PseudoLabel(Learner):
     """
 
     name = "pseudolabel"
+    presets: ClassVar = {"glyphs-lt": {"threshold": 0.9}}
     unlabelled_views = ("weak",)
     offers = frozenset({"labelled", "pseudo_label", "acceptance", "prediction"})
 

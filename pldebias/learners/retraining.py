@@ -30,6 +30,7 @@ class CRT(Learner):
     """
 
     name = "crt"
+    presets: ClassVar = {"glyphs-lt": {"threshold": 0.9}}
     offers = frozenset({"labelled", "prediction"})
     needs: ClassVar[dict[str, object]] = {"balanced": True}
     requires_init: ClassVar[bool] = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor
 
@@ -10,6 +10,9 @@ from pldebias.learners.base import Learner
 
 if TYPE_CHECKING:
     from pldebias.schemes import Step
+
+_DASO_PRESETS = ("cifar10-lt", "cifar10-lt-1500", "cifar100-lt", "stl10-lt", "svhn-lt", "fashionmnist-lt")
+_DASO = {"lr": 0.1, "warmup": 6250, "schedule": "steps", "milestones": (199_999, 225_000), "evaluate": "student"}  # the DASO code's
 
 
 class Supervised(Learner):
@@ -24,6 +27,8 @@ class Supervised(Learner):
     """
 
     name = "supervised"
+    presets: ClassVar = {"glyphs-lt": {"threshold": 0.9}, "digits-lt": {"threshold": 0.8}, "cifar10-lt-cpu": {"threshold": 0.8}}
+    settings: ClassVar = dict.fromkeys(_DASO_PRESETS, _DASO)
     offers = frozenset({"labelled", "prediction"})
 
     def __init__(self, augment: str = "weak", threshold: float = 0.95):

@@ -8,7 +8,7 @@ Han, Deng, Huang, Wang & Liu, Unsupervised Semantic Aggregation and Deformable T
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
@@ -57,6 +57,7 @@ class USADTM(Learner):
     """
 
     name = "usadtm"
+    presets: ClassVar = {"glyphs-lt": {"start": 100}, "cifar10-lt-cpu": {"start": 400}}
     reads_features = True
     starts = "start"
     unlabelled_views = ("identity", "weak", "strong")

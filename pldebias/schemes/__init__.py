@@ -13,6 +13,7 @@ from pldebias.schemes.daso import DASO
 from pldebias.schemes.debiaspl import DebiasPL
 from pldebias.schemes.la import LA
 from pldebias.schemes.ldam import LDAM
+from pldebias.schemes.part import Button, Slider, Switch
 from pldebias.schemes.reweight import DRW, ClassBalanced, Focal
 from pldebias.schemes.saw import SAW
 from pldebias.schemes.seval import SEVAL
@@ -34,6 +35,7 @@ __all__ = [
     "SEVAL",
     "UDAL",
     "Adsh",
+    "Button",
     "CReST",
     "CReSTPlus",
     "Chain",
@@ -45,7 +47,9 @@ __all__ = [
     "Problem",
     "Scheme",
     "SimPro",
+    "Slider",
     "Step",
+    "Switch",
 ]
 
 _FORMULAS = ("alignment", "offsets", "queue", "refinery", "refinery_cpu", "thresholds")

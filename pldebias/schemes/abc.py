@@ -53,6 +53,7 @@ class ABC(Scheme):
     """
 
     name = "abc"
+    presets: ClassVar = {"glyphs-lt": {"threshold": 0.9}}
     acts_on = frozenset({"views", "prediction"})
     heads: ClassVar = {"abc": None}
 

@@ -71,6 +71,7 @@ class ACR(Scheme):
     """
 
     name = "acr"
+    presets: ClassVar = {"glyphs-lt": {"threshold": 0.9}}
     acts_on = frozenset({"pseudo_label", "acceptance", "views", "prediction"})
     heads: ClassVar = {"acr": None}
     unlabelled_views = ("strong", "strong2")

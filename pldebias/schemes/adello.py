@@ -59,6 +59,7 @@ class ADELLO(FlexDA):
     """
 
     name = "adello"
+    presets: ClassVar = {"glyphs-lt": {"start": 300, "momentum": 0.99}, "cifar10-lt-cpu": {"start": 1200, "momentum": 0.99}}
     targets = ("running", "oracle")
     follows: ClassVar = {"prior": ("exclude_labelled",)}
 

@@ -73,6 +73,7 @@ class Adsh(Scheme):
     """
 
     name = "adsh"
+    presets: ClassVar = {"glyphs-lt": {"threshold": 0.9}}
     acts_on = frozenset({"acceptance"})
     follows: ClassVar = {"thresholds": ("threshold", "compat")}
 

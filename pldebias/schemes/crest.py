@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pldebias.schemes.base import EpochEnd, Problem, Scheme, Step
 from pldebias.schemes.formulas.alignment import DistributionAlignment, align
-from pldebias.schemes.part import Seen
+from pldebias.schemes.part import Button, Seen
 
 __all__ = ["CReST", "CReSTPlus", "align", "sampling_rates", "select", "temperature"]
 
@@ -91,6 +91,7 @@ class CReST(Scheme):
     """
 
     name = "crest"
+    presets: ClassVar = {"glyphs-lt": {"generations": 2}}
     follows: ClassVar = {"generation": ("generations",), "began": ("generations",)}
 
     def __init__(self, generations: int = 5, alpha: float = 1 / 3):
@@ -145,6 +146,7 @@ class CReSTPlus(CReST):
     """
 
     name = "crestplus"
+    buttons = (Button("distribution alignment", "crestplus(t_min=1)"),)
     prior_buffer = "alignment.target"
     estimate_order = 2
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pldebias.schemes.base import EpochEnd, Problem, Scheme, Step
 from pldebias.schemes.formulas.refinery import refine, scaled, select
-from pldebias.schemes.part import Seen
+from pldebias.schemes.part import Button, Seen
 
 __all__ = ["DARP", "estimate_counts", "refine", "select"]
 
@@ -75,6 +75,7 @@ class DARP(Scheme):
     """
 
     name = "darp"
+    buttons = (Button("DARP", "darp"),)
     whole_set = True
     prior_buffer = "counts"
     starts = "first"

@@ -8,13 +8,15 @@ operations of the official code (lib/models/daso_model.py).
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from pldebias.schemes.base import Problem, Scheme, Step
 from pldebias.schemes.formulas.queue import FeatureQueue, cosine
-from pldebias.schemes.part import Seen
+from pldebias.schemes.part import Button, Seen, Slider
 
 
 def semantic_probs(features: Tensor, prototypes: Tensor, temperature: float) -> Tensor:
@@ -86,6 +88,20 @@ class DASO(Scheme):
     """
 
     name = "daso"
+    presets: ClassVar = {
+        "cifar100-lt": {"T": 0.3},
+        "stl10-lt": {"T": 0.3},
+        # Young features are alike after pooling: the paper's temperature 0.05 makes blends too soft to be accepted.
+        "glyphs-lt": {"T_proto": 0.02, "queue": 64, "start": 100, "align_start": 300, "window": 20},
+        "digits-lt": {"queue": 64, "start": 100, "align": 0.2, "window": 20},
+        "cifar10-lt-cpu": {"start": 500, "T_proto": 0.02},
+    }
+    buttons = (
+        Button("DASO", "daso"),
+        Button("constant blend", "daso(weight=0.5)"),
+        Button("DebiasPL + DASO", "debiaspl(tau=0.4)+daso"),
+    )
+    controls = (Slider("T", 0.1, 3.0, 0.1), Slider("weight", 0.0, 1.0, 0.05))
     reads_features = True
     starts = "start"
     estimate_order = 2

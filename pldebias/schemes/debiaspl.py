@@ -8,6 +8,8 @@ Wang, Wu, Lian & Yu, Debiased Learning from Naturally Imbalanced Pseudo-Labels, 
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -15,7 +17,7 @@ from torch import Tensor
 from pldebias.schemes.base import Problem, Scheme, Step
 from pldebias.schemes.formulas.adjustment import adjust, posthoc
 from pldebias.schemes.formulas.priors import update_prior
-from pldebias.schemes.part import Seen
+from pldebias.schemes.part import Button, Seen, Slider, Switch
 
 
 def debias(logits: Tensor, prior: Tensor, tau: float) -> Tensor:
@@ -66,6 +68,9 @@ class DebiasPL(Scheme):
     """
 
     name = "debiaspl"
+    presets: ClassVar = {"glyphs-lt": {"tau": 1.0, "momentum": 0.99}}
+    buttons = (Button("DebiasPL", "debiaspl(tau=0.4)"),)
+    controls = (Slider("tau", 0.0, 2.0, 0.05), Switch("margin"))
     prior_buffer = "prior"
 
     def __init__(self, tau: float = 0.4, momentum: float = 0.999, margin: bool = True, cld: float = 0.0, compat: str = "paper"):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pldebias.schemes.base import Problem, Scheme, Step
 from pldebias.schemes.formulas.adjustment import adjust, posthoc
-from pldebias.schemes.part import Seen
+from pldebias.schemes.part import Button, Seen, Slider
 
 
 class LA(Scheme):
@@ -27,6 +27,8 @@ class LA(Scheme):
     """
 
     name = "la"
+    buttons = (Button("logit adjustment", "la(at=pseudo,tau=1.0)"),)
+    controls = (Slider("tau", 0.0, 2.0, 0.05),)
 
     def __init__(self, tau: float = 1.0, at: str = "train"):
         super().__init__()

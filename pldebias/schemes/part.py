@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 from torch import Tensor, nn
 
@@ -42,6 +42,29 @@ class Seen(Protocol):
 
     def step(self, before: Part | None = None) -> Step:
         """All samples, labelled by the method as it is set up so far; the blending of `before` and of later schemes left out."""
+
+
+class Button(NamedTuple):
+    """A button of the what-if panel: its label, the chain that it shows, and the prior, if another than each scheme's own."""
+
+    label: str
+    chain: str
+    prior: str | None = None
+
+
+class Slider(NamedTuple):
+    """A slider of the what-if panel for a number among a part's options, shown while the part is in the chain."""
+
+    option: str
+    low: float
+    high: float
+    step: float
+
+
+class Switch(NamedTuple):
+    """A check box of the what-if panel for an option that is True or False."""
+
+    option: str
 
 
 Combine = Callable[..., Any]
@@ -144,6 +167,13 @@ class Part(LifeCycle, nn.Module):
     """A learner or a scheme. State (running priors, queues, thresholds) is registered as buffers in `setup`."""
 
     name: ClassVar[str]
+    presets: ClassVar[dict[str, dict[str, Any]]] = {}
+    """Values of options in place of their defaults, by the preset of the data. A preset that is like another one (`presets.LIKE`) takes the
+    values of that."""
+    buttons: ClassVar[tuple[Button, ...]] = ()
+    """Buttons of the part in the what-if panel."""
+    controls: ClassVar[tuple[Slider | Switch, ...]] = ()
+    """Options that the what-if panel lets a reader move."""
     heads: ClassVar[dict[str, int | None]] = {}
     """Extra linear heads on the features, name -> width (None: K), reached as ``models.student.heads[name]``."""
     uncapturable: str = ""

@@ -34,6 +34,7 @@ class SAW(Scheme):
     """
 
     name = "saw"
+    presets: ClassVar = {"glyphs-lt": {"momentum": 0.99}}
     acts_on = frozenset({"labelled", "acceptance"})
     prior_buffer = "class_dist"
     follows: ClassVar = {"class_dist": ("estimate",), "weight": ("estimate",), "labelled_weight": ("estimate", "beta")}

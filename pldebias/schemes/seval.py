@@ -18,7 +18,7 @@ from pldebias.paths import local, output
 from pldebias.schemes.base import EpochEnd, Problem, Scheme, Step
 from pldebias.schemes.formulas.offsets import learn_offsets, rank_groups, refine
 from pldebias.schemes.formulas.thresholds import learn_thresholds, rare_classes
-from pldebias.schemes.part import Seen
+from pldebias.schemes.part import Button, Seen
 
 __all__ = ["SEVAL", "learn_offsets", "learn_thresholds", "load_curve", "refine", "save_curve"]
 
@@ -156,6 +156,8 @@ class SEVAL(Scheme):
     """
 
     name = "seval"
+    presets: ClassVar = {"glyphs-lt": {"decay": 0.9, "threshold_decay": 0.9, "least": 3}}
+    buttons = (Button("SEVAL, by the truth", "seval", "oracle"),)  # it learns on labels that a run seldom keeps aside
     learns_truth = True
     follows: ClassVar = {"learned": ("mode", "curve", "target", "groups", "offset_groups", "least", "compat")}
 

@@ -8,6 +8,8 @@ ADELLO code (imb_algorithms/udal).
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from pldebias.schemes.base import Step
@@ -31,6 +33,7 @@ class UDAL(FlexDA):
     """
 
     name = "udal"
+    presets: ClassVar = {"glyphs-lt": {"momentum": 0.99}}
     targets = ("labelled", "running", "oracle")
 
     def __init__(self, target: str = "labelled", alpha_min: float = 0.1, d: float = 2.0, momentum: float = 0.999, alpha_by: str = "epoch"):

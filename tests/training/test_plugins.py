@@ -59,6 +59,7 @@ def test_a_scheme_with_state_trains_resumes_is_relabelled_and_plotted(my_methods
     for name in theirs:
         np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
     assert pld.what_if(whole).reproduces
+    assert pld.presets.resolve("fixmatch+relaxed", "glyphs-lt").options["relaxed"] == {"momentum": 0.9}
     other = pld.what_if(pld.train("fixmatch", out=tmp_path, **TINY), "relaxed")
     assert "relaxed: confidence: mean of this epoch's pseudo-labels of each class" in other.notes
     values = pld.plots.learned_state(whole, "relaxed/confidence", backend="none").values
