@@ -110,7 +110,6 @@ def samples(
         check_truth(run, repr(choice), "; choose 'most flipped'")
     logged = run.logged("history")
     history = np.asarray(run.history(logged)[0]).astype(np.int64)
-    confidence = None
     if choice == "confidently wrong":
         result = checked(what_if(run, epoch=epoch))
         epoch, label, confidence = result.epoch, result.label, result.confidence
@@ -119,14 +118,13 @@ def samples(
         label = run.history(epoch)[0].astype(np.int64)
     eligible = np.isin(np.where(true >= 0, true, label), members[of]) & (label >= 0)
     if choice == "hardest":
-        score, eligible = (history == true).sum(0).astype(float), eligible & (true >= 0)
-        order = np.argsort(score, kind="stable")
+        score, eligible = (history == true).sum(0), eligible & (true >= 0)
     elif choice == "most flipped":
-        score = (np.diff(history, axis=0) != 0).sum(0).astype(float)
-        order = np.argsort(-score, kind="stable")
+        score = (np.diff(history, axis=0) != 0).sum(0)
     else:
-        score, eligible = confidence.astype(float), eligible & (true >= 0) & (label != true)
-        order = np.argsort(-score, kind="stable")
+        score, eligible = confidence, eligible & (true >= 0) & (label != true)
+    score = np.asarray(score, float)
+    order = np.argsort(score if choice == "hardest" else -score, kind="stable")
     index = order[eligible[order]][:n]
     found, problem = images_of(run, index) if images else (None, "not asked for")
     return Samples(

@@ -15,29 +15,9 @@ from pldebias.runs import NotLogged, Run, RunError, find_runs, open_run
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = [
-    *(
-        "DATA_SETTINGS",
-        "USE_SETTINGS",
-        "Incomparable",
-        "along",
-        "check_classes",
-        "check_data",
-        "check_seeds",
-        "check_truth",
-        "clock",
-        "common_epochs",
-        "epoch_row",
-        "epoch_at",
-        "flat_config",
-        "lengths_in_words",
-        "one_clock",
-        "select",
-        "untold",
-        "value_of",
-    ),
-    "varying",
-]
+__all__ = ["DATA_SETTINGS", "USE_SETTINGS", "Incomparable", "along", "check_classes", "check_data", "check_seeds", "check_truth"]
+__all__ += ["clock", "common_epochs", "epoch_at", "epoch_row", "flat_config", "lengths_in_words", "one_clock", "select", "untold"]
+__all__ += ["value_of", "varying"]
 
 DATA_SETTINGS = (
     *("data", "source", "n1", "m1", "gamma_l", "gamma_u", "reverse_unlabelled", "class_order", "protocol", "unknown_labels"),
@@ -55,18 +35,18 @@ class Incomparable(RunError, ValueError):
 
 def flat_config(run: Run) -> dict[str, object]:
     """All settings of a run under dotted names, without those of seed and machine; ``data`` included."""
-    flat: dict[str, object] = {}
-    pending: list[tuple[str, Mapping]] = [("", run.config)]
-    while pending:
-        prefix, level = pending.pop()
-        for key, value in level.items():
-            if isinstance(value, Mapping):
-                pending.append((f"{prefix}{key}.", value))
-            else:
-                flat[f"{prefix}{key}"] = tuple(value) if isinstance(value, list) else value
+    flat = dict(_leaves(run.config))
     if run.data is not None:
         flat["data"] = run.data
     return {key: value for key, value in flat.items() if key not in _MACHINE}
+
+
+def _leaves(level: Mapping, prefix: str = ""):
+    for key, value in level.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", tuple(value) if isinstance(value, list) else value
 
 
 def value_of(run: Run, field: str) -> object:
@@ -190,17 +170,15 @@ def _open(item) -> list[Run]:
     if isinstance(item, Run):
         return [item]
     if isinstance(item, (str, os.PathLike)):
-        if not is_address(item) and (folder := local(item)).is_dir() and not (folder / "zarr.json").exists():
-            found = find_runs(item)
-            if not found:
-                raise RunError(f"no runs under {item}; give the folder of a run, or one that holds runs")
-            return [open_run(path) for path in found]
-        return [open_run(item)]
+        if is_address(item) or not (folder := local(item)).is_dir() or (folder / "zarr.json").exists():
+            return [open_run(item)]
+        if not (found := find_runs(item)):
+            raise RunError(f"no runs under {item}; give the folder of a run, or one that holds runs")
+        return [open_run(path) for path in found]
     if hasattr(item, "columns") and hasattr(item, "iterrows"):
         if "path" not in item.columns:
             raise Incomparable("a selection of runs needs the column 'path'; take rows of pld.catalogue(...)")
-        if "problem" in item.columns and item["problem"].notna().any():
-            bad = item[item["problem"].notna()]
+        if "problem" in item.columns and len(bad := item[item["problem"].notna()]):
             raise Incomparable(
                 f"{len(bad)} of the selected runs cannot be read whole: {bad['path'].iloc[0]} ({bad['problem'].iloc[0]}). "
                 "Repair or leave them out knowingly: runs[runs.problem.isna()]"
@@ -246,9 +224,9 @@ def select(runs, vary=()) -> dict[str, list[Run]]:
     if isinstance(runs, Mapping):
         chosen = {str(label): _open(item) for label, item in runs.items()}
     else:
-        chosen, opened = {}, _open(runs)
+        chosen = {}
         methods: dict[object, list[Run]] = {}
-        for run in opened:
+        for run in _open(runs):
             methods.setdefault(run.method or run.name, []).append(run)
         for same in methods.values():
             differing = sorted(set(varying(same)) - set(vary))
@@ -264,7 +242,7 @@ def select(runs, vary=()) -> dict[str, list[Run]]:
             raise Incomparable(f"{', '.join(pending)} ({label}) has no finished epoch yet; wait for its first, or leave it out")
         points: dict[tuple, list[Run]] = {}
         for run in found:
-            points.setdefault(tuple(flat_config(run).get(name) for name in vary), []).append(run)
+            points.setdefault(tuple(map(flat_config(run).get, vary)), []).append(run)
         for same in points.values():
             check_seeds(label, same)
     return chosen
@@ -286,11 +264,11 @@ def check_seeds(label: str, runs: list[Run]) -> None:
         raise Incomparable(f"{label!r} mixes methods ({', '.join(sorted(map(str, methods)))}); give each a label of its own")
     if differing := varying(runs):
         name, values = next(iter(differing.items()))
+        other, value = next((run, value) for run, value in zip(runs, values, strict=True) if value != values[0])
         more = f" (and {len(differing) - 1} more settings)" if len(differing) > 1 else ""
         raise Incomparable(
-            f"the runs of {label!r} are not seeds of one another: {name} is {values[0]!r} in {runs[0].path}, "
-            f"{next(v for v in values if v != values[0])!r} in {runs[next(i for i, v in enumerate(values) if v != values[0])].path}{more}; "
-            "give each setting a label of its own"
+            f"the runs of {label!r} are not seeds of one another: {name} is {values[0]!r} in {runs[0].path}, {value!r} in "
+            f"{other.path}{more}; give each setting a label of its own"
         )
     seen: dict[object, Run] = {}
     for run in runs:
@@ -309,20 +287,18 @@ def check_classes(runs: Iterable[Run], groups="tertiles") -> metrics.Groups:
     Incomparable
         The class lists or the classes of head, medium and tail differ.
     """
-    runs = list(runs)
-    first = runs[0]
+    first, *others = runs
     parts = metrics.groups(first.labelled_counts, groups)
-    for run in runs[1:]:
+    for run in others:
         both = f"{first.name} ({first.path}) and {run.name} ({run.path}) cannot be compared"
         if run.class_names != first.class_names:
             only = sorted(set(first.class_names) ^ set(run.class_names))[:5]
             what = f"classes in one of them only: {', '.join(map(repr, only))}" if only else "the same classes have other numbers"
             raise Incomparable(f"{both}: their class lists differ ({len(first.class_names)} and {len(run.class_names)} classes; {what})")
-        other = metrics.groups(run.labelled_counts, groups)
-        for name, mine, theirs in zip(("head", "medium", "tail"), parts, other, strict=False):
-            if set(mine.tolist()) != set(theirs.tolist()):
-                a, b = ([first.class_names[c] for c in members] for members in (mine, theirs))
-                raise Incomparable(f"{both}: {name} is {', '.join(a) or 'empty'} in the first, {', '.join(b) or 'empty'} in the second")
+        for name, mine, theirs in zip(("head", "medium", "tail"), parts, metrics.groups(run.labelled_counts, groups), strict=False):
+            if {*mine} != {*theirs}:
+                a, b = (", ".join(first.class_names[c] for c in members) or "empty" for members in (mine, theirs))
+                raise Incomparable(f"{both}: {name} is {a} in the first, {b} in the second")
     return parts
 
 
@@ -374,9 +350,9 @@ def check_data(runs: Iterable[Run], *, vary: Iterable[str] = ()) -> None:
     Incomparable
         Which runs differ, and in what.
     """
-    runs, vary = list(runs), set(vary)
-    first, mine = runs[0], flat_config(runs[0])
-    for run in runs[1:]:
+    (first, *others), vary = runs, set(vary)
+    mine = flat_config(first)
+    for run in others:
         theirs = flat_config(run)
         told = [name for name in DATA_SETTINGS if name in mine and name in theirs and name not in vary]
         if vary & set(DATA_SETTINGS):  # a preset's name says nothing where its settings are varied on purpose
