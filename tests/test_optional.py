@@ -151,5 +151,6 @@ def test_a_reader_needs_no_torch():
 run = pld.open_run("data/gallery/consistent_fixmatch_s0.zip")
 pld.metrics.recall(run.confusion("test", epoch=-1))
 print(run.epochs[-1], len(pld.catalogue("data/gallery")))
+pld.table([run]), pld.plots.confusion(run), pld.plots.training_curves(run), pld.explore(run)
 """
     assert without({"torch", "torchvision"}, code).split()[1] == "10"

@@ -21,7 +21,7 @@ from packaging.version import Version
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 CONDA_NAMES = {"torch": "pytorch", "playwright": "playwright-python"}  # all others are called the same on conda-forge
-IMPORT_NAMES = {"pillow": "PIL", "scikit-learn": "sklearn", "umap-learn": "umap"}
+IMPORT_NAMES = {"lazy-loader": "lazy_loader", "pillow": "PIL", "scikit-learn": "sklearn", "umap-learn": "umap"}
 NEVER_IMPORTED = {
     "pytest-xdist",  # pytest's option -n
     "ipywidgets",  # anywidget's and plotly's widgets are drawn through it

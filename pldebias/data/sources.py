@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pldebias.data import digits, downloads, files, glyphs, ops, parquet
 from pldebias.data.errors import DataError, checked
+from pldebias.data.names import CIFAR10, FASHION, STL10
 from pldebias.paths import local
 from pldebias.registry import Registry
 from pldebias.settings import nearest
@@ -20,9 +21,6 @@ from pldebias.settings import nearest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-CIFAR10 = tuple(["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"])
-STL10 = tuple(["airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck"])
-FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 SVHN_SIZES = (4948, 13861, 10585, 8497, 7458, 6882, 5727, 5595, 5045, 4659)
 DIGITS_SIZES = (128, 132, 127, 133, 131, 132, 131, 129, 124, 130)
 

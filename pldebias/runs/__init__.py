@@ -3,27 +3,6 @@
 `Recorder` needs torch and is loaded on first use; reading needs numpy alone.
 """
 
-from pldebias._deprecate import moved
-from pldebias.runs.catalogue import catalogue, find_runs
-from pldebias.runs.run import NotLogged, Run, RunError, open_run
+import lazy_loader
 
-__all__ = ["NotLogged", "Recorder", "Run", "RunError", "catalogue", "find_runs", "open_run"]
-
-
-def _recorder(name: str):
-    if name != "Recorder":
-        raise AttributeError(f"module 'pldebias.runs' has no attribute {name!r}; it offers {', '.join(__all__)}")
-    from pldebias.runs.recorder import Recorder
-
-    globals()[name] = Recorder
-    return Recorder
-
-
-_MOVED = {
-    "adapters": "pldebias.interop",
-    "columns": "pldebias.interop.columns",
-    "exchange": "pldebias.interop",
-    "importers": "pldebias.interop",
-    "thin": "pldebias.interop.thin",
-}
-__getattr__ = moved(__name__, _MOVED, _recorder)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas
 
-from pldebias.data.sources import KNOWN
+from pldebias.data.names import CIFAR10, STL10
 
 if TYPE_CHECKING:
     from pldebias.runs import Run
@@ -70,13 +70,13 @@ def settings_of(run: Run) -> dict[str, object]:
     """
     config, names = dict(run.config), run.class_names
     source = str(config.get("source") or "")
-    if source in KNOWN:
+    if source in set(_published()["data"]):
         return config
     tests = int(run.confusion("test", epoch=-1).sum()) if "test" in run.kinds else 0
     fine = (names[0], names[-1], len(names)) == ("apple", "worm", 100)
     found = {
-        "cifar10": names == KNOWN["cifar10"].class_names and tests == 10_000,  # CINIC-10 has these classes too
-        "stl10": names == KNOWN["stl10"].class_names and tests == 8_000,
+        "cifar10": names == CIFAR10 and tests == 10_000,  # CINIC-10 has these classes too
+        "stl10": names == STL10 and tests == 8_000,
         "cifar100": fine and tests == 10_000,
         f"imagenet127-{config.get('image_size')}": len(names) == 127,
     }

@@ -1,0 +1,14 @@
+from .augment import Augment as Augment
+from .dataset import build as build
+from .dataset import with_labelled as with_labelled
+from .errors import DataError as DataError
+from .loaders import Batch as Batch
+from .loaders import ResidentLoader as ResidentLoader
+from .longtail import class_counts as class_counts
+from .policies import make_augment as make_augment
+from .sources import Source as Source
+from .sources import load_source as load_source
+from .spec import Dataset as Dataset
+from .spec import Images as Images
+from .spec import SplitSpec as SplitSpec
+from .stream import StreamLoader as StreamLoader
