@@ -1,4 +1,4 @@
-import { inflate } from "./stats/counts.js";
+import { inflate } from "./core/bytes.js";
 
 const STRIPS = 24;
 

@@ -1,11 +1,12 @@
 /** The explorer: two runs scrubbed together. This file composes; numbers are formed in stats/, and drawn in views/. */
 
+import { inflate } from "./core/bytes.js";
 import { button, keyList, leaveTo, make, same } from "./core/dom.js";
 import { Link } from "./core/link.js";
 import { Shared } from "./core/model.js";
 import { Player } from "./core/player.js";
 import { themeOf, watchLook } from "./core/theme.js";
-import { Counts, inflate, turned } from "./stats/counts.js";
+import { Counts, turned } from "./stats/counts.js";
 import { floor, max, min } from "./stats/intervals.js";
 import { Scene } from "./stats/scene.js";
 import { Bar } from "./views/bar.js";

@@ -25,20 +25,27 @@ export function make(tag, attributes = {}, ...children) {
 export const button = (content, onclick, attributes = {}) => make("button", { type: "button", onclick, ...attributes }, content);
 
 /**
- * A select that holds any values; `show` chooses one of them.
+ * A select that holds any values: `show` chooses one of them, `offer` replaces them.
  * @template T
  * @param {string} name what it is called for screen readers
  * @param {[T, string][]} options value and text
  * @param {(value: T) => void} chosen
  */
 export function choice(name, options, chosen) {
-  const items = options.map(([, text], i) => make("option", { value: i }, text));
-  const node = make("select", { "aria-label": name, onchange: () => chosen(options[+node.value][0]) }, ...items);
+  /** @type {[T, string][]} */
+  let offered = [];
+  const node = make("select", { "aria-label": name, onchange: () => chosen(offered[node.selectedIndex][0]) });
+  /** @param {[T, string][]} more */
+  const offer = (more) => {
+    offered = more;
+    node.replaceChildren(...more.map(([value, text]) => make("option", { value: String(value) }, text)));
+  };
   /** @param {T} value */
   const show = (value) => {
-    node.value = String(options.findIndex(([v]) => v === value));
+    node.selectedIndex = offered.findIndex(([v]) => v === value);
   };
-  return { node, show };
+  offer(options);
+  return { node, show, offer };
 }
 
 const SIGNS = {

@@ -209,12 +209,6 @@ export class Difference {
   }
 }
 
-/** @param {Uint8Array<ArrayBuffer>} bytes */
-export async function inflate(bytes) {
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return new Response(stream).arrayBuffer();
-}
-
 /**
  * Counts of n cells, each over all epochs, turned to epochs of n cells; strip by strip, as a processor's cache likes it.
  * @template {Uint16Array | Uint32Array} T
