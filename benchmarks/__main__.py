@@ -1,8 +1,8 @@
-"""The quick benchmarks in turn: ``python -m benchmarks``. `demo`, `schemes` and `accuracy` take minutes and are called by name."""
+"""The quick benchmarks in turn: ``python -m benchmarks [--save]``. `schemes`, `load` and `accuracy` take minutes and are called by name."""
 
 import subprocess
 import sys
 
-for name in ("imports", "start", "recording", "publishing", "analysis", "explorer", "augment", "anatomy", "jobs", "speed"):
+for name in ("imports", "recording", "analysis", "explorer", "speed"):
     print(f"\n== python -m benchmarks.{name}\n", flush=True)
-    subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=True)
+    subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *sys.argv[1:]], check=True)

@@ -1,22 +1,19 @@
 """How long the reading side takes: what-if relabelling and embeddings, on made-up outputs of real sizes.
 
-    python -m benchmarks.analysis [--umap]
+    python -m benchmarks.analysis [--save]
 
-Medians of repeated calls on one run in memory, in wall time and in processor time, which other work on the machine disturbs little; the
-first call, which reads the snapshot from disk and checks that the chain reproduces the log, is shown apart. ``--umap`` adds a chain of ten
-UMAP frames (minutes).
+Repeated calls on one run in memory, in wall time and in processor time, which other work on the machine disturbs little.
 """
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.timing import load, machine, print_machine, table
+from benchmarks import results
 
 SIZES = ((12_000, 10, 128, 50), (50_000, 100, 128, 300))  # N, K, D and the goal in ms
 SCHEMES = (
@@ -50,19 +47,20 @@ def record(path: Path, n: int, k: int, d: int, epochs: int = 1):
     return open_run(path)
 
 
-def clock(call, repeats: int = 7) -> tuple[float, float, float]:
-    """Milliseconds of the first call, and the medians of wall and processor time of the others."""
+def timed(what: str, call, goal: int, repeats: int = 7) -> dict:
+    """A row: the first call, which reads from disk and checks that the chain reproduces the log, and the others."""
     wall, processor = [], []
     for _ in range(repeats + 1):
         began, spent = time.perf_counter(), time.process_time()
         call()
-        wall.append(1000 * (time.perf_counter() - began))
-        processor.append(1000 * (time.process_time() - spent))
-    return wall[0], float(np.median(wall[1:])), float(np.median(processor[1:]))
+        wall.append(time.perf_counter() - began)
+        processor.append(time.process_time() - spent)
+    first, others = results.quantity(wall[:1], "ms", 1000), results.quantity(wall[1:], "ms", 1000)
+    return {"what": what, "first call": first, "others": others, "processor": results.quantity(processor[1:], "ms", 1000), "goal, ms": goal}
 
 
-def relabelling(folder: Path) -> list[tuple[str, float, float, float, float]]:
-    """Rows of scheme and size, milliseconds as `clock` gives them, and the goal."""
+def relabelling(folder: Path) -> list[dict]:
+    """Rows of every scheme and size."""
     import pldebias as pld
 
     rows = []
@@ -75,38 +73,27 @@ def relabelling(folder: Path) -> list[tuple[str, float, float, float, float]]:
                 result = pld.what_if(run, scheme, prior="running" if scheme == "acr" else None)
                 return result.confusion, result.confusion_accepted
 
-            rows.append((f"{scheme}, {n:,} x {k}", *clock(call), goal))
+            rows.append(timed(f"{scheme}, {n:,} x {k}", call, goal))
     return rows
 
 
-def embedding(folder: Path, umap: bool) -> list[tuple[str, float, float, float, float]]:
-    """The same for embeddings of ten snapshots of 12,000 x 128."""
+def embedding(folder: Path) -> list[dict]:
+    """The same for embeddings of ten snapshots of 12,000 x 128, all points and those that are drawn by default."""
     import pldebias as pld
 
     run = record(folder / "snapshots", 12_000, 10, 128, SNAPSHOTS)
-    rows = [(f"pca, {SNAPSHOTS} x 12,000 x 128", *clock(lambda: pld.embed(run, per_class=None), 3), 1000)]
-    sampled = pld.embed(run)
-    rows.append((f"pca, {SNAPSHOTS} x {len(sampled.index):,} x 128", *clock(lambda: pld.embed(run), 3), 1000))
-    if umap:
-        began, spent = time.perf_counter(), time.process_time()
-        pld.embed(run, "umap", per_class=None, cache=False)
-        times = (1000 * (time.perf_counter() - began), 1000 * (time.process_time() - spent))
-        rows.append((f"umap chain, {SNAPSHOTS} x 12,000 x 128", times[0], *times, 120_000))
-    return rows
+    return [
+        timed(f"pca, {SNAPSHOTS} snapshots, all points", lambda: pld.embed(run, per_class=None), 1000, 3),
+        timed(f"pca, {SNAPSHOTS} snapshots, {len(pld.embed(run).index):,} points", lambda: pld.embed(run), 1000, 3),
+    ]
 
 
-def main(arguments: list[str] | None = None) -> list[tuple[str, float, float, float, float]]:
-    """Print the table; returns its rows."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--umap", action="store_true", help="also a chain of UMAP frames (minutes)")
-    options = parser.parse_args(arguments)
-    print_machine(machine())
+def main(arguments: list[str] | None = None) -> results.Tables:
+    """Measure and print; returns the tables."""
+    options = results.parser(__doc__).parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
-        rows = [*relabelling(Path(folder)), *embedding(Path(folder), options.umap)]
-    columns = ("", "first, ms", "median, ms", "processor, ms", "goal, ms")
-    print(table(columns, [(row[0], *(f"{value:.0f}" for value in row[1:])) for row in rows]))
-    print(f"\nload at the end: {load()}")
-    return rows
+        rows = [*relabelling(Path(folder)), *embedding(Path(folder))]
+    return results.report("analysis", __doc__, {"what": rows}, options, arguments)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ from itertools import islice
 
 import torch
 
-from benchmarks import conventional
-from benchmarks.augment import MEAN, STD, photographs
+from benchmarks import conventional, results
+from benchmarks.conventional import MEAN, STD, photographs
 from pldebias.data import Batch, Dataset, Images, SplitSpec
 from pldebias.methods import build_method
 from pldebias.nets import build_network
@@ -23,14 +23,13 @@ from pldebias.training.state import TrainingState
 CLASSES = 10
 
 
-def step_parser(description: str) -> argparse.ArgumentParser:
-    """A parser with the options that say which step is measured, where, and how it is printed."""
-    parser = argparse.ArgumentParser(description=description)
+def step_parser(doc: str) -> argparse.ArgumentParser:
+    """Return a parser with the options that say which step is measured, and where."""
+    parser = results.parser(doc)
     parser.add_argument("--network", default="wrn28_2", help="a backbone of pldebias.nets")
     parser.add_argument("--batch", type=int, default=64, help="labelled images a step")
     parser.add_argument("--mu", type=float, default=2.0, help="unlabelled images per labelled one, each in two views")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--json", action="store_true", help="print JSON for a program to read")
     return parser
 
 

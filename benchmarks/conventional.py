@@ -9,22 +9,77 @@ of the package's own step, which a test verifies.
 from __future__ import annotations
 
 import copy
+import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
+from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 from torchvision import transforms
 
-from benchmarks.augment import MEAN, STD, PillowRandAugment
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    import numpy as np
+MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2471, 0.2435, 0.2616)
+FACTOR = {"Brightness": ImageEnhance.Brightness, "Color": ImageEnhance.Color, "Contrast": ImageEnhance.Contrast}
+FACTOR["Sharpness"] = ImageEnhance.Sharpness
+OPERATIONS = (
+    *("AutoContrast", "Equalize", "Identity", "Posterize", "Rotate", "Solarize"),
+    *("ShearX", "ShearY", "TranslateX", "TranslateY"),
+    *FACTOR,
+)
+
+
+def apply_pillow(image: Image.Image, name: str, u: float, sign: int) -> Image.Image:
+    """One RandAugment operation at magnitude `u` in [0, 1]."""
+    if name in FACTOR:
+        return FACTOR[name](image).enhance(0.05 + 0.9 * u)
+    if name == "AutoContrast":
+        return ImageOps.autocontrast(image)
+    if name == "Equalize":
+        return ImageOps.equalize(image)
+    if name == "Posterize":
+        return ImageOps.posterize(image, 4 + int(4 * u) if u < 1 else 8)
+    if name == "Solarize":
+        return ImageOps.solarize(image, 256 - int(256 * u))
+    if name == "Rotate":
+        return image.rotate(sign * 30 * u)
+    if name == "Identity":
+        return image
+    v = sign * 0.3 * u
+    pixels = v * image.width
+    matrix = {"ShearX": (1, v, 0, 0, 1, 0), "ShearY": (1, 0, 0, v, 1, 0), "TranslateX": (1, 0, pixels, 0, 1, 0)}
+    return image.transform(image.size, Image.Transform.AFFINE, matrix.get(name, (1, 0, 0, 0, 1, pixels)))
+
+
+class PillowRandAugment:
+    """RandAugment and cutout of DASO (2 operations, probability 0.5, 16 pixels) or USB (3, always, up to half the width)."""
+
+    def __init__(self, policy: str):
+        self.policy = policy
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        daso = self.policy == "daso"
+        for name in random.choices(OPERATIONS, k=2 if daso else 3):
+            if not daso or random.random() < 0.5:
+                u = np.random.randint(1, 10) / 10 if daso else random.random()
+                image = apply_pillow(image, name, u, random.choice((-1, 1)))
+        side = 16 if daso else 0.5 * random.random() * image.width
+        x, y = (max(0, int(np.random.uniform(0, n) - side / 2)) for n in image.size)
+        image = image.copy()
+        corner = (min(image.width, x + side), min(image.height, y + side))
+        ImageDraw.Draw(image).rectangle((x, y, *corner), (127, 127, 127) if daso else (125, 123, 114))
+        return image
+
+
+def photographs(n: int) -> torch.Tensor:
+    """Smooth random pictures, uint8 ``[n, 3, 32, 32]``; the operations' speed hardly depends on what they show."""
+    coarse = torch.rand(n, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    return (torch.nn.functional.interpolate(coarse, size=32, mode="bicubic").clamp(0, 1) * 255).round().to(torch.uint8)
 
 
 class Pictures(Dataset):

@@ -1,4 +1,6 @@
-"""How quickly the explorer opens, draws and follows a key: ``python -m benchmarks.explorer``.
+"""How quickly the explorer opens, draws and follows a key.
+
+    python -m benchmarks.explorer [--epochs 500] [--classes 10 100] [--save]
 
 Made runs of 500 epochs go through headless Chromium as exported pages. A step lasts from the key to two animation frames after the page
 says the new epoch; the floor is the same on an empty page, in the same browser, just before. Drawing is the script time of the animation
@@ -7,10 +9,7 @@ frames of a step (Chromium rasterises afterwards, in another process). Every pag
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import gzip
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -20,8 +19,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks import results
 from benchmarks.browser import chromium
-from benchmarks.timing import load, machine, print_machine, table
+from benchmarks.results import quantity
 
 SIZES = {10: (7_443, 3_000), 100: (10_899, 500)}  # classes -> unlabelled samples, those of the first class (CIFAR-LT, ratio 100)
 VISITS = 8  # of every sample in an epoch
@@ -119,33 +119,27 @@ def walk(browser, path: Path, focus: str, steps: int) -> Steps:
     return Steps(opened, list(waited), list(drawn))
 
 
-def spread(values: list[float]) -> str:
-    """Median and, in brackets, the 90th percentile."""
-    return f"{statistics.median(values):.1f} ({np.percentile(values, 90):.1f})"
-
-
-def opening(runs: list[Path], out: Path, rounds: int = 5, **choice) -> tuple[float, float, Path]:
-    """Medians of wall and processor time, in ms, of opening runs and making their explorer; and the page that it exports to."""
+def opening(runs: list[Path], out: Path, rounds: int, **choice) -> tuple[list[float], list[float], Path]:
+    """Wall and processor time of opening runs and making their explorer, one value a round; and the page that it exports to."""
     import pldebias as pld
 
     wall, processor = [], []
     for _ in range(rounds):
         began, spent = time.perf_counter(), time.process_time()
         view = pld.explore(*runs, **choice)
-        wall.append(1000 * (time.perf_counter() - began))
-        processor.append(1000 * (time.process_time() - spent))
-    return statistics.median(wall), statistics.median(processor), view.to_html(out)
+        wall.append(time.perf_counter() - began)
+        processor.append(time.process_time() - spent)
+    return wall, processor, view.to_html(out)
 
 
-def main(arguments: list[str] | None = None) -> dict[str, list[list[str]]]:
-    """Print two tables, of opening and of steps; returns their rows."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.explorer", description=__doc__.splitlines()[0])
+def main(arguments: list[str] | None = None) -> results.Tables:
+    """Measure and print; returns two tables, of opening and of steps."""
+    parser = results.parser(__doc__)
     parser.add_argument("--epochs", type=int, default=500)
     parser.add_argument("--steps", type=int, default=60, help="keys pressed on each page")
     parser.add_argument("--classes", type=int, nargs="+", default=[10, 100], choices=SIZES)
     parser.add_argument("--samples", type=int, help="unlabelled samples in place of those of CIFAR-LT")
     options = parser.parse_args(arguments)
-    print_machine(machine())
     opened, stepped = [], []
     with tempfile.TemporaryDirectory() as folder, chromium() as browser:
         root = Path(folder)
@@ -156,22 +150,20 @@ def main(arguments: list[str] | None = None) -> dict[str, list[list[str]]]:
             runs = [record(root / f"{k}-{seed}", k, options.epochs, samples, seed) for seed in (0, 1)]
             shown = {"one run": (runs[:1], {}), "one run, sweep alone": (runs[:1], {"kinds": ("sweep",)}), "two runs": (runs, {})}
             for name, (chosen, choice) in shown.items():
-                python, processor, page = opening(chosen, root / f"{k}-{name.replace(' ', '-')}.html", **choice)
+                wall, processor, page = opening(chosen, root / f"{k}-{name.replace(' ', '-')}.html", options.rounds, **choice)
+                first = []
                 for state, beside in (("idle", contextlib.nullcontext), ("beside a training", training)):
                     with beside():
                         floor = walk(browser, empty, "div", options.steps)
                         found = walk(browser, page, ".pldebias input[type=range]", options.steps)
-                    row = [spread(found.steps), spread(floor.steps), spread(found.drawing), load().split()[0]]
-                    stepped.append([f"K = {k}, {name}, {state}", *row])
-                    if state == "idle":
-                        first = found.opened
-                content = page.read_bytes()
-                sizes = (f"{len(content) / 1e6:.2f}", f"{len(gzip.compress(content)) / 1e6:.2f}")
-                opened.append([f"K = {k}, {name}", f"{python:.0f}", f"{processor:.0f}", f"{first:.0f}", *sizes])
-    columns = [f"{options.epochs} epochs", "pld.explore, ms", "of processor", "page to first frame, ms", "page, MB", "gzipped, MB"]
-    print(table(columns, opened), end="\n\n")
-    print(table(["key to painted step", "step, ms", "empty page, ms", "drawing, ms", "load"], stepped))
-    return {"opened": opened, "stepped": stepped}
+                    first.append(found.opened)
+                    row = {"step": quantity(found.steps, "ms"), "empty page": quantity(floor.steps, "ms")}
+                    stepped.append({"what": f"K = {k}, {name}, {state}", **row, "drawing": quantity(found.drawing, "ms")})
+                row = {"pld.explore": quantity(wall, "ms", 1000), "processor": quantity(processor, "ms", 1000)}
+                row |= {"page to first frame, idle": quantity(first[:1], "ms"), "page, MB": page.stat().st_size / 1e6}
+                opened.append({"what": f"K = {k}, {name}", **row})
+    tables = {f"{options.epochs} epochs": opened, "key to painted step": stepped}
+    return results.report("explorer", __doc__, tables, options, arguments)
 
 
 if __name__ == "__main__":

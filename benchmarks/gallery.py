@@ -21,9 +21,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.accuracy import _setting as setting
-from benchmarks.accuracy import cell
-from benchmarks.timing import machine, table
+from benchmarks.accuracy import cell, setting
+from benchmarks.results import machine, table
 from pldebias import metrics
 from pldebias.analysis.comparing.published import SOURCES, lookup
 from pldebias.analysis.comparing.tables import Published
@@ -133,7 +132,7 @@ def page(options: argparse.Namespace, lines: list[list[str]], shipped: dict[str,
             "# Gallery",
             "",
             f"Runs of `python -m benchmarks.gallery --size {options.size}`, {datetime.date.today().isoformat()}: {settings};",
-            f"{about['versions']}.",
+            f"Python {about['Python']}, torch {about['torch']}.",
             "",
             "Test accuracy is the median of the last 20 evaluations, mean ± standard deviation over n seeds; – is not published for this",
             "setting. Recall is of the pseudo-labels of the first and the last third of the classes, in the last epoch.",

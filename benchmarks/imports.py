@@ -1,21 +1,20 @@
 """How long ``import pldebias`` and its parts take in a fresh interpreter, and which large packages they bring along.
 
-    python -m benchmarks.imports [--rounds 7] [--clock wall]
+    python -m benchmarks.imports [--rounds 7] [--clock children] [--save]
 
-Interpreters take turns; figures are medians of the wall time, or with ``--clock children`` of the processor time, less that of an
-interpreter that imports nothing, with the smallest and the largest behind them. Files are in the system's cache, as on every start
-but the first.
+Interpreters take turns; figures are the wall time, or with ``--clock children`` the processor time, less that of an interpreter that
+imports nothing. Files are in the system's cache, as on every start but the first.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.timing import alternate, machine, print_machine, spread, table
+from benchmarks import results
+from benchmarks.timing import alternate
 
 CONTENDERS = {
     "import torch (for comparison)": "import torch",
@@ -34,29 +33,23 @@ def run(code: str) -> subprocess.CompletedProcess:
 
 
 def brought(code: str) -> list[str]:
-    """The large packages that `code` loads."""
-    report = f"import atexit, json, sys; atexit.register(lambda: sys.stderr.write(json.dumps([m for m in {LARGE} if m in sys.modules])))"
-    return json.loads(run(f"{report}\n{code}").stderr.splitlines()[-1])
+    """Return the large packages that `code` loads."""
+    told = f"import atexit, json, sys; atexit.register(lambda: sys.stderr.write(json.dumps([m for m in {LARGE} if m in sys.modules])))"
+    return json.loads(run(f"{told}\n{code}").stderr.splitlines()[-1])
 
 
-def main(arguments: list[str] | None = None) -> dict[str, float]:
-    """Print the table; returns the median seconds of every contender."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=7)
+def main(arguments: list[str] | None = None) -> results.Tables:
+    """Measure and print; returns the tables."""
+    parser = results.parser(__doc__)
     parser.add_argument("--clock", choices=("wall", "children"), default="wall")
     options = parser.parse_args(arguments)
-    about = machine()
     codes = {"": "pass", **CONTENDERS}
     times = alternate({name: lambda code=code: run(code) for name, code in codes.items()}, options.rounds, clock=options.clock)
-    empty = times.pop("")
-    print_machine(about)
-    rows, medians = [], {}
+    empty, rows = times.pop(""), []
     for name, values in times.items():
-        low, medians[name], high = spread([value - bare for value, bare in zip(values, empty, strict=True)])
-        rows.append([name, f"{medians[name]:.3f} ({low:.3f} .. {high:.3f})", ", ".join(brought(codes[name])) or "none"])
-    print(table(["in a fresh interpreter", "seconds beyond an empty one", "large packages loaded"], rows))
-    print(f"\nan empty interpreter: {spread(empty)[1]:.3f} s; {options.rounds} rounds, {options.clock} time")
-    return medians
+        beyond = [value - bare for value, bare in zip(values, empty, strict=True)]
+        rows.append({"what": name, "beyond an empty interpreter": results.quantity(beyond, "s"), "brings": ", ".join(brought(codes[name]))})
+    return results.report("imports", __doc__, {"in a fresh interpreter": rows}, options, arguments, clock=options.clock)
 
 
 if __name__ == "__main__":

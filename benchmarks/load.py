@@ -1,7 +1,8 @@
-"""Many runs, a large run, many writers, a long run: ``python -m benchmarks.load``.
+"""Many runs, a large run, many writers, a long run.
 
-Times are wall time, the median of three with the slowest in brackets, and processor time, the median too; other work on the machine shows
-in the first most. Memory is the highest resident memory of a process of its own that does nothing else.
+    python -m benchmarks.load [catalogue large writers long] [--runs 1000] [--long 20000] [--save]
+
+Other work on the machine shows in wall time most. Memory is the highest resident memory of a process of its own that does nothing else.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import json
 import multiprocessing
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -19,6 +19,8 @@ import time
 from pathlib import Path
 
 import numpy as np
+
+from benchmarks import results
 
 
 def record(path: Path, epochs: int, n: int, k: int, seed: int = 0, scalars: int = 15) -> Path:
@@ -63,9 +65,10 @@ def seconds(function, repeats: int = 3) -> list[tuple[float, float]]:
     return times
 
 
-def told(times: list[tuple[float, float]]) -> str:
+def timed(what: str, times: list[tuple[float, float]], **more: str) -> dict:
+    """A row of wall and processor time."""
     wall, own = zip(*times, strict=True)
-    return f"{statistics.median(wall):.2f} ({max(wall):.2f}) s, {statistics.median(own):.2f} s of a processor"
+    return {"what": what, "wall": results.quantity(wall, "s"), "processor": results.quantity(own, "s"), **more}
 
 
 READ = """
@@ -152,49 +155,50 @@ def check_long(path: Path, epochs: int) -> None:
         raise AssertionError("matrices differ")
 
 
-def row(what: str, value: str, limit: str) -> None:
-    print(f"| {what} | {value} | {limit} |", flush=True)
-
-
-def catalogues(root: Path, given: argparse.Namespace) -> None:
+def catalogues(root: Path, options: argparse.Namespace) -> list[dict]:
     from pldebias.runs import catalogue
 
-    many(root, given.runs, given.epochs)
-    for check in (True, False):
-        times = seconds(lambda: catalogue(root, check=check))  # noqa: B023 - called at once
-        what = f"catalogue of {given.runs} runs of {given.epochs} epochs" + ("" if check else ", check=False")
-        row(what, told(times), "2 s" if check else "")
+    many(root, options.runs, options.epochs)
+    what = f"catalogue of {options.runs} runs of {options.epochs} epochs"
+    return [
+        timed(what, seconds(lambda: catalogue(root)), limit="2 s of a processor"),
+        timed(f"{what}, check=False", seconds(lambda: catalogue(root, check=False))),
+    ]
 
 
-def large(root: Path, given: argparse.Namespace) -> None:
-    begin = time.perf_counter()
-    record(root, given.large, 50_000, 100)
-    what = f"{given.large} epochs x 50,000 samples, K = 100"
-    row(f"recording {what}", f"{time.perf_counter() - begin:.0f} s", "")
+def large(root: Path, options: argparse.Namespace) -> list[dict]:
+    what = f"{options.large} epochs x 50,000 samples, K = 100"
+    recording = seconds(lambda: record(root, options.large, 50_000, 100), 1)
     seen = [reading(root) for _ in range(3)]
-    row(f"opening {what}", told([one["open"] for one in seen]), "1 s")
-    row("reading all its sweep matrices", told([one["matrices"] for one in seen]), "")
-    row("memory of opening and reading it", f"{max(one['MB'] for one in seen):.0f} MB", "500 MB")
+    return [
+        timed(f"recording {what}", recording),
+        timed(f"opening {what}", [one["open"] for one in seen], limit="1 s"),
+        timed("reading all its sweep matrices", [one["matrices"] for one in seen]),
+        {"what": "memory of opening and reading it", "value": f"{max(one['MB'] for one in seen):.0f} MB", "limit": "500 MB"},
+    ]
 
 
-def writers(root: Path, given: argparse.Namespace) -> None:
-    taken = at_once(root, given.processes, 60)
-    row(f"{given.processes} processes record 60 epochs each at once", f"{taken:.1f} s, nothing lost", "nothing lost")
+def writers(root: Path, options: argparse.Namespace) -> list[dict]:
+    taken = at_once(root, options.processes, 60)
+    return [{"what": f"{options.processes} processes record 60 epochs each at once", "value": f"{taken:.1f} s", "limit": "nothing lost"}]
 
 
-def endurance(root: Path, given: argparse.Namespace) -> None:
-    notes = long(root, given.long, given.long // 10)
-    check_long(root, given.long)
-    grown = notes[-1][1] - notes[0][1]
-    row(f"memory over {given.long} epochs", f"{notes[0][1]:.0f} -> {notes[-1][1]:.0f} MB ({grown:+.1f})", "flat")
-    row("open files over them", f"{notes[0][2]} -> {notes[-1][2]}", "flat")
+def endurance(root: Path, options: argparse.Namespace) -> list[dict]:
+    notes = long(root, options.long, options.long // 10)
+    check_long(root, options.long)
+    (_, before, first), (_, after, last) = notes[0], notes[-1]
+    return [
+        {"what": f"memory over {options.long} epochs", "value": f"{before:.0f} -> {after:.0f} MB", "limit": "flat"},
+        {"what": "open files over them", "value": f"{first} -> {last}", "limit": "flat"},
+    ]
 
 
 PARTS = {"catalogue": catalogues, "large": large, "writers": writers, "long": endurance}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(arguments: list[str] | None = None) -> results.Tables:
+    """Measure and print; returns the tables."""
+    parser = results.parser(__doc__)
     parser.add_argument("parts", nargs="*", choices=[[], *PARTS], help="what to measure (default: everything)")
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--epochs", type=int, default=50, help="of each of them")
@@ -202,12 +206,11 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=8)
     parser.add_argument("--long", type=int, default=20_000, help="epochs of the long run (100000 in `make soak`)")
     parser.add_argument("--at", help="folder to work in (default: a temporary one)")
-    given = parser.parse_args()
-    print(f"load {os.getloadavg()[0]:.1f} at the start\n\n| what | measured | limit |\n|---|---|---|")
-    for name in given.parts or PARTS:
-        with tempfile.TemporaryDirectory(dir=given.at) as folder:
-            PARTS[name](Path(folder) / "run", given)
-    print(f"\nload {os.getloadavg()[0]:.1f} at the end")
+    options, rows = parser.parse_args(arguments), []
+    for name in options.parts or PARTS:
+        with tempfile.TemporaryDirectory(dir=options.at) as folder:
+            rows += PARTS[name](Path(folder) / "run", options)
+    return results.report("load", __doc__, {"what": rows}, options, arguments)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What a scheme adds to FixMatch's step, and how long re-estimations of a whole set take.
 
-    python -m benchmarks.schemes [--methods "fixmatch+daso(start=0)" ...] [--network wrn28_2] [--batch 64] [--mu 2] [--rounds 3]
+    python -m benchmarks.schemes [--methods "fixmatch+daso(start=0)" ...] [--network wrn28_2] [--batch 64] [--mu 2] [--rounds 3] [--save]
 
 Every method steps on one fixed batch of random pictures of 32 x 32 pixels, in turns, with everything it has switched on from the first
 step. A ratio is taken round by round to the two turns of FixMatch around it. Rows are the images that go through a network in one step:
@@ -16,15 +16,16 @@ On a CPU the clock is processor time on one thread, which other work on the mach
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
-from benchmarks.contenders import CLASSES, Fixed, pictures, step_parser
-from benchmarks.timing import alternate, counting, machine, native_bf16, print_machine, spread, table
+from benchmarks import results
+from benchmarks.contenders import Fixed, pictures, step_parser
+from benchmarks.results import quantity
+from benchmarks.timing import alternate, counting
+from pldebias.hardware import native_bf16
 from pldebias.methods import build_method
 from pldebias.nets import Network
 from pldebias.presets import PRECISIONS, resolve
@@ -108,7 +109,7 @@ def operations(method: str, options: argparse.Namespace, data: Any) -> int:
 
 
 def measure_steps(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Seconds of every method's step and their ratios to FixMatch's, one value a round."""
+    """Time of every method's step, and its ratio to FixMatch's."""
     data = pictures(max(512, options.batch), max(1024, int(options.batch * options.mu)), 64)
     steppings = {method: Stepping(method, options, data) for method in (BASE, *options.methods)}
     rows = {method: stepping.rows() for method, stepping in steppings.items()}  # this step warms up
@@ -122,15 +123,17 @@ def measure_steps(options: argparse.Namespace) -> list[dict[str, Any]]:
     with training_machine(base.config, base.device):
         times = alternate(contenders, options.rounds, base.device, options.clock, warmup=int(base.device.type == "cpu"))
     times[BASE] = [value for name, values in times.items() if name not in options.methods for value in values]
-    results = []
+    more, found = {method: operations(method, options, data) for method in (BASE, *options.methods)}, []
     for i, method in enumerate((BASE, *options.methods), -1):
-        ratio = [1.0]
+        cost = [1.0]
         if method != BASE:
             around = zip(times[f"{BASE} {i // EVERY}"], times[f"{BASE} {i // EVERY + 1}"], strict=True)
-            ratio = [mine / ((before + after) / 2) for mine, (before, after) in zip(times[method], around, strict=True)]
-        result = {"method": method, "ratio": ratio, "rows": rows[method], "why": METHODS.get(method, "")}
-        results.append({**result, "seconds": [t / options.steps for t in times[method]], "operations": operations(method, options, data)})
-    return results
+            cost = [mine / ((before + after) / 2) for mine, (before, after) in zip(times[method], around, strict=True)]
+        with_gradient, without = rows[method]
+        row = {"what": method, "step": quantity(times[method], "ms", 1000 / options.steps), "times FixMatch's": quantity(cost)}
+        row |= {"rows with gradient": with_gradient, "without": without, "more operations": more[method] - more[BASE]}
+        found.append({**row, "more rows for": METHODS.get(method, "")})
+    return found
 
 
 def outputs(samples: int, classes: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -169,62 +172,39 @@ def re_estimations(samples: int, classes: int) -> dict[str, Callable[[], None]]:
 
 
 def measure_re_estimations(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Seconds of every re-estimation on every size, one value a round."""
-    results = []
-    for samples, classes, limit in options.sizes:
+    """Time of every re-estimation on every size."""
+    found = []
+    for samples, classes, limit in SIZES:
         times = alternate(re_estimations(samples, classes), options.rounds, "cpu", options.clock)
-        results += [{"what": what, "samples": samples, "classes": classes, "limit": limit, "seconds": t} for what, t in times.items()]
-    return results
+        found += [{"what": f"{what}, {samples:,} x {classes}", "time": quantity(t, "s"), "limit, s": limit} for what, t in times.items()]
+    return found
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Options, with the defaults that depend on the machine."""
-    parser = step_parser(__doc__.splitlines()[0])
+    parser = step_parser(__doc__)
     parser.add_argument("--methods", nargs="*", default=list(METHODS), help="methods to compare with fixmatch")
     parser.add_argument("--precision", choices=PRECISIONS, help="default: bf16 where the device has it, else fp32")
-    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, help="steps a turn; default: 1 on a CPU, 50 on CUDA")
     options = parser.parse_args(arguments)
     cuda = torch.device(options.device).type == "cuda"
     options.precision = options.precision or ("bf16" if cuda or native_bf16() else "fp32")
     options.steps = options.steps or (50 if cuda else 1)
-    options.clock, options.sizes = "wall" if cuda else "cpu", SIZES
+    options.clock = "wall" if cuda else "cpu"
     return options
 
 
-def main(arguments: list[str] | None = None) -> dict[str, list[dict[str, Any]]]:
-    """Print the tables; returns their rows."""
+def main(arguments: list[str] | None = None) -> results.Tables:
+    """Measure and print; returns the tables."""
     options = parse(arguments)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        about = machine(options.device)
-        results = {"steps": measure_steps(options), "re-estimations": measure_re_estimations(options)}
-        about["load afterwards"] = machine(options.device)["load"]
+        tables = {"step of": measure_steps(options), "re-estimation": measure_re_estimations(options)}
+        sizes = f"{options.network}, {options.precision}, {options.batch} labelled and {int(options.batch * options.mu)} unlabelled images"
+        return results.report("schemes", __doc__, tables, options, arguments, step=sizes, clock=options.clock)
     finally:
         torch.set_num_threads(threads)
-    if options.json:
-        print(json.dumps({"machine": about, "options": vars(options), **results}))
-        return results
-    sizes = f"{options.batch} labelled and {int(options.batch * options.mu)} unlabelled images of 32 x 32, {CLASSES} classes"
-    print(f"{options.network}, {options.precision}, {sizes}, {options.rounds} rounds, {options.clock} time")
-    print_machine(about)
-    lines, base = [], results["steps"][0]
-    for r in results["steps"]:
-        low, middle, high = spread(r["ratio"])
-        seconds = f"{1000 * statistics.median(r['seconds']):.0f}"
-        rows = f"{r['rows'][0]} + {r['rows'][1]}"
-        lines.append(
-            [r["method"], seconds, f"{middle:.2f} ({low:.2f} .. {high:.2f})", rows, str(r["operations"] - base["operations"]), r["why"]]
-        )
-    print(table(["step of", "ms", "times FixMatch's", "rows", "more operations", "more rows for"], lines))
-    print()
-    lines = []
-    for r in results["re-estimations"]:
-        low, middle, high = spread(r["seconds"])
-        lines.append([f"{r['what']}, {r['samples']:,} x {r['classes']}", f"{middle:.3f} ({low:.3f} .. {high:.3f})", f"{r['limit']:g}"])
-    print(table(["re-estimation", "seconds", "limit"], lines))
-    return results
 
 
 if __name__ == "__main__":

@@ -1,155 +1,139 @@
-"""The package's training step, iteration and evaluation against the conventional loop of `benchmarks.conventional`.
+"""FixMatch's step, iteration, data pipeline, teacher and evaluation against the loop that public trainers write.
 
     python -m benchmarks.speed [--network wrn28_2] [--batch 64] [--mu 2] [--precision fp32 bf16] [--compile] [--device cpu]
-                               [--threads 1] [--rounds 5] [--at-least "step=2" "data pipeline=10" "EMA update=5"]
+                               [--threads 1] [--rounds 5] [--at-least "step=2" "data pipeline=10" "EMA update=5"] [--save]
 
-Both do the same mathematics on random pictures of CIFAR's size; contenders take turns in every round, and the figures are medians over
-the rounds with the smallest and the largest behind them. The ratio is taken round by round. The conventional loop is float32 in the
+Both do the same mathematics on random pictures of CIFAR's size. The conventional loop (`benchmarks.conventional`) is float32 in the
 default layout with torch's default settings (on CUDA these let convolutions use TF32); ours is channels last and as precise as
 ``--precision`` says, by default bfloat16 where the processor has it. On CUDA our step is measured operation by operation, and replayed as
-a CUDA graph; ``--compile`` adds both with a compiled backbone. On a CPU, where a turn is short, a step that does not count comes first.
+a CUDA graph; ``--compile`` adds both with a compiled backbone; the Triton kernel is compared with the operations that it stands for.
 
-A second table says what an epoch of `EPOCH_STEPS` steps of CIFAR-10-LT costs beside its steps: the evaluation of test and unlabelled
-images, the handing over of outputs to the writing thread, and the checkpoint. A third counts operations and waits. ``--at-least`` makes a
-guard of the command: it fails if a median ratio of this very run is smaller.
-
-On a CPU, `--clock cpu` measures processor time: use it where others compete for the machine. The conventional iteration cuts its images
-in the training process there (``--workers 0``), since workers would only take the step's own cores; on CUDA it has eight workers.
+A second table says what an epoch of `EPOCH_STEPS` steps of CIFAR-10-LT costs beside its steps, a third counts operations and waits.
+``--at-least`` makes a guard of the command: it fails if a median ratio of this very run is smaller. ``--clock cpu`` measures processor
+time: use it where others compete for the machine. On a CPU the conventional loop cuts its images in the training process (``--workers
+0``), since workers would only take the step's own cores; on CUDA it has eight workers.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from benchmarks import results
 from benchmarks.contenders import CLASSES, Ours, Theirs, pictures, step_parser
-from benchmarks.timing import CLOCKS, alternate, counting, machine, native_bf16, print_machine, spread, synchronise, table
-from pldebias.data import Dataset
-from pldebias.gpu.graph import WARMUP
+from benchmarks.conventional import MEAN, STD, photographs
+from benchmarks.results import quantity, ratio
+from benchmarks.timing import CLOCKS, alternate, counting, synchronise
+from pldebias.data import make_augment
+from pldebias.hardware import native_bf16
 from pldebias.presets import PRECISIONS
 from pldebias.runs import Recorder
 from pldebias.training import checkpoints
 from pldebias.training.device import machine as training_machine
 from pldebias.training.evaluate import evaluate, sweep
 
-EMA_UPDATES, BATCHES = 20, 5  # a turn: one is too short for a clock
+WARM, EMA_UPDATES, BATCHES = 6, 20, 5
 LABELLED = 1236  # images of CIFAR-10-LT with N1=500 and gamma=100
+EPOCH_STEPS = 500  # of DASO's protocol, between two evaluations
+EPOCH_PARTS = ("evaluation of the test images", "sweep over the unlabelled images", "handing over to the writer", "checkpoint, log on disk")
 
 
-def contenders(options: argparse.Namespace, data: Dataset) -> tuple[dict[str, Ours], dict[str, int]]:
-    """Ours, by precision and way of running, warm; and the bytes of GPU memory that each took at its peak."""
+def contenders(options: argparse.Namespace, data: Any) -> dict[str, Ours]:
+    """Ours, by precision and way of running, warm."""
     cuda = torch.device(options.device).type == "cuda"
     ways = {"": {}, ", compiled": {"compiled": True}, ", graph": {"graph": True}, ", compiled, graph": {"compiled": True, "graph": True}}
-    ours, memory = {}, {}
+    ours = {}
     for precision in options.precision:
         for way, settings in ways.items():
             if settings.get("graph", False) > cuda or settings.get("compiled", False) > options.compile:
                 continue
-            name = precision + way
-            if cuda:
-                torch.cuda.reset_peak_memory_stats(options.device)
-                held = torch.cuda.memory_allocated(options.device)
-            ours[name] = Ours(options, data, precision, **settings)
+            made = ours[precision + way] = Ours(options, data, precision, **settings)
             if cuda or settings:  # compile, capture, and tune before the clock runs
-                ours[name].begin()
+                made.begin()
                 for pipeline in (False, True):
-                    ours[name].steps(WARMUP + 3, pipeline)
-                ours[name].end()
-            if cuda:
-                memory[name] = torch.cuda.max_memory_allocated(options.device) - held
-    return ours, memory
+                    made.steps(WARM, pipeline)
+                made.end()
+    return ours
 
 
-@dataclass
-class Comparison:
-    """Turns that do the same: the conventional loop's, what it prepares while the clock stands, and ours, by name."""
-
-    theirs: Callable
-    ours: dict[str, Callable]
-    units: int  # of work in a turn
-    unit: str = "step"
-    prepare: Callable = field(default=lambda: None)
-    pipeline: bool | None = None  # whether a step of ours takes new batches; None if it is no step
-
-    def times(self, options: argparse.Namespace, contenders: dict[str, Ours]) -> dict[str, list[float]]:
-        """Seconds a unit, one value a round, of ours by name and of theirs under ""."""
-        before = {"": self.prepare, **{name: lambda o=contenders[name]: o.begin(self.pipeline) for name in self.ours}}
-        after = {name: contenders[name].end for name in self.ours}
-        turns = {"": self.theirs, **self.ours}
-        times = alternate(turns, options.rounds, options.device, options.clock, before=before, after=after)
-        return {name: [value / self.units for value in values] for name, values in times.items()}
-
-
-def measure(options: argparse.Namespace) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, int]]:
-    """Every comparison: seconds of the conventional loop and of ours per unit of work, their ratios, one value a round; an epoch."""
+def measure(options: argparse.Namespace) -> results.Tables:
+    """Every comparison with the conventional loop, and what an epoch costs beside its steps."""
     count = options.steps
     data = pictures(max(options.labelled, options.batch), max(options.unlabelled, int(options.batch * options.mu)), options.images)
-    ours, memory = contenders(options, data)
+    ours = contenders(options, data)
     name, first = next(iter(ours.items()))
     theirs = Theirs(options, data, first.batch)
     ema, teacher = first.state.ema, theirs.trainer.ema
+    rows, seconds = [], {}
+
+    def compare(what: str, base: Callable, mine: dict[str, Callable], units: int, unit: str, prepare=None, pipeline=None) -> None:
+        """Let both do the same; `pipeline` says whether a step of ours takes new batches, None that it is no step."""
+        before = {name: partial(ours[name].begin, pipeline) for name in mine} | ({"": prepare} if prepare else {})
+        after = {name: ours[name].end for name in mine}
+        times = alternate({"": base, **mine}, options.rounds, options.device, options.clock, before=before, after=after)
+        theirs = times.pop("")
+        for name, values in times.items():
+            seconds[what, name] = statistics.median(values) / units
+            row = {"what": what if unit in ("batch", "update") else f"{what}, {name}", "a": unit}  # neither knows of precisions
+            row |= {"conventional": quantity(theirs, "ms", 1000 / units), "ours": quantity(values, "ms", 1000 / units)}
+            rows.append({**row, "times faster": ratio(theirs, values)})
 
     def iterate() -> None:
         theirs.start_pipeline(count)
         theirs.begin()
 
-    comparisons = {
-        "step": Comparison(
-            lambda: theirs.steps(count), {p: lambda o=o: o.steps(count, False) for p, o in ours.items()}, count, "step", theirs.begin, False
-        ),
-        "iteration with data pipeline": Comparison(
-            lambda: theirs.iterations(count), {p: lambda o=o: o.steps(count, True) for p, o in ours.items()}, count, "step", iterate, True
-        ),
-        "data pipeline": Comparison(
-            lambda: theirs.batches(BATCHES),
-            {name: lambda: first.batches(BATCHES)},
-            BATCHES,
-            "batch",
-            lambda: theirs.start_pipeline(BATCHES),
-        ),
-        "EMA update": Comparison(
-            lambda: [teacher.update() for _ in range(EMA_UPDATES)],
-            {name: lambda: [ema.update() for _ in range(EMA_UPDATES)]},
-            EMA_UPDATES,
-            "update",
-        ),
-        "evaluation": Comparison(theirs.evaluate, {p: ours[p].evaluate for p in options.precision}, options.images, "image"),
-    }
-    results = []
-    for what, comparison in comparisons.items():
-        times = comparison.times(options, ours)
-        base = times.pop("")
-        for way, values in times.items():
-            ratios = [a / b for a, b in zip(base, values, strict=True)]
-            shown = "any" if comparison.unit in ("batch", "update") else way  # neither knows of precisions
-            row = {"what": what, "precision": shown, "unit": comparison.unit, "conventional": base, "ours": values, "ratio": ratios}
-            results.append(row)
-    iterations = {r["precision"]: statistics.median(r["ours"]) for r in results if r["what"] == "iteration with data pipeline"}
+    steps = {pipeline: {name: partial(o.steps, count, pipeline) for name, o in ours.items()} for pipeline in (False, True)}
+    compare("step", lambda: theirs.steps(count), steps[False], count, "step", theirs.begin, False)
+    compare("iteration with data pipeline", lambda: theirs.iterations(count), steps[True], count, "step", iterate, True)
+    started = partial(theirs.start_pipeline, BATCHES)
+    compare("data pipeline", lambda: theirs.batches(BATCHES), {name: lambda: first.batches(BATCHES)}, BATCHES, "batch", started)
+    updates = (lambda: [teacher.update() for _ in range(EMA_UPDATES)]), (lambda: [ema.update() for _ in range(EMA_UPDATES)])
+    compare("EMA update", updates[0], {name: updates[1]}, EMA_UPDATES, "update")
+    compare("evaluation", theirs.evaluate, {p: ours[p].evaluate for p in options.precision}, options.images, "image")
+    iterations = {name: value for (what, name), value in seconds.items() if what == "iteration with data pipeline"}
     fastest = min(iterations, key=iterations.get)
-    return results, measure_epoch(options, fastest, iterations[fastest]), memory
+    tables = {"per step, batch, update or image": rows}
+    if torch.device(options.device).type == "cuda":
+        tables["views as a Triton kernel"] = kernel(options)
+    return tables | {f"once in {EPOCH_STEPS} iterations": epoch(options, fastest, iterations[fastest])}
 
 
-EPOCH_STEPS = 500  # of DASO's protocol, between two evaluations
-EPOCH_PARTS = ("evaluation of the test images", "sweep over the unlabelled images", "handing over to the writer", "checkpoint, log on disk")
+def kernel(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Weak and strong views by the Triton kernel against the batched operations that it stands for, both replayed as graphs."""
+    from pldebias.gpu.graph import register
+
+    size, replays, kept = options.batch * int(1 + options.mu), 20, {}
+    for way in ("masked", "kernel"):
+        augment, generator = make_augment("daso", MEAN, STD, 32), torch.Generator("cuda").manual_seed(0)
+        augment.strategy, images, graph = way, photographs(size).cuda(), torch.cuda.CUDAGraph()
+        register(graph, generator)
+        for context in (nullcontext(), torch.cuda.graph(graph)):
+            with context:
+                augment(images, "weak", generator), augment(images, "strong", generator)
+        kept[way] = graph, augment, images, generator  # a graph reads what it was captured on
+    turns = {way: lambda graph=made[0]: [graph.replay() for _ in range(replays)] for way, made in kept.items()}
+    times = alternate(turns, options.rounds, "cuda")
+    each = {name: quantity(values, "us", 1e6 / replays / size) for name, values in times.items()}
+    return [{"what": "image", **each, "times faster": ratio(times["masked"], times["kernel"])}]
 
 
-def measure_epoch(options: argparse.Namespace, way: str, iteration: float) -> list[dict[str, Any]]:
-    """Seconds of what ends an epoch, by part, one value a round, and their share of `EPOCH_STEPS` iterations of `iteration` seconds."""
+def epoch(options: argparse.Namespace, way: str, iteration: float) -> list[dict[str, Any]]:
+    """What ends an epoch, by part, and its share of `EPOCH_STEPS` iterations of `iteration` seconds."""
     state = Ours(options, pictures(LABELLED, options.unlabelled_images, options.test_images), way.partition(",")[0]).state
     data, network, method = state.dataset, state.ema.teacher, state.method
     times: dict[str, list[float]] = {part: [] for part in EPOCH_PARTS}
     with tempfile.TemporaryDirectory() as folder:
-        path, n = Path(folder), data.unlabelled.labels
-        recorder = Recorder(path / "run", n, data.labelled_counts, data.class_names, device=state.device)
+        path, labels = Path(folder), data.unlabelled.labels
+        recorder = Recorder(path / "run", labels, data.labelled_counts, data.class_names, device=state.device)
         with recorder, training_machine(state.config, state.device):
             for number in range(min(options.rounds, 3) + 1):
                 moments = [_now(options)]
@@ -166,10 +150,9 @@ def measure_epoch(options: argparse.Namespace, way: str, iteration: float) -> li
                 if number:  # the first round warms up
                     for part, start, end in zip(EPOCH_PARTS, moments, moments[1:], strict=False):
                         times[part].append(end - start)
-    return [
-        {"what": part, "seconds": seconds, "share": statistics.median(seconds) / (EPOCH_STEPS * iteration)}
-        for part, seconds in times.items()
-    ]
+    share = {part: [100 * value / (EPOCH_STEPS * iteration) for value in values] for part, values in times.items()}
+    rows = [{"what": part, "time": quantity(times[part], "ms", 1000), "of the steps' time": quantity(share[part], "%")} for part in times]
+    return [*rows, {"what": "together", "of the steps' time": quantity([sum(parts) for parts in zip(*share.values(), strict=True)], "%")}]
 
 
 def _now(options: argparse.Namespace) -> float:
@@ -177,24 +160,7 @@ def _now(options: argparse.Namespace) -> float:
     return CLOCKS[options.clock]()
 
 
-def guard(results: list[dict[str, Any]], least: dict[str, float]) -> None:
-    """End with an error if a median ratio of `results` is smaller than asked for, by the row's name; graph rows count as their own."""
-    named = {_named(r): statistics.median(r["ratio"]) for r in results}
-    for name, wanted in least.items():
-        found = {row: ratio for row, ratio in named.items() if row == name or row.startswith(f"{name}, ")}
-        if not found:
-            raise SystemExit(f"{name!r} is not measured; measured are {'; '.join(named)}")
-        best = max(found, key=found.get)
-        if found[best] < wanted:
-            raise SystemExit(f"{best} is {found[best]:.2f} times faster than the conventional loop, not {wanted:g}")
-        print(f"{best}: at least {wanted:g} times faster, as asked for ({found[best]:.2f})")
-
-
-def _named(row: dict[str, Any]) -> str:
-    return row["what"] if row["precision"] == "any" else f"{row['what']}, {row['precision']}"
-
-
-def count_operations(options: argparse.Namespace) -> list[dict[str, Any]]:
+def operations(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Operations and host synchronisations of one warm step, which do not depend on the batch size: a small one is used."""
     small = argparse.Namespace(**{**vars(options), "batch": 4, "mu": 2.0, "workers": 0})
     data = pictures(8, 16, 64)
@@ -217,22 +183,23 @@ def count_operations(options: argparse.Namespace) -> list[dict[str, Any]]:
         run()  # momentum buffers and constants are made once
         with counting() as counts:
             run()
-        rows.append({"what": name, "operations": counts.operations.total(), "host waits": dict(counts.syncs)})
+        rows.append({"what": name, "operations": counts.operations.total(), "host waits": counts.syncs.total()})
     return rows
 
 
-def _time(values: list[float]) -> str:
-    low, middle, high = (1000 * value for value in spread(values))
-    digits = 0 if middle >= 100 else 1 if middle >= 10 else 3
-    return f"{middle:.{digits}f} ({low:.{digits}f} .. {high:.{digits}f})"
+def guard(rows: list[dict[str, Any]], least: dict[str, float]) -> None:
+    """End with an error if the best median ratio of a row, in any precision or way of running, is smaller than asked for."""
+    for name, wanted in least.items():
+        found = {row["what"]: row["times faster"]["median"] for row in rows if row["what"] == name or row["what"].startswith(f"{name}, ")}
+        if not found:
+            raise SystemExit(f"{name!r} is not measured; measured are {'; '.join(row['what'] for row in rows)}")
+        best = max(found, key=found.get)
+        if found[best] < wanted:
+            raise SystemExit(f"{best} is {found[best]:.2f} times faster than the conventional loop, not {wanted:g}")
+        print(f"{best}: at least {wanted:g} times faster, as asked for ({found[best]:.2f})")
 
 
-def _print_operations(counts: list[dict[str, Any]]) -> None:
-    waits = [[r["what"], str(r["operations"]), ", ".join(f"{n} {name}" for name, n in r["host waits"].items()) or "0"] for r in counts]
-    print(table(["dispatched operations, without views", "operations", "host waits"], waits))
-
-
-def _ratio(text: str) -> tuple[str, float]:
+def _least(text: str) -> tuple[str, float]:
     name, equals, value = text.rpartition("=")
     if not equals:
         raise argparse.ArgumentTypeError(f"{text!r} is not row=ratio, such as step=2")
@@ -240,11 +207,10 @@ def _ratio(text: str) -> tuple[str, float]:
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Options, with the defaults that depend on the machine."""
-    parser = step_parser(__doc__.splitlines()[0])
+    """Return the options, with the defaults that depend on the machine."""
+    parser = step_parser(__doc__)
     parser.add_argument("--precision", nargs="+", choices=PRECISIONS, help="of ours; default: bf16 where the device has it, else fp32")
     parser.add_argument("--threads", type=int, help="CPU threads of the training process; default: torch's")
-    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, help="steps a turn; default: 1 on a CPU, 50 on CUDA")
     parser.add_argument("--images", type=int, help="test images of the evaluation; default: 512 on a CPU, 10000 on CUDA")
     parser.add_argument("--test-images", type=int, default=10_000, help="of the evaluation that ends an epoch")
@@ -252,8 +218,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--compile", action="store_true", help="measure ours with a compiled backbone too")
     parser.add_argument("--workers", type=int, help="DataLoader workers of the conventional loop; default: 0 on a CPU, at most 8 on CUDA")
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
-    parser.add_argument("--operations", action="store_true", help="count operations and waits, and measure no time")
-    parser.add_argument("--at-least", type=_ratio, nargs="+", default=[], metavar="ROW=RATIO", help="fail if a ratio is smaller")
+    parser.add_argument("--at-least", type=_least, nargs="+", default=[], metavar="ROW=RATIO", help="fail if a ratio is smaller")
     options = parser.parse_args(arguments)
     cuda = torch.device(options.device).type == "cuda"
     options.precision = options.precision or ["bf16" if cuda or native_bf16() else "fp32"]
@@ -268,40 +233,14 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return options
 
 
-def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
-    """Print the tables; returns the rows of the first."""
+def main(arguments: list[str] | None = None) -> results.Tables:
+    """Measure, print, and hold the ratios to ``--at-least``; returns the tables."""
     options = parse(arguments)
-    about = machine(options.device)
-    (results, epoch, memory), counts = ([], [], {}) if options.operations else measure(options), count_operations(options)
-    if memory:
-        about["GPU memory"] = ", ".join(f"{name}: {size / 2**30:.2f} GiB" for name, size in memory.items())
-    about["load afterwards"] = machine(options.device)["load"]
-    if options.json:
-        report = {"machine": about, "options": vars(options), "times": results, "epoch": epoch, "operations": counts, "memory": memory}
-        print(json.dumps(report))
-        guard(results, dict(options.at_least))
-        return results
-    rows = int(options.batch * options.mu)
-    if options.operations:
-        print_machine(about)
-        _print_operations(counts)
-        return results
-    print(f"FixMatch, {options.network}, {options.batch} + 2 x {rows} images of 32 x 32, {options.rounds} rounds, {options.clock} time")
-    print_machine(about)
-    lines = []
-    for r in results:
-        low, middle, high = spread(r["ratio"])
-        rate = f"{1 / statistics.median(r['conventional']):.3g} / {1 / statistics.median(r['ours']):.3g}"
-        lines.append([_named(r), _time(r["conventional"]), _time(r["ours"]), rate, f"{middle:.2f} ({low:.2f} .. {high:.2f})"])
-    print(table(["per step, batch, update or image", "conventional, ms", "ours, ms", "per second", "times faster"], lines))
-    print()
-    lines = [[r["what"], _time(r["seconds"]), f"{100 * r['share']:.2f} %"] for r in epoch]
-    lines.append(["together", "", f"{100 * sum(r['share'] for r in epoch):.2f} %"])
-    print(table([f"once in {EPOCH_STEPS} iterations, {options.clock} time", "ms", "of their time"], lines))
-    print()
-    _print_operations(counts)
-    guard(results, dict(options.at_least))
-    return results
+    tables = measure(options) | {"dispatched operations, without views": operations(options)}
+    sizes = f"{options.network}, {options.batch} labelled and 2 x {int(options.batch * options.mu)} unlabelled images of 32 x 32"
+    results.report("speed", __doc__, tables, options, arguments, step=sizes, clock=options.clock)
+    guard(tables["per step, batch, update or image"], dict(options.at_least))
+    return tables
 
 
 if __name__ == "__main__":

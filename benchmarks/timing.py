@@ -1,11 +1,8 @@
-"""What the benchmarks share: taking turns, medians with spread, what the machine is, and what a step asks of its device."""
+"""The clocks of the benchmarks: contenders in turns, and what a step asks of its device."""
 
 from __future__ import annotations
 
-import datetime
 import os
-import platform
-import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -15,8 +12,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-
-from pldebias.hardware import native_bf16, processor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -192,49 +187,3 @@ def _children_time() -> float:
 
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time, "children": _children_time}
-
-
-def spread(values: Sequence[float]) -> tuple[float, float, float]:
-    """Smallest, median and largest value; a handful of rounds has no better spread."""
-    return min(values), statistics.median(values), max(values)
-
-
-def load() -> str:
-    """Runnable processes, averaged over the last 1, 5 and 15 minutes: above the number of cores, others compete with the measurement."""
-    return " ".join(f"{value:.2f}" for value in os.getloadavg()) if hasattr(os, "getloadavg") else "unknown"
-
-
-def machine(device: torch.device | str = "cpu") -> dict[str, Any]:
-    """When, where and with which versions something is measured."""
-    import torchvision
-    from PIL import __version__ as pillow
-
-    versions = {"python": platform.python_version(), "torch": torch.__version__, "torchvision": torchvision.__version__, "Pillow": pillow}
-    about: dict[str, Any] = {
-        "date": datetime.date.today().isoformat(),
-        "cpu": f"{processor()}, {os.cpu_count()} cores, native bfloat16: {'yes' if native_bf16() else 'no'}",
-        "threads": torch.get_num_threads(),
-        "load": load(),
-        "versions": ", ".join(f"{name} {number}" for name, number in versions.items()),
-    }
-    if torch.device(device).type == "cuda":
-        about["gpu"] = torch.cuda.get_device_name(device)
-    return about
-
-
-def print_machine(about: dict[str, Any]) -> None:
-    for name, value in about.items():
-        print(f"{name}: {value}")
-    print()
-
-
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Markdown, aligned so that it reads as text too; the first column to the left, all others to the right."""
-    widths = [max(3, *(len(row[i]) for row in (columns, *rows))) for i in range(len(columns))]
-
-    def line(cells: Sequence[str]) -> str:
-        padded = [cells[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True))]
-        return f"| {' | '.join(padded)} |"
-
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    return "\n".join([line(columns), line(rule), *map(line, rows)])

@@ -14,7 +14,7 @@ from pldebias import metrics
 sys.path.insert(0, str(Path(__file__).parents[1]))  # benchmarks/ is part of the repository and not of the installed package
 
 from benchmarks import gallery
-from benchmarks.augment import photographs
+from benchmarks.conventional import photographs
 from pldebias.analysis.comparing.published import lookup
 from pldebias.analysis.samples import _LAST, images_of
 from pldebias.interop.thin import thin

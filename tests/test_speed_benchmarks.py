@@ -1,4 +1,4 @@
-"""The benchmarks of speed run, and what they say of this machine is sound."""
+"""The benchmarks of speed run, what they say of this machine is sound, and what they keep is the page."""
 
 import json
 import sys
@@ -8,38 +8,45 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # benchmarks/ is part of the repository and not of the installed package
 
-from benchmarks import anatomy, jobs, speed, start
+from benchmarks import recording, results, speed
 
 TINY = ["--network", "tiny_resnet", "--batch", "4", "--precision", "fp32", "--device", "cpu"]
 SMALL = [*TINY, "--images", "32", "--test-images", "40", "--unlabelled-images", "50"]
 
 
-def test_speed_prints_ratios_and_counts(capsys):
-    speed.main([*SMALL, "--rounds", "1"])
-    printed = capsys.readouterr().out
-    assert "times faster" in printed and "| step, fp32 " in printed and "compiled" not in printed
-    speed.main([*SMALL, "--rounds", "1", "--json"])
-    report = json.loads(capsys.readouterr().out)
-    waits = {row["what"]: sum(row["host waits"].values()) for row in report["operations"]}
+@pytest.fixture(scope="module")
+def measured():
+    return speed.main([*SMALL, "--rounds", "2"])
+
+
+def test_speed_measures_ratios_and_counts_waits(measured):
+    compared, epoch, counted = measured.values()
+    assert [row["what"] for row in compared] == [
+        *("step, fp32", "iteration with data pipeline, fp32", "data pipeline", "EMA update", "evaluation, fp32")
+    ]
+    for row in compared:
+        low, middle, high = (row["times faster"][key] for key in ("low", "median", "high"))
+        assert 0 < low <= middle <= high and row["times faster"]["n"] == 2
+    waits = {row["what"]: row["host waits"] for row in counted}
     assert waits["ours, step with data pipeline"] == 0
     assert waits["ours, evaluation of 64 images"] == 1  # whether all logits are finite, once and not for each batch
     assert waits["conventional, step"] == 4 and waits["conventional, evaluation of 64 images"] > 20
-    operations = {row["what"]: row["operations"] for row in report["operations"]}
+    operations = {row["what"]: row["operations"] for row in counted}
     assert operations["ours, of which EMA"] == 2 and operations["ours, step"] < operations["conventional, step"]
-    assert [row["what"] for row in report["times"]] == ["step", "iteration with data pipeline", "data pipeline", "EMA update", "evaluation"]
-    assert [row["what"] for row in report["epoch"]] == list(speed.EPOCH_PARTS)
-    assert all(value > 0 for row in report["epoch"] for value in row["seconds"])
+    assert [row["what"] for row in epoch] == [*speed.EPOCH_PARTS, "together"]
+    assert all(row["of the steps' time"]["median"] > 0 for row in epoch)
 
 
-def test_speed_guards_its_ratios(capsys):
+def test_speed_guards_its_ratios(measured, capsys):
     """A ratio of one run, far beyond what noise does to it, fails the command; no figure of another machine is asked for."""
-    results = speed.main([*SMALL, "--rounds", "3", "--at-least", "EMA update=1.5", "data pipeline=1.2"])
+    rows = next(iter(measured.values()))
+    speed.guard(rows, {"EMA update": 1.2, "data pipeline": 1.2})
     printed = capsys.readouterr().out
-    assert "EMA update: at least 1.5 times faster" in printed and "data pipeline: at least 1.2 times faster" in printed
+    assert "EMA update: at least 1.2 times faster" in printed and "data pipeline: at least 1.2 times faster" in printed
     with pytest.raises(SystemExit, match=r"EMA update is .* times faster .*, not 10000"):
-        speed.guard(results, {"EMA update": 1e4})
+        speed.guard(rows, {"EMA update": 1e4})
     with pytest.raises(SystemExit, match="'coffee' is not measured; measured are step"):
-        speed.guard(results, {"coffee": 1.0})
+        speed.guard(rows, {"coffee": 1.0})
 
 
 def test_processor_time_is_refused_where_it_misses_work(capsys):
@@ -48,40 +55,25 @@ def test_processor_time_is_refused_where_it_misses_work(capsys):
     assert "sees neither" in capsys.readouterr().err
 
 
-def test_speed_measures_the_compiled_network_when_asked_to(monkeypatch):
-    monkeypatch.setattr(speed, "measure_epoch", lambda options, way, iteration: [])
-    results = speed.main([*SMALL, "--rounds", "1", "--compile", "--json"])
-    steps = [row["precision"] for row in results if row["what"] in ("step", "iteration with data pipeline")]
-    assert steps == ["fp32", "fp32, compiled"] * 2
+def test_what_was_measured_is_kept_and_rendered(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(results, "FOLDER", tmp_path / "results")
+    monkeypatch.setattr(results, "PAGE", tmp_path / "RESULTS.md")
+    tables = {"what": [{"what": "a step", "time": results.quantity([0.002, 0.001, 0.004], "ms", 1000), "rows": 1234}]}
+    options = results.parser("About this.").parse_args(["--save"])
+    results.report("made", "About this.\n\n    a command\n\nMore.", tables, options, ["--save", "--set", "x = 1"], clock="wall")
+    kept = json.loads((tmp_path / "results" / "made.json").read_text())
+    assert kept["tables"] == tables and kept["command"] == 'python -m benchmarks.made --set "x = 1"'
+    assert kept["commit"] and kept["date"] and {"CPU", "load", "torch", "clock"} <= set(kept["machine"])
+    page = (tmp_path / "RESULTS.md").read_text()
+    assert "| a step | 2 (1 .. 4) ms | 1,234 |" in page and "About this.\n\nMore." in page and "a command" not in page
+    assert capsys.readouterr().out.strip() in page
 
 
-def test_anatomy_tells_every_kind_of_work(capsys):
-    found = anatomy.main([*TINY, "--steps", "2"])
-    printed = capsys.readouterr().out
-    seconds, operations, whole = found["fp32"]
-    assert set(seconds) == {name for name, _ in anatomy.KINDS} | {anatomy.REST}
-    assert all(value > 0 for value in seconds.values()) and sum(seconds.values()) < whole
-    assert operations["convolutions, backward"] >= 9 and operations[anatomy.TEACHER] == 1
-    for name in (*seconds, "beside them", "a step"):
-        assert f"| {name} " in printed
-    anatomy.main([*TINY, "--steps", "1", "--json"])
-    assert json.loads(capsys.readouterr().out)["found"]["fp32"][2] > 0
+def test_the_page_is_the_one_that_was_measured():
+    """`python -m benchmarks.results` has been run since anything was measured."""
+    assert results.PAGE.read_text(encoding="utf-8") == results.render()
 
 
-def test_jobs_counts_the_steps_of_all_processes(capsys):
-    found = jobs.main([*TINY, "--at-once", "1x1", "2x1", "--seconds", "0.5", "--rounds", "1"])
-    printed = capsys.readouterr().out
-    assert list(found["tiny_resnet"]) == [(1, 1), (2, 1)] and all(rates[0] > 1 for rates in found["tiny_resnet"].values())
-    assert printed.count("| tiny_resnet ") == 2 and " 1.00 |" in printed
-    for wrong in ("2", "x2", "0x1", "2xtwo"):
-        with pytest.raises(SystemExit):
-            jobs.main(["--at-once", wrong])
-    assert "is not PROCESSESxTHREADS, such as 2x1" in capsys.readouterr().err
-
-
-def test_start_tells_the_parts_of_a_fresh_process(capsys, tmp_path):
-    found = start.main(["--data", "glyphs-lt", "--precision", "fp32", "--device", "cpu", "--no-compile", "--rounds", "1"])
-    assert len(found["glyphs-lt"]) == 1 and len(found["glyphs-lt"][0]) == len(start.PARTS) and min(found["glyphs-lt"][0]) > 0
-    assert "| glyphs-lt " in capsys.readouterr().out
-    with pytest.raises(RuntimeError, match=r"ended with code 1:(?s:.*)'sun' is not known"):
-        start.start({"data": "glyphs-lt", "device": "sun"}, str(tmp_path))
+def test_recording_counts_its_share(tmp_path):
+    training, updates, all_recording = recording.train(tmp_path / "run", epochs=2, steps=3, products=1)
+    assert 0 < updates < all_recording < training

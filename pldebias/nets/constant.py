@@ -8,8 +8,6 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-_aten = torch.ops.aten
-
 
 class _Convolution(torch.autograd.Function):
     """A convolution that is differentiated for its first `rows` images alone."""
@@ -23,36 +21,29 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple:
         (x, weight), rows, (stride, padding, dilation, groups) = ctx.saved_tensors, ctx.rows, ctx.options
-        wanted = list(ctx.needs_input_grad[:3])
-        of_rows, of_weight, of_bias = _aten.convolution_backward(
-            gradient[:rows], x[:rows], weight, ctx.bias, stride, padding, dilation, False, [0] * len(stride), groups, wanted
+        # Of the core ATen operators, which torch documents and keeps.
+        of_rows, of_weight, of_bias = torch.ops.aten.convolution_backward(
+            gradient[:rows], x[:rows], weight, ctx.bias, stride, padding, dilation, False, [0, 0], groups, list(ctx.needs_input_grad[:3])
         )
-        of_x = None
-        if wanted[0]:
-            of_x = torch.empty_like(x)
-            of_x[:rows] = of_rows
-            of_x[rows:] = 0
+        if not ctx.needs_input_grad[0]:
+            return None, of_weight, of_bias, None, None
+        of_x = torch.empty_like(x)
+        of_x[:rows], of_x[rows:] = of_rows, 0
         return of_x, of_weight, of_bias, None, None
 
 
-class _Normalisation(torch.autograd.Function):
-    """Batch normalisation by the statistics of all rows, whose gradient reaches the first `rows` alone."""
+class _Constant(torch.autograd.Function):
+    """The same tensor, whose gradient reaches its first `rows` images alone."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, rows: int, options: tuple) -> Tensor:
-        out, *kept, kernel = _aten._batch_norm_impl_index(x, weight, bias, *options)
-        ctx.save_for_backward(x, weight, *options[:2], *kept)
-        ctx.rows, ctx.training, ctx.eps, ctx.kernel = rows, options[2], options[4], kernel
-        return out
+    def forward(ctx: Any, x: Tensor, rows: int) -> Tensor:
+        ctx.rows = rows
+        return x.view_as(x)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple:
-        x, weight, mean, variance, saved_mean, saved_deviation, reserve = ctx.saved_tensors
-        of_x, of_weight, of_bias = _aten._batch_norm_impl_index_backward(
-            ctx.kernel, x, gradient, weight, mean, variance, saved_mean, saved_deviation, ctx.training, ctx.eps, [True] * 3, reserve
-        )
-        of_x[ctx.rows :] = 0
-        return of_x, of_weight, of_bias, None, None
+        gradient[ctx.rows :] = 0  # in place: the normalisation made it for this function alone
+        return gradient, None
 
 
 class GradientRows(TorchFunctionMode):
@@ -80,6 +71,5 @@ class GradientRows(TorchFunctionMode):
                 x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
             return _Convolution.apply(x, weight, bias, self.rows, (list(stride), list(padding), list(dilation), groups))
         if function is torch.batch_norm:
-            x, weight, bias, *options = args
-            return _Normalisation.apply(x, weight, bias, self.rows, tuple(options))
+            args = (_Constant.apply(args[0], self.rows), *args[1:])
         return function(*args, **(kwargs or {}))

@@ -205,7 +205,7 @@ class TrainingState:
 
     def is_finite(self) -> bool:
         """Whether no weight of student or teacher is NaN or infinite; waits for the device."""
-        return all(bool(flat.isfinite().all()) for teacher, student, _ in self.ema.pairs for flat in (teacher, student))
+        return bool(torch.stack([t.isfinite().all() for t in (*self.ema.ours, *self.ema.theirs)]).all())
 
     def begin_step(self) -> None:
         """The host's part of a step, before it: the learning rate and the weight of the teacher's update, on the device."""

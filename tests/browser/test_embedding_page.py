@@ -391,17 +391,3 @@ def test_names_are_text_and_narrow_or_dark_windows_work(tmp_path):
             page.keyboard.press("Enter")
             settled(page)
             assert any(name in status(page) for name in HOSTILE)
-
-
-def test_its_benchmark_drags_and_measures(capsys):
-    from benchmarks import embedding_view
-
-    rows = dict(
-        (what, measured)
-        for what, measured, _ in embedding_view.main(["--points", "200", "--snapshots", "3", "--seconds", "0.5", "--quality"])
-    )
-    assert float(rows["slider drag, frames a second"]) > 1
-    fastest, median, slow = map(float, rows["one drawing, ms: fastest, median, 95th percentile"].split(", "))
-    assert 0 < fastest <= median <= slow
-    assert 0.05 < float(rows["page, MB"]) < 0.5
-    assert "| 200 points x 3 snapshots" in capsys.readouterr().out

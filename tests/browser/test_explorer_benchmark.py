@@ -16,13 +16,11 @@ def test_its_runs_are_learned_head_first(tmp_path):
 
 
 @pytest.mark.browser
-def test_it_opens_pages_and_measures_steps_beside_a_training(capsys):
-    found = benchmark.main(["--epochs", "12", "--steps", "3", "--classes", "10", "--samples", "500"])
-    printed = capsys.readouterr().out
-    assert [row[0] for row in found["opened"]] == ["K = 10, one run", "K = 10, one run, sweep alone", "K = 10, two runs"]
-    assert [row[0].split(", ")[-1] for row in found["stepped"]] == ["idle", "beside a training"] * 3
-    for _, wall, processor, first, megabytes, gzipped in found["opened"]:
-        assert float(wall) > 0 and float(processor) > 0 and float(first) > 0 and float(megabytes) > float(gzipped) > 0
-    for name, step, floor, drawing, _ in found["stepped"]:
-        step, floor, drawing = (float(text.split(" ")[0]) for text in (step, floor, drawing))
-        assert name in printed and step > drawing > 0 and floor > 5  # a frame of the browser is 16.7 ms
+def test_it_opens_pages_and_measures_steps_beside_a_training():
+    opened, stepped = benchmark.main(["--epochs", "12", "--steps", "3", "--classes", "10", "--samples", "500", "--rounds", "1"]).values()
+    assert [row["what"] for row in opened] == ["K = 10, one run", "K = 10, one run, sweep alone", "K = 10, two runs"]
+    assert [row["what"].split(", ")[-1] for row in stepped] == ["idle", "beside a training"] * 3
+    for row in opened:
+        assert row["pld.explore"]["low"] > 0 and row["page to first frame, idle"]["low"] > 0 and row["page, MB"] > 0
+    for row in stepped:
+        assert row["step"]["median"] > row["drawing"]["median"] > 0 and row["empty page"]["median"] > 5  # a frame of the browser is 16.7 ms

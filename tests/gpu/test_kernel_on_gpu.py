@@ -4,7 +4,7 @@ import pytest
 import torch
 from on_cuda import capture, no_waiting
 
-from benchmarks.augment import MEAN, STD, photographs
+from benchmarks.conventional import MEAN, STD, photographs
 from pldebias.data import make_augment, ops, randaugment
 from pldebias.gpu.graph import register
 
