@@ -9,13 +9,15 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pldebias import learners, schemes
+from pldebias._deprecate import moved
 from pldebias.learners import Learner
 from pldebias.paths import portable
 from pldebias.registry import Registry
@@ -23,23 +25,46 @@ from pldebias.schemes import Chain, EpochEnd, Models, Problem, Scheme, Step
 from pldebias.schemes.part import call
 from pldebias.settings import fitted, nearest
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 
 class MethodError(ValueError):
     """A method string that names something unknown or impossible."""
 
 
-class Part(NamedTuple):
+@dataclass(frozen=True)
+class PartSpec:
     """One name of a method string and the options written behind it."""
 
     name: str
-    options: dict[str, Any]
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any], hash=False)
 
     def __str__(self) -> str:
         options = ", ".join(f"{k}={v if str(v).isidentifier() else repr(v)}" for k, v in self.options.items())
         return f"{self.name}({options})" if options else self.name
+
+
+class MethodSpec(tuple[PartSpec, ...]):
+    """A method string that has been read: the learner and its schemes, in order.
+
+    Hashable; ``str`` gives the canonical spelling. Whatever takes a method string takes this.
+    """
+
+    __slots__ = ()
+
+    @property
+    def learner(self) -> PartSpec:
+        """The first part."""
+        return self[0]
+
+    @property
+    def schemes(self) -> MethodSpec:
+        """All other parts."""
+        return MethodSpec(self[1:])
+
+    def __str__(self) -> str:
+        return "+".join(map(str, self))
+
+    def __repr__(self) -> str:
+        return f"parse({str(self)!r})"
 
 
 def _exported(module: Any, base: type) -> dict[str, type]:
@@ -51,31 +76,34 @@ LEARNERS: Registry[type[Learner]] = Registry("learner", _exported(learners, Lear
 SCHEMES: Registry[type[Scheme]] = Registry("scheme", _exported(schemes, Scheme))
 
 
-def parse(method: str) -> tuple[Part, ...]:
+def parse(method: str | MethodSpec) -> MethodSpec:
     """Split a method string into its parts.
 
     Parameters
     ----------
-    method : str
-        ``name`` or ``name(option=value, ...)``, joined by ``+``. Values are Python literals; a bare word is a string.
+    method : str or MethodSpec
+        ``name`` or ``name(option=value, ...)``, joined by ``+``. Values are Python literals; a bare word is a string. What has been read
+        already is returned as it is.
 
     Raises
     ------
     MethodError
         If the string cannot be read.
     """
+    if isinstance(method, MethodSpec):
+        return method
     if not isinstance(method, str):
         raise MethodError(f"method {_short(method)} is no text; write it like 'fixmatch+la+daso(T=0.3)'")
     try:
         node = ast.parse(method.strip(), mode="eval").body
-        parts: list[Part] = []
+        parts: list[PartSpec] = []
         while isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
             parts.append(_part(node.right))
             node = node.left
         parts.append(_part(node))
     except (SyntaxError, TypeError, ValueError, RecursionError, MemoryError) as error:
         raise MethodError(f"method {_short(method)} cannot be read; write it like 'fixmatch+la+daso(T=0.3)'") from error
-    return tuple(reversed(parts))
+    return MethodSpec(reversed(parts))
 
 
 def _short(value: Any) -> str:
@@ -83,18 +111,23 @@ def _short(value: Any) -> str:
     return shown if len(shown) < 300 else f"{shown[:300]} ... ({len(shown)} characters)"
 
 
-def _part(node: ast.expr) -> Part:
+def _part(node: ast.expr) -> PartSpec:
     if isinstance(node, ast.Name):
-        return Part(node.id, {})
-    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)) or node.args or any(k.arg is None for k in node.keywords):
+        return PartSpec(node.id)
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)) or node.args:
         raise ValueError("a part is name or name(option=value)")
-    values = ((k.arg, k.value) for k in node.keywords)
-    return Part(node.func.id, {name: value.id if isinstance(value, ast.Name) else ast.literal_eval(value) for name, value in values})
+    options: dict[str, Any] = {}
+    for keyword in node.keywords:
+        if keyword.arg is None:
+            raise ValueError("an option is name=value")
+        value = keyword.value
+        options[keyword.arg] = value.id if isinstance(value, ast.Name) else ast.literal_eval(value)
+    return PartSpec(node.func.id, options)
 
 
-def slug(method: str) -> str:
+def slug(method: str | MethodSpec) -> str:
     """The method as the name of a folder, as in ``runs/glyphs-lt/fixmatch+daso/s0``; what is too long for one ends in a digest."""
-    return portable(re.sub(r"[^A-Za-z0-9+=.,-]+", "_", "+".join(map(str, parse(method))).replace(", ", ",")).strip("_"))
+    return portable(re.sub(r"[^A-Za-z0-9+=.,-]+", "_", str(parse(method)).replace(", ", ",")).strip("_"))
 
 
 def check_options(name: str, options: Mapping[str, Any]) -> list[str]:
@@ -108,14 +141,14 @@ def check_options(name: str, options: Mapping[str, Any]) -> list[str]:
     return known
 
 
-def _create(kind: str, table: dict[str, type], part: Part, defaults: Mapping[str, Mapping[str, Any]]) -> Any:
+def _create(table: Registry[Any], part: PartSpec, defaults: Mapping[str, Mapping[str, Any]]) -> Any:
     if part.name not in table:
         other = LEARNERS if table is SCHEMES else SCHEMES
         hint = nearest(part.name, table) or nearest(part.name, other)
         if part.name in other:
             hint = " (a method starts with one learner; schemes follow)"
         raise MethodError(
-            f"{kind} {_short(part.name)} is not known{hint}; choose one of {', '.join(sorted(table))}, or load the plugin that has it"
+            f"{table.kind} {_short(part.name)} is not known{hint}; choose one of {', '.join(sorted(table))}, or load the plugin that has it"
         )
     cls = table[part.name]
     known = check_options(part.name, part.options)
@@ -136,9 +169,9 @@ class Method(nn.Module):
     Its buffers are the method's whole state; `state_dict` saves and restores it.
     """
 
-    def __init__(self, learner: Learner, chain: Chain, spelling: str):
+    def __init__(self, learner: Learner, chain: Chain, spec: str | MethodSpec):
         super().__init__()
-        self.learner, self.chain, self.spelling = learner, chain, spelling
+        self.learner, self.chain, self.spec = learner, chain, parse(spec)
         for scheme in chain:
             learner.serve(scheme)
 
@@ -162,6 +195,11 @@ class Method(nn.Module):
         except ValueError as error:
             raise MethodError(str(error)) from error
         return self
+
+    @property
+    def spelling(self) -> str:
+        """Canonical method string."""
+        return str(self.spec)
 
     @property
     def parts(self) -> tuple[Learner | Scheme, ...]:
@@ -277,12 +315,12 @@ def _by_class(buffer: Tensor, classes: int) -> Tensor:
     return nn.functional.pad(flat, (0, -len(flat) % classes)).view(classes, -1)
 
 
-def build_method(method: str, defaults: Mapping[str, Mapping[str, Any]] | None = None) -> Method:
+def build_method(method: str | MethodSpec, defaults: Mapping[str, Mapping[str, Any]] | None = None) -> Method:
     """Build a method from its string.
 
     Parameters
     ----------
-    method : str
+    method : str or MethodSpec
         Such as ``"fixmatch+la+daso"``; see `parse`.
     defaults : mapping, optional
         Options by part name, such as ``{"fixmatch": {"threshold": 0.9}}``, under those that the string writes out.
@@ -292,26 +330,29 @@ def build_method(method: str, defaults: Mapping[str, Mapping[str, Any]] | None =
     MethodError
         If a name or an option is not known, a scheme is named twice, or a scheme would change what the learner does not do.
     """
-    defaults = defaults or {}
-    first, *rest = parse(method)
-    learner = _create("learner", LEARNERS, first, defaults)
-    chain = Chain(_create("scheme", SCHEMES, part, defaults) for part in rest)
-    names = [part.name for part in rest]
+    defaults, spec = defaults or {}, parse(method)
+    learner = _create(LEARNERS, spec.learner, defaults)
+    chain = Chain(_create(SCHEMES, part, defaults) for part in spec.schemes)
+    names = [part.name for part in spec.schemes]
     for name in names:
         if names.count(name) > 1:
-            raise MethodError(f"scheme {name!r} is named twice in {method!r}; a scheme acts once, remove one")
+            raise MethodError(f"scheme {name!r} is named twice in {str(method)!r}; a scheme acts once, remove one")
     for scheme in chain:
-        impossible = scheme.acts_on - learner.offers
-        if impossible:
+        if impossible := scheme.acts_on - learner.offers:
             can = [n for n, c in LEARNERS.items() if scheme.acts_on <= c.offers]
             part = " and ".join(sorted(impossible)).replace("_", "-")
             raise MethodError(
-                f"{method!r}: {scheme.name} changes the {part} step, which {learner.name} has not; it goes with {', '.join(can)}"
+                f"{str(method)!r}: {scheme.name} changes the {part} step, which {learner.name} has not; it goes with {', '.join(can)}"
             )
-    built = Method(learner, chain, "+".join(map(str, (first, *rest))))
+    built = Method(learner, chain, spec)
     heads = [name for name, _ in built.heads]
     for scheme in chain:
         for head in scheme.reads_heads:
             if head not in heads:
-                raise MethodError(f"{scheme.name} reads a head {head!r} that no part of {method!r} brings; its heads: {heads or 'none'}")
+                raise MethodError(
+                    f"{scheme.name} reads a head {head!r} that no part of {str(method)!r} brings; its heads: {heads or 'none'}"
+                )
     return built
+
+
+__getattr__ = moved(__name__, {"Part": "pldebias.methods:PartSpec"})

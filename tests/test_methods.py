@@ -1,6 +1,7 @@
 """One contract for every method: a new one adds its row to `TABLE`."""
 
 import atexit
+import pickle
 import shutil
 import tempfile
 from dataclasses import replace
@@ -363,6 +364,11 @@ def test_method_strings_are_read():
     assert [part.name for part in parts] == ["fixmatch", "la", "daso"]
     assert parts[2].options == {"T": 0.3, "weight": None}
     assert parse("supervised(augment=strong)")[0].options == {"augment": "strong"}
+    assert parse(parts) is parts
+    assert str(parts) == "fixmatch(threshold=0.8)+la+daso(T=0.3, weight=None)"
+    assert parts == parse(str(parts)) and hash(parts) == hash(parse(str(parts))) and parts != parse("fixmatch+la+daso")
+    assert (str(parts.learner), str(parts.schemes)) == ("fixmatch(threshold=0.8)", "la+daso(T=0.3, weight=None)")
+    assert pickle.loads(pickle.dumps(parts)) == parts == build_method(parts).spec
     for spelling in ("fixmatch+la(tau=1)", "supervised(augment=strong)", "selftraining(base='runs/a b/s0')", "fixmatch+daso(weight=None)"):
         assert build_method(spelling.replace("+", " + ")).spelling == spelling
 

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from pldebias import paths
+from pldebias.methods import MethodSpec, parse
 from pldebias.presets import ConfigError
 from pldebias.progress import bar
 from pldebias.registry import SESSION
@@ -78,16 +79,18 @@ def _follow() -> None:
 
 def _listed(name: str, value: Any) -> list:
     """One value is a list of one."""
-    value = plain(value)
+    if isinstance(value, MethodSpec):
+        return [value]
+    value = value if isinstance(value, list | tuple) else plain(value)
     if isinstance(value, str) or not isinstance(value, Iterable):
         return [value]
-    if listed := list(value):
+    if listed := [one if isinstance(one, MethodSpec) else plain(one) for one in value]:
         return listed
     raise ConfigError(f"{name}={value!r} is empty: give at least one")
 
 
 def sweep(
-    methods: str | Sequence[str],
+    methods: str | MethodSpec | Sequence[str | MethodSpec],
     data: str = "glyphs-lt",
     seeds: int | Sequence[int] = (0,),
     *,
@@ -99,7 +102,7 @@ def sweep(
 
     Parameters
     ----------
-    methods : str or sequence of str
+    methods : str, MethodSpec or a sequence of them
     data : str, default "glyphs-lt"
     seeds : int or sequence of int, default (0,)
     jobs : int, default 1
@@ -124,7 +127,7 @@ def sweep(
         ``if __name__ == "__main__":``.
     """
     progress = flag("progress", progress)
-    jobs, methods, seeds = plain(jobs), _listed("methods", methods), _listed("seeds", seeds)
+    jobs, methods, seeds = plain(jobs), [parse(method) for method in _listed("methods", methods)], _listed("seeds", seeds)
     if not isinstance(jobs, int) or jobs < 1:
         raise ConfigError(f"jobs={jobs!r} must be a whole number of at least 1: the number of processes that train at once")
     if "seed" in options:
@@ -134,7 +137,7 @@ def sweep(
     for method, seed in product(methods, seeds):
         with plugins_named(method, data, seed, options.get("out", "runs")):
             configs.append(configure(method, data, seed, **settings)[0])
-    wanted = [(config.method, config.seed) for config in configs]
+    wanted = list(product(methods, (config.seed for config in configs[: len(seeds)])))
     every = dict(zip(wanted, configs, strict=True))  # one that is named twice is trained once
     workers = max(1, min(jobs, len(every), os.cpu_count() or 1, MOST_WORKERS))
     part = max(1, torch.get_num_threads() // workers)

@@ -39,15 +39,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pldebias.data import Dataset
-    from pldebias.methods import Method
+    from pldebias.methods import Method, MethodSpec
 
 
-def run_folder(method: str, data: str, seed: int, out: str | Path = "runs") -> Path:
+def run_folder(method: str | MethodSpec, data: str, seed: int, out: str | Path = "runs") -> Path:
     """Folder of a run: ``out/<data>/<method>/s<seed>``."""
     return local(out) / portable(re.sub(r"[^A-Za-z0-9.-]+", "_", data).strip("_")) / slug(method) / f"s{seed}"
 
 
-def configure(method: str, data: str = "glyphs-lt", seed: int = 0, **overrides: Any) -> tuple[Config, Method]:
+def configure(method: str | MethodSpec, data: str = "glyphs-lt", seed: int = 0, **overrides: Any) -> tuple[Config, Method]:
     """The full configuration of a training and its method, built but not set up.
 
     Arguments as in `train`. What a method's schemes need of the data (a hold-out, say) is added, and refused where it contradicts
@@ -56,11 +56,12 @@ def configure(method: str, data: str = "glyphs-lt", seed: int = 0, **overrides: 
     if isinstance(overrides.get("plugins"), str | os.PathLike):
         overrides["plugins"] = (overrides["plugins"],)
     load_plugins(Config(plugins=overrides.get("plugins") or ()).plugins)
-    learner = parse(method)[0].name
-    config = resolve(method, data, seed, learner, **overrides)
+    spec = parse(method)
+    learner = spec.learner.name
+    config = resolve(str(spec), data, seed, learner, **overrides)
     for name, values in (overrides.get("options") or {}).items():
         check_options(name, values)
-    built = build_method(method, config.options)
+    built = build_method(spec, config.options)
     for name, value in built.needs.items():
         if overrides.get(name) not in (None, value):
             raise ConfigError(f"{method} needs {name}={value!r}, but {name}={overrides[name]!r} was asked for; drop one of them")
@@ -69,7 +70,7 @@ def configure(method: str, data: str = "glyphs-lt", seed: int = 0, **overrides: 
         raise ConfigError(f"{learner} goes on from a finished run: give its folder as init=, such as runs/{data}/fixmatch/s{seed}")
     if config.network not in NETWORKS:
         raise ConfigError(NETWORKS.unknown(config.network))
-    parts = {part.name for part in parse(method)}
+    parts = {part.name for part in spec}
     tables = (
         (LEARNERS, parts),
         (SCHEMES, parts),
@@ -146,7 +147,7 @@ def _attributes(config: Config, device: torch.device, fingerprint: str) -> dict[
 
 
 def train(
-    method: str,
+    method: str | MethodSpec,
     data: str = "glyphs-lt",
     seed: int = 0,
     *,
@@ -162,7 +163,7 @@ def train(
 
     Parameters
     ----------
-    method : str
+    method : str or MethodSpec
         A learner and schemes, such as ``"fixmatch+la+daso(T=0.3)"``.
     data : str, default "glyphs-lt"
         Name of a preset, or a source such as ``"parquet:PATH"``.
@@ -197,7 +198,7 @@ def train(
     overwrite, progress = flag("overwrite", overwrite), flag("progress", progress)
     with plugins_named(method, data, seed, out):
         config, built = configure(method, data, seed, **overrides)
-    folder = run_folder(config.method, data, seed, out)
+    folder = run_folder(built.spec, data, seed, out)
     device, precision = pick_device(config.device, config.precision)
     config = replace(config, precision=precision)
     refusal(config, built, device)  # graph=True that cannot be is refused here

@@ -205,7 +205,7 @@ def test_a_sweep_is_refused_before_any_training(arguments, message, monkeypatch)
 def test_one_value_is_a_list_of_one(seeds, monkeypatch):
     """And what is named twice is trained once."""
     jobs = []
-    monkeypatch.setitem(sweep.__globals__, "train", lambda **job: jobs.append((job["method"], job["seed"])))
+    monkeypatch.setitem(sweep.__globals__, "train", lambda **job: jobs.append((str(job["method"]), job["seed"])))
     assert len(sweep("fixmatch ", seeds=seeds)) == (2 if isinstance(seeds, tuple) else 1)
     assert jobs == [("fixmatch", 0)]
 

@@ -12,7 +12,7 @@ from pldebias.analysis.relabelling.counterpart import options_of
 from pldebias.analysis.relabelling.outputs import Outputs, outputs
 from pldebias.analysis.relabelling.relabelled import checked
 from pldebias.analysis.relabelling.whatif import what_if
-from pldebias.methods import MethodError, Part, build_method, parse
+from pldebias.methods import MethodError, MethodSpec, PartSpec, build_method, parse
 from pldebias.runs import NotLogged, Run
 from pldebias.runs.run import as_run
 from pldebias.schemes import DASO
@@ -106,7 +106,7 @@ def blending(run: Run | str | Path, epoch: int = -1) -> Blending:
     try:
         parts = parse(run.method or "")
     except MethodError:  # the name of somebody's own method
-        parts = ()
+        parts = MethodSpec()
     if any(part.name == DASO.name for part in parts):
         return _of_daso(run, parts, epoch)
     raise NotLogged(
@@ -115,13 +115,13 @@ def blending(run: Run | str | Path, epoch: int = -1) -> Blending:
     )
 
 
-def _of_daso(run: Run, parts: tuple[Part, ...], epoch: int) -> Blending:
+def _of_daso(run: Run, parts: MethodSpec, epoch: int) -> Blending:
     seen = outputs(run, epoch)
-    scheme = next(part for part in build_method(run.method, options_of(run)).chain if part.name == DASO.name)
+    scheme = next(part for part in build_method(parts, options_of(run)).chain if part.name == DASO.name)
     begun = max(seen.step, scheme.start)
 
-    def held(weight: float) -> str:
-        return "+".join(str(Part(p.name, p.options | {"weight": weight}) if p.name == DASO.name else p) for p in parts)
+    def held(weight: float) -> MethodSpec:
+        return MethodSpec(PartSpec(p.name, {**p.options, "weight": weight}) if p.name == DASO.name else p for p in parts)
 
     found = {
         "linear": what_if(run, held(0.0), epoch=epoch, step=begun),

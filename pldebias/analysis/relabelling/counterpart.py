@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from pldebias import metrics
 from pldebias.learners import Learner
-from pldebias.methods import LEARNERS, SCHEMES, Method, MethodError, Part, build_method, parse
+from pldebias.methods import LEARNERS, SCHEMES, Method, MethodError, MethodSpec, PartSpec, build_method, parse
 from pldebias.registry import missing_plugins
 from pldebias.runs import Run, RunError
 from pldebias.runs.catalogue import find_runs
@@ -22,16 +22,15 @@ def _plain(learner: Learner) -> bool:
     return "pseudo_label" not in learner.offers and type(learner).pseudo_label is Learner.pseudo_label
 
 
-def _with_labeller(spelling: str, options: dict) -> tuple[str, tuple[str, ...]]:
-    """Method string whose learner pseudo-labels, and a note: FixMatch, at its threshold, stands in for a learner that does not."""
-    first, *schemes = parse(spelling)
-    method = build_method(str(first), options)
+def _with_labeller(spec: MethodSpec, options: dict) -> tuple[MethodSpec, tuple[str, ...]]:
+    """Method whose learner pseudo-labels, and a note: FixMatch, at its threshold, stands in for a learner that does not."""
+    method = build_method(MethodSpec([spec.learner]), options)
     learner = method.learner
     if not method.predicts:
         raise MethodError(f"{learner.name} learns no classifier, so there are no pseudo-labels to show; name a learner that makes them")
     if not _plain(learner):
-        return spelling, ()
-    stand_in = "+".join(map(str, (Part("fixmatch", {"threshold": learner.confidence_threshold}), *schemes)))
+        return spec, ()
+    stand_in = MethodSpec([PartSpec("fixmatch", {"threshold": learner.confidence_threshold}), *spec.schemes])
     trains = "trains on the labels of its base run" if learner.name == "selftraining" else "trains without pseudo-labels"
     return stand_in, (f"{learner.name} {trains}; labelled as FixMatch would at its threshold, {learner.confidence_threshold:g}",)
 
@@ -43,24 +42,23 @@ def options_of(run: Run) -> dict[str, dict]:
     return {name: value for name, value in merged.items() if isinstance(value, dict)}
 
 
-def known_method(run: Run) -> tuple[str | None, str]:
+def known_method(run: Run) -> tuple[MethodSpec | None, str]:
     """The run's method, if this package has it; otherwise None, and a sentence on why."""
     if run.method is None:
         return None, "the run does not say its method"
     try:
-        build_method(run.method, options_of(run))
+        return build_method(run.method, options_of(run)).spec, ""
     except (MethodError, TypeError, AttributeError) as error:
         return None, f"the run's method {run.method!r} is not known here ({error}{missing_plugins(run.attrs)})"
-    return run.method, ""
 
 
-def asked(run: Run, scheme: str | None) -> tuple[str, tuple[str, ...]]:
-    """The full method string that `scheme` names beside a run, and notes on it.
+def asked(run: Run, scheme: str | MethodSpec | None) -> tuple[MethodSpec, tuple[str, ...]]:
+    """The full method that `scheme` names beside a run, and notes on it.
 
     Parameters
     ----------
     run : Run
-    scheme : str or None
+    scheme : str, MethodSpec or None
         None is the run's own method; a string that starts with a learner is taken as it is, otherwise the run's learner is put first.
         ``""`` is the learner alone.
     """
@@ -69,21 +67,22 @@ def asked(run: Run, scheme: str | None) -> tuple[str, tuple[str, ...]]:
         if own is None:
             raise MethodError(f"{run.name}: {why}; pass the chain, such as 'fixmatch(threshold=0.95)+daso'")
         return own, ()
-    if not isinstance(scheme, str):
+    if not isinstance(scheme, str | MethodSpec):
         raise MethodError(f"scheme={scheme!r} is no text; write the chain, such as 'daso(T=1.5)'")
-    text = scheme.strip().lstrip("+").strip()
-    parts = parse(text) if text else ()
-    if parts and parts[0].name in LEARNERS:
-        return build_method(text, options_of(run)).spelling, ()
-    base = (Part("fixmatch", {}),) if own is None else parse(own)[:1]
+    if isinstance(scheme, str):
+        text = scheme.strip().lstrip("+").strip()
+        scheme = parse(text) if text else MethodSpec()
+    if scheme and scheme.learner.name in LEARNERS:
+        return build_method(scheme, options_of(run)).spec, ()
+    learner = PartSpec("fixmatch") if own is None else own.learner
     notes = () if own else (f"{why}; labelled as FixMatch would at its default threshold",)
-    return "+".join(map(str, (*base, *parts))), notes
+    return MethodSpec([learner, *scheme]), notes
 
 
-def compose(run: Run, scheme: str | None) -> tuple[str, tuple[str, ...]]:
-    """The method string of a what-if, whose learner pseudo-labels, and notes on it; arguments as in `asked`."""
-    spelling, notes = asked(run, scheme)
-    stand_in, more = _with_labeller(spelling, options_of(run))
+def compose(run: Run, scheme: str | MethodSpec | None) -> tuple[MethodSpec, tuple[str, ...]]:
+    """The method of a what-if, whose learner pseudo-labels, and notes on it; arguments as in `asked`."""
+    spec, notes = asked(run, scheme)
+    stand_in, more = _with_labeller(spec, options_of(run))
     return stand_in, (*notes, *more)
 
 
@@ -120,14 +119,14 @@ def _instead(scheme: Scheme) -> str:
     return f"{scheme.name} changes the {acts} step, not pseudo-labels{hint}"
 
 
-def effective(spelling: str, options: dict) -> list[tuple[str, dict]]:
+def effective(method: str | MethodSpec, options: dict) -> list[tuple[str, dict]]:
     """Parts of a method with all their options, written, preset and default."""
     found = []
-    for part in parse(spelling):
+    for part in parse(method):
         signature = inspect.signature((LEARNERS | SCHEMES)[part.name])
         known = {n: p.default for n, p in signature.parameters.items() if p.kind is not p.VAR_KEYWORD}
         preset = {n: v for n, v in options.get(part.name, {}).items() if n in known}
-        found.append((part.name, known | preset | part.options))
+        found.append((part.name, known | preset | dict(part.options)))
     return found
 
 
@@ -153,8 +152,7 @@ def trained_counterpart(run: Run | str | Path, scheme: str | None, root: str | P
     if options not in ("same", "any"):
         raise ValueError(f"options={options!r} is not known; choose 'same' or 'any'")
     run = as_run(run)
-    spelling = build_method(asked(run, scheme)[0], options_of(run)).spelling
-    wanted = effective(spelling, options_of(run))
+    wanted = effective(build_method(asked(run, scheme)[0], options_of(run)).spec, options_of(run))
     found = []
     for path in find_runs(_root_of(run) if root is None else root):
         try:

@@ -17,7 +17,7 @@ from pldebias.analysis.relabelling.estimate import prepare
 from pldebias.analysis.relabelling.outputs import Outputs, outputs, whole
 from pldebias.analysis.relabelling.relabelled import GROUP_NAMES, SENTENCE, WhatIf, reproduction
 from pldebias.learners import Learner
-from pldebias.methods import Method, MethodError, Part, build_method
+from pldebias.methods import Method, MethodError, MethodSpec, PartSpec, build_method
 from pldebias.runs import Run
 from pldebias.runs.given import array
 from pldebias.runs.named import by_class
@@ -154,11 +154,11 @@ def _enter(method: Method, step: int, fixed: bool, generation: int | None, absen
 def _as_trained(seen: Outputs) -> tuple[str, tuple[str, ...], Relabelled]:
     """Method, notes and labels of the run's own chain; computed once for an epoch."""
     if not hasattr(seen, "as_trained"):
-        spelling, notes = compose(seen.run, None)
-        method = build_method(spelling, options_of(seen.run)).setup(seen.problem)
+        spec, notes = compose(seen.run, None)
+        method = build_method(spec, options_of(seen.run)).setup(seen.problem)
         notes += prepare(method, seen, method.restore(seen.state), seen.step)
         found, soft = _relabel(method, seen, seen.step)
-        seen.as_trained = spelling, notes + soft, found
+        seen.as_trained = spec, notes + soft, found
     return seen.as_trained
 
 
@@ -179,7 +179,7 @@ def _check(seen: Outputs) -> tuple[bool | None, int, Relabelled | None]:
 @typed
 def what_if(
     run: Run | str | Path,
-    scheme: str | None = None,
+    scheme: str | MethodSpec | None = None,
     *,
     epoch: int = -1,
     threshold=None,
@@ -197,7 +197,7 @@ def what_if(
     Parameters
     ----------
     run : Run or path
-    scheme : str, optional
+    scheme : str or MethodSpec, optional
         ``"daso(T=1.5)"``, ``"debiaspl(tau=1)+seval"``: schemes after the run's learner, in place of its own; ``""`` is the bare learner; a
         string that starts with a learner is a whole method. None is the run's method as trained.
     epoch : int, default -1
@@ -245,10 +245,10 @@ def what_if(
         threshold = by_class("threshold", threshold, run.class_names)
     threshold, prior = plain(threshold), plain(by_class("prior", prior, run.class_names))
     if scheme is None and all(option is None for option in (threshold, prior, state, step, generation)):
-        spelling, notes, found = _as_trained(seen)
+        spec, notes, found = _as_trained(seen)
     else:
-        spelling, notes = compose(run, scheme)
-        method = build_method(spelling, options_of(run)).setup(seen.problem)
+        spec, notes = compose(run, scheme)
+        method = build_method(spec, options_of(run)).setup(seen.problem)
         notes += unseen(method) if scheme else ()
         given, origin = _given_state(state, seen, method)
         absent = method.restore(given)
@@ -264,7 +264,7 @@ def what_if(
         notes += soft
     reproduces, differing, logged = _check(seen)
     result = WhatIf(
-        run=run, method=spelling, scheme=scheme, epoch=seen.epoch, **found._asdict(),
+        run=run, method=str(spec), scheme=None if scheme is None else str(scheme), epoch=seen.epoch, **found._asdict(),
         logged_label=seen.label, logged_accepted=seen.accepted,
         logged_weight=None if logged is None else logged.weight, logged_pull=None if logged is None else logged.pull,
         true=run.true_labels, groups=parts, reproduces=reproduces, differing=differing,
@@ -331,10 +331,10 @@ def _logged(seen: Outputs, method: Method, run: Run) -> tuple[dict[str, Tensor],
     state, trained, notes = dict(seen.state), known_method(seen.run)[0], []
     theirs = dict(effective(trained, options_of(seen.run))) if trained else {}
     known = {n for n, buffer in method.logged_buffers().items() if n in state and buffer.is_floating_point()}
-    for part, (name, options) in zip(method.parts, effective(method.spelling, options_of(run)), strict=True):
+    for part, (name, options) in zip(method.parts, effective(method.spec, options_of(run)), strict=True):
         other = {k: theirs[name][k] for k, value in options.items() if name in theirs and theirs[name][k] != value}
         gone = tuple(f"{name}/{buffer}" for buffer, on in part.follows.items() if other.keys() & set(on))
         state = {n: value for n, value in state.items() if not n.startswith(gone)}
         if other and any(n.startswith(f"{name}/") and n in state for n in known):
-            notes.append(f"{name}: state as {Part(name, other)} left it")
+            notes.append(f"{name}: state as {PartSpec(name, other)} left it")
     return state, tuple(notes)
