@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import sys
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import jupytext
 import nbformat
 import pytest
 from chromium import opened
+from filelock import FileLock
 
 from pldebias.widgets.static import export_notebook
 
@@ -25,6 +27,30 @@ def course_folder(folder):
     (folder / "notebooks").mkdir(parents=True, exist_ok=True)
     shutil.copytree(ROOT / "data" / "gallery", folder / "data" / "gallery", dirs_exist_ok=True)
     return folder / "notebooks"
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory):
+    """`with once(folder):` around a notebook gives its course what notebooks of any test process have trained, and them what it trains."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "trained"
+
+    def copy(source, target):
+        return target if os.path.exists(target) else shutil.copy2(source, target)
+
+    def add(source, target):
+        with FileLock(f"{shared}.lock"):
+            for part in ("runs", "notebooks/data"):
+                if (source / part).exists():
+                    shutil.copytree(source / part, target / part, copy_function=copy, dirs_exist_ok=True)
+
+    @contextmanager
+    def trained(folder):
+        add(shared, folder)
+        yield
+        add(folder, shared)
+
+    return trained
 
 
 @pytest.mark.parametrize("source", NOTEBOOKS, ids=lambda path: path.stem[:2])
@@ -48,13 +74,13 @@ def test_notebooks_call_and_define_nothing(source):
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory):
+def exported(tmp_path_factory, once):
     """`exported(source)` -> the page of a notebook, run on short trainings; once each, in one folder, where later ones find trainings."""
     course = course_folder(tmp_path_factory.mktemp("course"))
 
     @cache
     def export(source):
-        with pytest.MonkeyPatch.context() as patch:
+        with pytest.MonkeyPatch.context() as patch, once(course.parent):
             patch.setenv("PLDEBIAS_FAST", "1")
             patch.delenv("PLDEBIAS_CIFAR10", raising=False)
             patch.setenv("JUPYTER_PLATFORM_DIRS", "1")

@@ -14,6 +14,7 @@ from test_explorer_page import painted
 from test_lab import OFFLINE, TOKEN, notebook_open, run_all, server
 from test_lab_whatif import assert_shows
 from test_notebooks import NOTEBOOKS, course_folder
+from test_notebooks import once as once  # a fixture
 
 import pldebias as pld
 from benchmarks.browser import chromium
@@ -52,7 +53,7 @@ EXPLORERS = {
 
 
 @pytest.fixture(scope="module")
-def course(tmp_path_factory):
+def course(tmp_path_factory, once):
     """`course(source)` opens a notebook in JupyterLab; one server, one browser, and one folder where later ones find trainings."""
     from refresh import read
 
@@ -71,7 +72,7 @@ def course(tmp_path_factory):
         @contextlib.contextmanager
         def opened(source):
             nbformat.write(read(source), folder / f"{source.stem}.ipynb")  # without outputs
-            with notebook_open(browser, address, f"notebooks/{source.stem}.ipynb", source.stem) as page:
+            with once(root), notebook_open(browser, address, f"notebooks/{source.stem}.ipynb", source.stem) as page:
                 cells = [cell.source for cell in jupytext.read(source).cells if cell.cell_type == "code"]
 
                 def output(text):
