@@ -55,11 +55,11 @@ pandas.DataFrame({"samples": run.num_unlabelled, "differing": differing}).rename
 # %% [markdown]
 # ## The panel
 #
-# Press a preset, then move what it set. *debias τ* is the strength with which DebiasPL subtracts the habit of the network (its mean
-# prediction) before it decides. The same τ widens the *margin* of rare classes in the loss, which changes no label but how hard the
-# accepted ones pull at the network: the last column of the table. *blend* mixes in the opinion of the prototypes, by DASO's rule or with a
-# constant weight ν. *Thresholds*, one for all, by group or by label, decide which labels would be used. The chain is also written as text,
-# and you may write in it: `debiaspl(tau=1)+daso`, `darp`, `flexmatch`, anything that this package knows.
+# Press a button, then move the sliders of its schemes. *debiaspl tau* is the strength with which DebiasPL subtracts the habit of the
+# network (its mean prediction) before it decides. The same τ widens the *margin* of rare classes in the loss, which changes no label but
+# how hard the accepted ones pull at the network: the last column of the table. *daso* mixes in the opinion of the prototypes, by its rule
+# with temperature T or with a constant weight. *Thresholds*, one for all, by group or by label, decide which labels would be used. The
+# chain is also written as text, and you may write in it: `debiaspl(tau=1)+daso`, `darp`, `flexmatch`, anything that this package knows.
 #
 # In the left matrix a row is what an image is, the column what it would be called, in percent of the row. The one beside it is the change
 # to what was logged: orange is more, blue is less. If a run was really trained with the chain, its matrix stands third.

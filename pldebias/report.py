@@ -94,7 +94,6 @@ def _explorers(every: list[Run]) -> tuple[str, list[str]]:
     from pldebias.widgets import explore
     from pldebias.widgets.explorer import MOST_RUNS
     from pldebias.widgets.payload import KINDS, check_comparable
-    from pldebias.widgets.static import frame
 
     sets: list[list[Run]] = []
     for run in (every[0], *sorted(every[1:], key=lambda run: run.seed != every[0].seed)):
@@ -122,7 +121,7 @@ def _explorers(every: list[Run]) -> tuple[str, list[str]]:
         return "", notes
     names = [", ".join(f"{run.name} ({run.path})" if len(every) > 1 else run.name for run in view.runs) for view in views]
     options = "".join(f'<option value="view{i}">{_text(name)}</option>' for i, name in enumerate(names))
-    frames = [frame(view, still=False) for view in views]
+    frames = [view.frame(still=False) for view in views]
     templates = "".join(f'<template id="view{i}">{made}</template>' for i, made in enumerate(frames))
     choice = f'<label>Show <select id="pick">{options}</select></label>' if len(views) > 1 else ""
     # An explorer weighs a megabyte, so each is in the page once; the script puts the chosen one on the stage.

@@ -17,29 +17,21 @@ as ``(patch, origin)``; whoever hears acts on it and does not pass it on. The ke
 
 from __future__ import annotations
 
-import base64
 import gzip
-import html
-import os
 import textwrap
 from pathlib import Path
 
-import anywidget
 import numpy as np
 import traitlets
 
 from pldebias.analysis.embedding import FLIPS, Embedding, embed
-from pldebias.paths import output
-from pldebias.runs.disk import put
-from pldebias.widgets import static
+from pldebias.widgets.base import View
 from pldebias.widgets.module import module, style
-from pldebias.widgets.page import Piece, page
-from pldebias.widgets.state import Stateful
+from pldebias.widgets.page import Piece
 
-__all__ = ["EmbeddingView", "drawn", "embedding_view", "pack", "piece"]
+__all__ = ["EmbeddingView", "drawn", "embedding_view", "pack"]
 
 COLOURS = ("pseudo", "true", "flipped", "confidence")
-STATE = ("epoch", "colour", "cell", "selection", "names", "speed")
 STEPS = 65_534  # positions travel as 16-bit integers; one value is kept for what is not there
 NONE = 65_535
 SOURCES = {
@@ -203,7 +195,7 @@ def _unknown(points: Embedding) -> str:
     return f"The true class of {'all' if unknown == len(points.true) else f'{unknown:,} of {len(points.true):,}'} samples is unknown."
 
 
-class EmbeddingView(Stateful, anywidget.AnyWidget):
+class EmbeddingView(View):
     """Points of an embedding over the snapshots of a training: scrub, play, select, and follow them into the explorer.
 
     All snapshots are sent once. Scrubbing, playing, colours and selections happen in the browser and go on while the kernel is busy; the
@@ -244,33 +236,28 @@ class EmbeddingView(Stateful, anywidget.AnyWidget):
 
     _esm = module("embedding")
     _css = style("embedding")
-    _stated = (*STATE, "link")
+    STATE = ("epoch", "colour", "cell", "selection", "names", "speed", "link")
+    _least_class, _dpi = -1, 90
 
-    meta = traitlets.Dict().tag(sync=True)
-    data = traitlets.Bytes().tag(sync=True)
-    link = traitlets.Unicode("").tag(sync=True)
     epoch = traitlets.Int().tag(sync=True)
     colour = traitlets.Enum(COLOURS, default_value="pseudo").tag(sync=True)
-    cell = traitlets.List(traitlets.Int()).tag(sync=True)
     selection = traitlets.List(traitlets.Int()).tag(sync=True)
     names = traitlets.Bool(True).tag(sync=True)
     speed = traitlets.Enum((0.5, 1, 2, 4), default_value=1).tag(sync=True)
 
     def __init__(self, points: Embedding, *, link: str | None = None, quality: bool = True, **state):
-        if unknown := sorted(set(state) - set(STATE)):
-            raise ValueError(f"unknown state {unknown}; the state of an embedding view is {STATE}")
+        self._check_names(state)
         self.points, self.quality = points, quality
         _check_colour(points, state.get("colour", "pseudo"))
         meta, data = pack(points, quality)
-        super().__init__(meta=meta, data=data, link="" if link is None else link)
+        super().__init__(meta=meta, data=data, link=link or "")
         for name, value in {"epoch": -1, **state}.items():
             setattr(self, name, value)
 
     @property
     def state(self) -> dict:
         """Keyword arguments that reproduce the view."""
-        own = {"cell": list(self.cell), "selection": list(self.selection), "link": self.link or None, "quality": self.quality}
-        return {name: getattr(self, name) for name in STATE} | own
+        return super().state | {"link": self.link or None, "quality": self.quality}
 
     @traitlets.validate("epoch")
     def _check_epoch(self, proposal):
@@ -279,13 +266,6 @@ class EmbeddingView(Stateful, anywidget.AnyWidget):
     @traitlets.validate("colour")
     def _check_colour(self, proposal):
         return _check_colour(self.points, proposal.value)
-
-    @traitlets.validate("cell")
-    def _check_cell(self, proposal):
-        cell, classes = list(proposal.value), self.points.run.num_classes
-        if cell and (len(cell) != 2 or not all(-1 <= c < classes for c in cell)):
-            raise ValueError(f"cell is [true class, label] with classes 0..{classes - 1}, -1 for any, or empty; got {cell}")
-        return [] if cell == [-1, -1] else cell
 
     @traitlets.validate("selection")
     def _check_selection(self, proposal):
@@ -307,15 +287,12 @@ class EmbeddingView(Stateful, anywidget.AnyWidget):
         title = textwrap.fill(self.points.caption(), 110)
         return embedding(self.points, self.points.epochs[frames], colour=colour, quality=self.quality, columns=3, title=title).figure
 
-    def png(self, dpi: int = 90) -> bytes:
-        """The same as PNG, for places that run no scripts."""
-        import io
+    def piece(self) -> Piece:
+        """The view in its current state, for a page."""
+        return Piece(module("embedding"), style("embedding"), self.state | {"meta": self.meta}, self.data, self.points.run.name, self.png())
 
-        from pldebias.plots.style import write
-
-        buffer = io.BytesIO()
-        write(self.figure(), buffer, {"format": "png", "dpi": dpi, "metadata": {"Software": None}})
-        return buffer.getvalue()
+    def _height(self) -> int:
+        return 940
 
     def to_html(self, path, theme: str = "auto", explorer=None) -> Path:
         """Write a page that scrubs, plays and selects on its own, without kernel or network.
@@ -338,23 +315,11 @@ class EmbeddingView(Stateful, anywidget.AnyWidget):
                 f"explorer and embedding must have one link name to share a page; they have {explorer.link!r} and {self.link!r}. "
                 "Make them with pld.explore(run, link='a') and pld.embedding_view(run, link='a')"
             )
-        path = output(path)
-        above = [] if explorer is None else [static.piece(explorer)]
-        put(str(path), page(*above, piece(self), theme=theme).encode())
-        return path
+        above = [] if explorer is None else [explorer.piece()]
+        return self._write(path, *above, self.piece(), theme=theme)
 
     def __repr__(self) -> str:
         return f"EmbeddingView({self.points.caption()}; epoch {self.epoch}, {self.colour})"
-
-    def _repr_mimebundle_(self, **kwargs):
-        if os.environ.get("PLDEBIAS_STATIC", "0") not in ("", "0"):
-            # An exported page has no kernel: it gets the page in a frame, and nothing that would ask for one.
-            inside = html.escape(page(piece(self), theme="light"), quote=True)
-            style = "width: 100%; height: 940px; border: 0"
-            frame = f'<iframe srcdoc="{inside}" title="{html.escape(repr(self), quote=True)}" style="{style}" loading="lazy"></iframe>'
-            return {"text/plain": repr(self), "text/html": frame}, {}
-        bundle, metadata = super()._repr_mimebundle_(**kwargs)
-        return {"text/plain": repr(self), "image/png": base64.b64encode(self.png()).decode(), **bundle}, metadata
 
 
 def embedding_view(points, *, link: str | None = None, colour: str = "pseudo", quality: bool = True, backend: str = "widget", **options):
@@ -395,16 +360,14 @@ def embedding_view(points, *, link: str | None = None, colour: str = "pseudo", q
     """
     if backend not in ("widget", "none"):
         raise ValueError(f"backend={backend!r} is not known; choose 'widget' or 'none'")
-    state = {name: options.pop(name) for name in STATE if name in options}
+    state = {name: options.pop(name) for name in EmbeddingView.STATE if name in options}
     if not isinstance(points, Embedding):
         points = embed(points, **options)
     elif options:
-        raise ValueError(f"unknown state {sorted(options)}; the state of an embedding view is {STATE}, and this embedding is made already")
+        raise ValueError(
+            f"unknown state {sorted(options)}; the state of an EmbeddingView is {', '.join(EmbeddingView.STATE)}, "
+            "and this embedding is made already"
+        )
     if backend == "none":
         return drawn(points, colour)
     return EmbeddingView(points, link=link, quality=quality, colour=colour, **state)
-
-
-def piece(view: EmbeddingView) -> Piece:
-    """An embedding view in its current state, for a `page`."""
-    return Piece(module("embedding"), style("embedding"), view.state | {"meta": view.meta}, view.data, view.points.run.name, view.png())

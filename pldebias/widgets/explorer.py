@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import threading
 from pathlib import Path
 
-import anywidget
 import traitlets
 
 from pldebias.metrics import groups as grouped
-from pldebias.paths import output
 from pldebias.settings import argument, plain, some_of
+from pldebias.widgets.base import View
 from pldebias.widgets.module import module, style
 from pldebias.widgets.payload import CELLS, KINDS, METRICS, ORDERS, SPLITS, check_comparable, pack
-from pldebias.widgets.state import Stateful
 
 __all__ = ["Explorer", "explore"]
 
-HERE = Path(__file__).parent
 SCALES = ("linear", "sqrt", "log")
-STATE = (
-    *("epoch", "run_a", "run_b", "difference", "kind", "split", "metric", "normalize", "scale", "order", "collapse", "cell", "mute"),
-    *("range", "speed", "link"),
-)
 MOST_RUNS = 12  # all are sent; more are a table's business
 
 
@@ -39,7 +31,7 @@ def _open(run):
     return run
 
 
-class Explorer(Stateful, anywidget.AnyWidget):
+class Explorer(View):
     """Carpet, confusion matrix, curves and samples of one run, or of two, at any epoch.
 
     All epochs of all runs are sent once; scrubbing, playing, comparing and switching views happen in the browser and go on while the
@@ -99,34 +91,32 @@ class Explorer(Stateful, anywidget.AnyWidget):
 
     _esm = module("explorer")
     _css = style("explorer")
-    _stated = STATE
+    STATE = (
+        *("epoch", "run_a", "run_b", "difference", "kind", "split", "metric", "normalize", "scale", "order", "collapse", "cell", "mute"),
+        *("range", "speed", "link"),
+    )
 
-    meta = traitlets.Dict().tag(sync=True)
-    data = traitlets.Bytes().tag(sync=True)
     epoch = traitlets.Int().tag(sync=True)
     kind = traitlets.Enum(tuple(KINDS), default_value="sweep").tag(sync=True)
     split = traitlets.Enum(tuple(SPLITS), default_value="all").tag(sync=True)
     metric = traitlets.Enum(tuple(METRICS), default_value="recall").tag(sync=True)
     normalize = traitlets.Enum(tuple(CELLS), default_value="true", allow_none=True).tag(sync=True)
     scale = traitlets.Enum(SCALES, default_value="linear").tag(sync=True)
-    cell = traitlets.List(traitlets.Int()).tag(sync=True)
     run_a = traitlets.Int(0).tag(sync=True)
     run_b = traitlets.Int(-1).tag(sync=True)
     difference = traitlets.Bool(False).tag(sync=True)
     order = traitlets.Enum(tuple(ORDERS), default_value="labelled").tag(sync=True)
     collapse = traitlets.Bool(False).tag(sync=True)
     range = traitlets.List(traitlets.Int()).tag(sync=True)
-    link = traitlets.Unicode("").tag(sync=True)
-
-    _enough: threading.Event | None = None  # set when nothing is to be followed any more
 
     mute = traitlets.Bool(False).tag(sync=True)
     speed = traitlets.Enum((1, 2, 5, 10, 30), default_value=10).tag(sync=True)
 
+    _enough: threading.Event | None = None  # set when nothing is to be followed any more
+
     def __init__(self, *runs, kinds=tuple(KINDS), groups="tertiles", **state):
         kinds = some_of("kinds", kinds, KINDS)
-        if unknown := sorted(set(state) - set(STATE)):
-            raise ValueError(f"unknown state {unknown}; the state of an explorer is {STATE}")
+        self._check_names(state)
         runs = tuple(_open(run) for run in runs if run is not None)
         if not 1 <= len(runs) <= MOST_RUNS:
             raise ValueError(f"an explorer shows 1 to {MOST_RUNS} runs; got {len(runs)}. pld.table compares any number")
@@ -194,8 +184,7 @@ class Explorer(Stateful, anywidget.AnyWidget):
     @property
     def state(self) -> dict:
         """Keyword arguments that reproduce the view."""
-        own = {key: list(value) if isinstance(value := getattr(self, key), list) else value for key in STATE}
-        return own | {"kinds": self.kinds, "groups": self.groups}
+        return super().state | {"kinds": self.kinds, "groups": self.groups}
 
     @traitlets.validate("epoch")
     def _check_epoch(self, proposal):
@@ -238,13 +227,6 @@ class Explorer(Stateful, anywidget.AnyWidget):
         elif kind == "test" and split != "all":
             raise ValueError(f"split {split!r} needs a threshold; kind 'test' only has split 'all'")
         return proposal.value
-
-    @traitlets.validate("cell")
-    def _check_cell(self, proposal):
-        cell, classes = list(proposal.value), len(self.meta["classes"])
-        if cell and (len(cell) != 2 or not all(0 <= c < classes for c in cell)):
-            raise ValueError(f"cell is [true class, label] with classes 0..{classes - 1}, or empty; got {cell}")
-        return cell
 
     def refresh(self) -> None:
         """Read the runs again, so that a training under way can be followed."""
@@ -294,20 +276,34 @@ class Explorer(Stateful, anywidget.AnyWidget):
         super().close()
 
     def figure(self):
-        """The carpets and matrices at the current state as a matplotlib figure."""
-        from pldebias.widgets.still import still
+        """Carpet and matrix of each run at the current state, as a matplotlib figure."""
+        from matplotlib.figure import Figure
 
-        return still(self)
+        from pldebias.plots import carpet, confusion
 
-    def png(self, dpi: int = 110) -> bytes:
-        """The same as PNG, for places that run no scripts."""
-        import io
+        runs = [self.runs[number] for number in self.shown]
+        figure = Figure(figsize=(10, 4.3 * len(runs)), layout="constrained")
+        rows = figure.subplots(len(runs), 2, width_ratios=(1.15, 1), squeeze=False)
+        shared = {"kind": self.kind, "split": self.split, "groups": self.groups}
+        for letter, number, run, (left, right) in zip("AB", self.shown, runs, rows, strict=False):
+            # As in the widget, a run without this epoch shows the last one before it.
+            told = self.meta["runs"][number]
+            pairs = zip(told["places" if len(runs) > 1 else "epochs"], told["epochs"], strict=True)
+            before = ((place, own) for place, own in pairs if place is not None and place <= self.epoch)
+            epoch = max(before, default=(0, told["epochs"][0]))[1]
+            name = f"{letter}  {run.name}" if len(runs) > 1 else run.name
+            carpet(run, metric=self.metric, epoch=epoch, ax=left, title=f"{name}: {self.kind}, {self.split}", **shared)
+            confusion(run, epoch=epoch, normalize=self.normalize, scale=self.scale, ax=right, title=f"epoch {epoch}", **shared)
+        return figure
 
-        from pldebias.plots.style import write
+    def piece(self, still: bool = True, samples: bool | str = "auto", kinds="auto"):
+        """The explorer in its current state, for a page; with a still image for readers without scripts, and the rest as in `to_html`."""
+        from pldebias.widgets.static import piece
 
-        buffer = io.BytesIO()
-        write(self.figure(), buffer, {"format": "png", "dpi": dpi, "metadata": {"Software": None}})
-        return buffer.getvalue()
+        return piece(self, still, samples, kinds)
+
+    def _height(self) -> int:
+        return 1220 if len(self.shown) == 1 or self.difference else 1500
 
     def to_html(self, path, theme: str = "auto", samples: bool | str = "auto", kinds="auto") -> Path:
         """Write a page that scrubs, plays, compares and shows samples on its own, without kernel or network.
@@ -328,26 +324,10 @@ class Explorer(Stateful, anywidget.AnyWidget):
         Path
             Of the file.
         """
-        from pldebias.runs.disk import put
-        from pldebias.widgets.page import page
-        from pldebias.widgets.static import piece
-
-        path = output(path)
-        put(str(path), page(piece(self, samples=samples, kinds=kinds), theme=theme).encode())
-        return path
+        return self._write(path, self.piece(samples=samples, kinds=kinds), theme=theme)
 
     def __repr__(self) -> str:
         return f"Explorer({', '.join(self.runs[number].name for number in self.shown)}; epoch {self.epoch}, {self.kind}, {self.split})"
-
-    def _repr_mimebundle_(self, **kwargs):
-        bundle, metadata = super()._repr_mimebundle_(**kwargs)
-        bundle = {"text/plain": repr(self), "image/png": base64.b64encode(self.png()).decode(), **bundle}
-        if os.environ.get("PLDEBIAS_STATIC", "0") not in ("", "0"):
-            from pldebias.widgets.static import frame
-
-            # An exported page has no kernel: it gets the page in a frame, and nothing that would ask for one.
-            bundle = {"text/plain": repr(self), "text/html": frame(self)}
-        return bundle, metadata
 
 
 def explore(*runs, **options) -> Explorer:

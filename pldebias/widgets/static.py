@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import gzip
-import html
 import os
 import re
 from pathlib import Path
@@ -19,10 +18,10 @@ from pldebias.paths import local, output
 from pldebias.runs.disk import put
 from pldebias.settings import some_of
 from pldebias.widgets.module import module, style
-from pldebias.widgets.page import Piece, page
+from pldebias.widgets.page import Piece
 from pldebias.widgets.payload import pack
 
-__all__ = ["export_notebook", "frame", "piece"]
+__all__ = ["export_notebook", "piece"]
 
 MOST_COUNTS = 1_500_000
 """Bytes of counts in a page that was not asked for all kinds."""
@@ -113,28 +112,6 @@ def piece(view, still: bool = True, samples: bool | str = "auto", kinds="auto") 
     source = module("explorer", "answers") + "\nexport { Answers };"
     title = " and ".join(view.runs[number].name for number in view.shown)
     return Piece(source, style("explorer"), state, data + more, title, view.png() if still else b"", ANSWERS)
-
-
-def frame(view, theme: str = "light", still: bool = True) -> str:
-    """The page as an ``<iframe>`` that carries it, for exported notebooks.
-
-    Parameters
-    ----------
-    view : Explorer
-    theme : {"auto", "light", "dark"}
-    still : bool
-        As in `page`.
-
-    Returns
-    -------
-    str
-        One HTML element.
-    """
-    height = 1220 if len(view.shown) == 1 or view.difference else 1500
-    return (
-        f'<iframe srcdoc="{html.escape(page(piece(view, still), theme=theme), quote=True)}" title="{html.escape(repr(view), quote=True)}" '
-        f'style="width: 100%; height: {height}px; border: 0" loading="lazy"></iframe>'
-    )
 
 
 ALONE = """{% extends "lab/index.html.j2" %}

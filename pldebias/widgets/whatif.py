@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import os
 from html import escape
 from pathlib import Path
 
@@ -12,46 +10,43 @@ import ipywidgets as ui
 import numpy as np
 import traitlets
 
-from pldebias.analysis.relabelling.counterpart import compose, options_of, outcome
+from pldebias.analysis.relabelling.counterpart import compose, effective, options_of, outcome
 from pldebias.analysis.relabelling.relabelled import GROUP_NAMES, reproduction, rows
 from pldebias.analysis.relabelling.whatif import what_if
-from pldebias.methods import Method, MethodError, build_method, parse
+from pldebias.methods import LEARNERS, SCHEMES, Method, MethodError, Part, build_method, parse
 from pldebias.runs import Run
 from pldebias.runs.run import as_run
+from pldebias.schemes import Button, Slider, Switch
+from pldebias.widgets.base import Drawn
 from pldebias.widgets.tables import matrix, scores
 
 __all__ = ["WhatIfPanel"]
 
 AS_TRAINED = "as trained"
-PRESETS = {
-    AS_TRAINED: (AS_TRAINED, None),
-    "bare learner": ("", None),
-    "DebiasPL": ("debiaspl(tau=0.4)", None),
-    "logit adjustment": ("la(at=pseudo,tau=1.0)", None),
-    "DASO": ("daso", None),
-    "constant blend": ("daso(weight=0.5)", None),
-    "DebiasPL + DASO": ("debiaspl(tau=0.4)+daso", None),
-    "distribution alignment": ("crestplus(t_min=1)", None),
-    "DARP": ("darp", None),
-    "SEVAL, by the truth": ("seval", "oracle"),  # its offsets and thresholds are learned on labels that a run seldom keeps aside
-}
-"""Chain and prior of every button."""
+OWN = (Button(AS_TRAINED, AS_TRAINED), Button("bare learner", ""))
 THRESHOLDS = ("the method's", "one for all", "by group", "by label")
 PRIORS = {"the scheme's own": None, "labelled frequencies": "labelled", "mean prediction": "running", "true (oracle)": "oracle"}
 OWN_GENERATION = ("that of the epoch", None)
 WAIT = 0.06  # seconds that a moving slider may go on before labels are made
 RED, GREY = "#a03000", "#555555"
+ADD = "add a scheme"
 
 
 def _small(text: str) -> str:
     return f"<div style='font-size:11px;color:{GREY};margin:2px 0 0'>{escape(text)}</div>"
 
 
-class WhatIfPanel(ui.VBox):
+def buttons() -> dict[str, Button]:
+    """Buttons of the panel by label: its own, and those that learners and schemes declare."""
+    declared = (button for table in (LEARNERS, SCHEMES) for part in table.values() for button in part.buttons)
+    return {button.label: button for button in (*OWN, *declared)}
+
+
+class WhatIfPanel(Drawn, ui.VBox):
     """Controls, and the matrix, its change and the group scores that follow them.
 
-    The chain is written as a method string, which can also be typed; sliders rewrite it. Everything is computed in the kernel by
-    `pldebias.what_if`.
+    The chain is written as a method string, which can also be typed. Its schemes bring the sliders and check boxes that they declare
+    (`pldebias.schemes.part.Part.controls`), which rewrite it. Everything is computed in the kernel by `pldebias.what_if`.
 
     Parameters
     ----------
@@ -87,11 +82,8 @@ class WhatIfPanel(ui.VBox):
         wide, narrow = {"layout": ui.Layout(width="320px")}, {"layout": ui.Layout(width="250px")}
         self.epoch = ui.SelectionSlider(options=have, value=have[-1] if epoch == -1 else epoch, description="epoch", **wide)
         self.text = ui.Text(value=scheme, description="chain", continuous_update=False, layout=ui.Layout(width="480px"))
-        self.tau = ui.FloatSlider(value=0.0, min=0, max=2, step=0.05, description="debias τ", **wide)
-        self.blend = ui.Dropdown(options=["no blending", "DASO", "constant"], description="blend", **narrow)
-        self.margin = ui.Checkbox(value=True, description="margin τ in the loss", indent=False, layout=ui.Layout(width="170px"))
-        self.T = ui.FloatSlider(value=1.5, min=0.1, max=3, step=0.1, description="DASO T", **wide)
-        self.nu = ui.FloatSlider(value=0.5, min=0, max=1, step=0.05, description="weight ν", **wide)
+        self.add = ui.Dropdown(options=[ADD, *sorted(SCHEMES)], **narrow)
+        self.controls: dict[str, ui.FloatSlider | ui.Checkbox] = {}
         self.prior = ui.Dropdown(options=PRIORS, description="prior", **narrow)
         self.generation = ui.Dropdown(options=[OWN_GENERATION], description="generation", **narrow)
         self.thresholds = ui.Dropdown(options=THRESHOLDS, description="thresholds", **narrow)
@@ -104,15 +96,14 @@ class WhatIfPanel(ui.VBox):
         self.of_label = ui.FloatSlider(description="threshold", **level)
         self._levels = ui.HBox([], layout=ui.Layout(flex_flow="row wrap"))
         self.split = ui.ToggleButtons(options=["all", "accepted"], style={"button_width": "80px"})
-        buttons = []
-        for name, (chain, _) in PRESETS.items():
-            button = ui.Button(description=name, tooltip=chain or "no scheme", layout=ui.Layout(width="auto"))
-            button.on_click(lambda _, name=name: self.press(name))
-            buttons.append(button)
+        self.buttons = {}
+        for label, (_, chain, _prior) in buttons().items():
+            self.buttons[label] = ui.Button(description=label, tooltip=chain or "no scheme", layout=ui.Layout(width="auto"))
+            self.buttons[label].on_click(lambda _, label=label: self.press(label))
+        self._options = ui.HBox([], layout=ui.Layout(flex_flow="row wrap"))
         self.badge, self.view = ui.HTML(), ui.HTML()
-        for control in (self.tau, self.margin, self.blend, self.T, self.nu):
-            control.observe(self._rewrite, "value")
-        self.text.observe(lambda change: self.show(change["new"]), "value")
+        self.add.observe(self._append, "value")
+        self.text.observe(lambda change: None if self._held else self.show(change["new"]), "value")
         self.thresholds.observe(self._offer_levels, "value")
         self.label.observe(self._show_level, "value")
         self.of_label.observe(self._set_level, "value")
@@ -120,9 +111,9 @@ class WhatIfPanel(ui.VBox):
             control.observe(lambda _: self._later(), "value")
         super().__init__(
             [
-                ui.HBox(buttons, layout=ui.Layout(flex_flow="row wrap")),
-                ui.HBox([self.text, self.epoch], layout=ui.Layout(flex_flow="row wrap")),
-                ui.HBox([self.tau, self.margin, self.blend, self.T, self.nu], layout=ui.Layout(flex_flow="row wrap")),
+                ui.HBox([*self.buttons.values()], layout=ui.Layout(flex_flow="row wrap")),
+                ui.HBox([self.text, self.add, self.epoch], layout=ui.Layout(flex_flow="row wrap")),
+                self._options,
                 ui.HBox([self.prior, self.generation, self.thresholds, self._levels, self.split], layout=ui.Layout(flex_flow="row wrap")),
                 self.badge,
                 self.view,
@@ -147,9 +138,9 @@ class WhatIfPanel(ui.VBox):
             self._sync(chain)
             self._later()
 
-    def press(self, preset: str) -> None:
-        """Show what a button stands for (`PRESETS`): its chain, its prior and the method's own thresholds."""
-        chain, prior = PRESETS[preset]
+    def press(self, label: str) -> None:
+        """Show what a button stands for: its chain, its prior and the method's own thresholds."""
+        _, chain, prior = buttons()[label]
         self._held = True
         try:
             self.prior.value, self.thresholds.value = prior, THRESHOLDS[0]
@@ -159,28 +150,58 @@ class WhatIfPanel(ui.VBox):
         self._later()
 
     def _sync(self, chain: str) -> None:
-        """Let the controls say what the chain says, as far as they can."""
+        """Let the controls say what the chain says."""
         try:
-            count = self._method(None if chain == AS_TRAINED else chain).generations
+            method = self._method(None if chain == AS_TRAINED else chain)
+            count, found = method.generations, [] if chain == AS_TRAINED else [*method.parts]
+            written = dict(effective(method.spelling, options_of(self.run)))
         except MethodError:
-            count = 1
+            count, found, written = 1, [], {}
         self._offer_generations(count)
-        try:
-            parts = {part.name: part.options for part in parse(chain)} if chain not in ("", AS_TRAINED) else {}
-        except MethodError:
-            parts = {}
-        debias = parts.get("debiaspl", parts.get("la") if parts.get("la", {}).get("at") == "pseudo" else None)
-        self._writing = True
+        held, self._held = self._held, True
         try:
             self.text.value = chain
-            self.margin.value = "debiaspl" not in parts or parts["debiaspl"].get("margin", True)
-            self.tau.value = 0.0 if debias is None else float(debias.get("tau", 0.4 if "debiaspl" in parts else 1.0))
-            daso = parts.get("daso")
-            self.blend.value = "no blending" if daso is None else "DASO" if daso.get("weight") is None else "constant"
-            if daso is not None:
-                self.T.value, self.nu.value = float(daso.get("T", self.T.value)), float(daso.get("weight") or self.nu.value)
+            self.controls = {
+                f"{part.name} {control.option}": self._control(part.name, control, written[part.name][control.option])
+                for part in found
+                for control in part.controls
+                if control.option in written[part.name]
+            }
+            self._options.children = [*self.controls.values()]
         finally:
-            self._writing = False
+            self._held = held
+
+    def _control(self, part: str, control: Slider | Switch, value):
+        """A slider or check box for an option of a part of the chain; an option that is None stands in the middle."""
+        name, narrow = f"{part} {control.option}", ui.Layout(width="320px")
+        if isinstance(control, Switch):
+            widget = ui.Checkbox(value=bool(value), description=name, indent=False, layout=narrow)
+        else:
+            _, low, high, step = control
+            value = (low + high) / 2 if value is None else min(max(float(value), low), high)
+            widget = ui.FloatSlider(value=value, min=low, max=high, step=step, description=name, layout=narrow)
+        widget.observe(lambda change: self._set(part, control.option, change["new"]), "value")
+        return widget
+
+    def _set(self, name: str, option: str, value: float | bool) -> None:
+        """Write an option into the chain, whose controls stay."""
+        parts = parse(self.chain)
+        if not any(part.name == name for part in parts):  # the run's own learner, which the chain leaves out
+            parts = (Part(name, {}), *parts)
+        value = value if isinstance(value, bool) else float(f"{value:g}")
+        self.chain = "+".join(str(Part(p.name, {**p.options, option: value}) if p.name == name else p) for p in parts)
+        held, self._held = self._held, True
+        try:
+            self.text.value = self.chain
+        finally:
+            self._held = held
+        self._later()
+
+    def _append(self, change) -> None:
+        """Put the chosen scheme behind the chain."""
+        if change["new"] != ADD:
+            self.add.value = ADD
+            self.show("+".join(filter(None, ("" if self.chain == AS_TRAINED else self.chain, change["new"]))))
 
     def _offer_generations(self, count: int) -> None:
         """Offer the generations of a chain that makes several."""
@@ -192,25 +213,6 @@ class WhatIfPanel(ui.VBox):
         finally:
             self._held = held
         self.generation.layout.display = "" if count > 1 else "none"
-
-    def _rewrite(self, _) -> None:
-        """Write the chain that the controls say."""
-        if self._writing:
-            return
-        margin = "" if self.margin.value else ",margin=False"
-        parts = [f"debiaspl(tau={self.tau.value:g}{margin})"] if self.tau.value else []
-        if self.blend.value == "DASO":
-            parts.append(f"daso(T={self.T.value:g})")
-        elif self.blend.value == "constant":
-            parts.append(f"daso(weight={self.nu.value:g})")
-        self.chain = "+".join(parts)
-        self._writing = True
-        try:
-            self.text.value = self.chain
-        finally:
-            self._writing = False
-        self._offer_generations(1)
-        self._later()
 
     def _offer_levels(self, _) -> None:
         offered = {"one for all": [self.one], "by group": [*self.by_group.values()], "by label": [self.label, self.of_label]}
@@ -348,15 +350,14 @@ class WhatIfPanel(ui.VBox):
     def __repr__(self) -> str:
         return f"WhatIfPanel({self.run.name}, epoch {self.epoch.value}, {self.chain or 'bare learner'!r})"
 
-    def _repr_mimebundle_(self, **kwargs):
-        if os.environ.get("PLDEBIAS_STATIC", "0") not in ("", "0"):
-            # An exported page has no kernel: it gets what is shown, and nothing that would ask for one.
-            return {"text/plain": repr(self), "text/html": f"<div>{self.badge.value}{self.view.value}</div>"}, {}
+    def figure(self):
+        """What is shown as a matplotlib figure."""
         from pldebias.plots.what_if import what_if as draw
 
-        bundle = super()._repr_mimebundle_(**kwargs)
-        bundle, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
-        still = {}
-        if self.result is not None and self.result.reproduces is not False:  # for places that run no scripts
-            still["image/png"] = base64.b64encode(draw(self.result, split=self.split.value)._repr_png_()).decode()
-        return {**still, **(bundle or {}), "text/plain": repr(self)}, metadata
+        return draw(self.result, split=self.split.value).figure
+
+    def _picture(self) -> bytes:
+        return b"" if self.result is None or self.result.reproduces is False else self.png()
+
+    def _alone(self) -> str:
+        return f"<div>{self.badge.value}{self.view.value}</div>"

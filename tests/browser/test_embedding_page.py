@@ -10,7 +10,6 @@ from made_runs import HOSTILE, make_snapshots
 
 import pldebias as pld
 from pldebias.analysis.embedding import FLIPS
-from pldebias.widgets.embedding import piece
 from pldebias.widgets.page import page as page_of
 
 pytestmark = pytest.mark.browser
@@ -294,7 +293,9 @@ def test_the_keyboard_alone_chooses_a_cell_and_selects_it(single, points):
 
 def test_two_views_of_a_page_move_together(points, tmp_path):
     path = tmp_path / "two.html"
-    path.write_text(page_of(piece(pld.embedding_view(points, link="both")), piece(pld.embedding_view(points, link="both", colour="true"))))
+    path.write_text(
+        page_of(pld.embedding_view(points, link="both").piece(), pld.embedding_view(points, link="both", colour="true").piece())
+    )
     with opened(path) as page:
         settled(page, 3)
         page.locator("input").nth(1).focus()

@@ -283,7 +283,7 @@ def counterfactual(lab):
     """The panel's buttons and sliders change its matrices to what `what_if` computes; a really trained run stands beside it."""
     page, run, debiased = lab.page, lab.run("glyphs-lt/fixmatch/s0"), lab.run("glyphs-lt/fixmatch+debiaspl/s0")
     panel = lab.output("WhatIfPanel(run")
-    chain, handle = panel.locator(".widget-text input"), panel.locator(".widget-slider", has_text="debias τ").locator(".noUi-handle")
+    chain, slider = panel.locator(".widget-text input"), panel.locator(".widget-slider", has_text="debiaspl tau")
     assert_shows(panel, pld.what_if(run, "debiaspl(tau=1)"), debiased)
     seen = [panel.locator("table").first.screenshot()]
     panel.get_by_role("button", name="as trained").click()
@@ -294,14 +294,15 @@ def counterfactual(lab):
     seen.append(panel.locator("table").first.screenshot())
     panel.get_by_role("button", name="bare learner").click()
     page.wait_for_function("input => input.value === ''", arg=chain.element_handle())
-    box = handle.bounding_box()
+    panel.get_by_role("button", name="DebiasPL", exact=True).click()
+    box = slider.locator(".noUi-handle").bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.mouse.down()
     page.mouse.move(box["x"] + 110, box["y"] + box["height"] / 2, steps=8)
     page.mouse.up()
-    tau = float(panel.locator(".widget-slider", has_text="debias τ").locator(".widget-readout").inner_text())
+    tau = float(slider.locator(".widget-readout").inner_text())
     assert tau > 0.5
-    page.wait_for_function("([input, chain]) => input.value === chain", arg=[chain.element_handle(), f"debiaspl(tau={tau:g})"])
+    page.wait_for_function("([input, chain]) => input.value === chain", arg=[chain.element_handle(), f"debiaspl(tau={tau})"])
     assert_shows(panel, pld.what_if(run, chain.input_value()), debiased)
     seen.append(panel.locator("table").first.screenshot())
     assert len(set(seen)) == len(seen)

@@ -64,9 +64,10 @@ def test_sliders_and_buttons_show_what_the_package_computes(tmp_path):
         panel, wrong = (page.locator(".jp-CodeCell").nth(cell).locator(".jp-OutputArea") for cell in (0, 1))
         assert_shows(panel, pld.what_if(run))
         assert "all 300 logged labels and acceptances come out again" in panel.inner_text()
-        handle = panel.locator(".widget-slider", has_text="debias τ").locator(".noUi-handle")
+        panel.get_by_role("button", name="DebiasPL", exact=True).click()
+        handle = panel.locator(".widget-slider", has_text="debiaspl tau").locator(".noUi-handle")
         handle.focus()
-        for _ in range(16):
+        for _ in range(8):
             page.keyboard.press("ArrowRight")
         chain = panel.locator(".widget-text input")
         page.wait_for_function("input => input.value === 'debiaspl(tau=0.8)'", arg=chain.element_handle(), timeout=10_000)
@@ -76,7 +77,7 @@ def test_sliders_and_buttons_show_what_the_package_computes(tmp_path):
         panel.get_by_role("button", name="logit adjustment").click()
         assert_shows(panel, pld.what_if(run, "la(at=pseudo,tau=1.0)"))
         assert (
-            chain.input_value() == "la(at=pseudo,tau=1.0)" and "1.00" in panel.locator(".widget-slider", has_text="debias τ").inner_text()
+            chain.input_value() == "la(at=pseudo,tau=1.0)" and "1.00" in panel.locator(".widget-slider", has_text="la tau").inner_text()
         )
         panel.get_by_role("button", name="as trained").click()
         assert_shows(panel, pld.what_if(run))

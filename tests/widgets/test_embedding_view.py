@@ -10,7 +10,7 @@ import pldebias as pld
 from pldebias.analysis.embedding import FLIPS
 from pldebias.runs import NotLogged, Recorder
 from pldebias.widgets import embedding
-from pldebias.widgets.embedding import EmbeddingView, piece
+from pldebias.widgets.embedding import EmbeddingView
 from pldebias.widgets.module import module
 from pldebias.widgets.page import Piece, page
 
@@ -212,7 +212,7 @@ def test_page_loads_nothing_and_no_name_is_markup(tmp_path):
 
 
 def test_pages_hold_several_views(points):
-    views = [piece(pld.embedding_view(points, link="x", epoch=e)) for e in (0, 3)]
+    views = [pld.embedding_view(points, link="x", epoch=e).piece() for e in (0, 3)]
     text = page(*views, title="<both>")
     assert text.count('id="view-') == 2 and text.count("--pld-paper: var(--jp") == 1  # one style sheet for both
     assert "<title>&lt;both&gt;</title>" in text
@@ -228,7 +228,7 @@ def test_a_real_size_stays_small(tmp_path):
             label = np.where(random.random(len(truth)) < 0.7, truth, random.integers(0, 10, len(truth)))
             recorder.end_epoch(sweep=(label, label == truth), features=random.normal(size=(len(truth), 2)).astype(np.float32))
     view = pld.embedding_view(tmp_path / "run", per_class=None, quality=False, normalise=False)
-    assert view.meta["n"] == 12_000 and len(page(piece(view))) < 2_500_000
+    assert view.meta["n"] == 12_000 and len(page(view.piece())) < 2_500_000
 
 
 def test_the_module_is_small_and_asks_for_nothing():

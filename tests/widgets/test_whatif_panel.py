@@ -41,37 +41,57 @@ def test_it_begins_as_trained_and_says_so(panel):
 
 
 def test_sliders_write_the_chain(panel, run):
-    panel.tau.value = 0.8
-    assert panel.chain == panel.text.value == "debiaspl(tau=0.8)"
-    np.testing.assert_array_equal(panel.result.label, pld.what_if(run, "debiaspl(tau=0.8)").label)
+    assert not panel.controls
+    panel.press("DebiasPL + DASO")
+    panel.controls["debiaspl tau"].value = 0.8
+    assert panel.chain == panel.text.value == "debiaspl(tau=0.8)+daso"
+    np.testing.assert_array_equal(panel.result.label, pld.what_if(run, "debiaspl(tau=0.8)+daso").label)
     before = panel.view.value
-    panel.blend.value = "DASO"
-    panel.T.value = 0.5
+    panel.controls["daso T"].value = 0.5
     assert panel.chain == "debiaspl(tau=0.8)+daso(T=0.5)"
     assert panel.view.value != before
-    panel.blend.value = "constant"
-    panel.nu.value = 0.25
-    panel.tau.value = 0.0
-    assert panel.chain == "daso(weight=0.25)"
+    panel.press("constant blend")
+    panel.controls["daso weight"].value = 0.25
+    assert panel.chain == "daso(weight=0.25)" and list(panel.controls) == ["daso T", "daso weight"]
     np.testing.assert_array_equal(panel.result.label, pld.what_if(run, "daso(weight=0.25)").label)
+
+
+def test_schemes_are_added_to_the_chain(panel):
+    for name in ("debiaspl", "daso"):
+        panel.add.value = name
+    assert panel.chain == panel.text.value == "debiaspl+daso" and panel.add.value == "add a scheme"
+    assert panel.result.method == "fixmatch(threshold=0.7)+debiaspl+daso"
 
 
 def test_a_typed_chain_moves_the_sliders(panel):
     panel.text.value = "debiaspl(tau=1.5)+daso(T=0.3)"
-    assert (panel.tau.value, panel.blend.value, panel.T.value) == (1.5, "DASO", 0.3)
+    assert {name: control.value for name, control in panel.controls.items()} == {
+        "debiaspl tau": 1.5, "debiaspl margin": True, "daso T": 0.3, "daso weight": 0.5,  # the middle, of one that is not set
+    }  # fmt: skip
     assert panel.result.method == "fixmatch(threshold=0.7)+debiaspl(tau=1.5)+daso(T=0.3)"
 
 
+def test_a_scheme_of_a_plugin_has_its_button_and_controls(panel, my_methods, run):
+    pld.load_plugin(my_methods)
+    theirs = WhatIfPanel(run, root=False)
+    theirs.buttons["relaxed twice"].click()
+    assert theirs.chain == "relaxed(power=2)" and not theirs.problem
+    theirs.controls["relaxed power"].value = 3
+    assert theirs.chain == "relaxed(power=3.0)" and "relaxed" in theirs.add.options
+    np.testing.assert_array_equal(theirs.result.accepted, pld.what_if(run, "relaxed(power=3)").accepted)
+    assert "relaxed twice" not in panel.buttons
+
+
 def test_the_margin_shows_in_the_pull_and_in_no_label(panel):
-    panel.tau.value = 1.0
+    panel.show("debiaspl(tau=1.0)")
     with_margin = panel.result
-    panel.margin.value = False
-    assert panel.chain == "debiaspl(tau=1,margin=False)"
+    panel.controls["debiaspl margin"].value = False
+    assert panel.chain == "debiaspl(tau=1.0, margin=False)"
     np.testing.assert_array_equal(panel.result.label, with_margin.label)
     pulls = [result.table.loc["tail", ("pull of accepted %", "what if")] for result in (with_margin, panel.result)]
     assert pulls[0] > pulls[1]
     panel.text.value = "debiaspl"
-    assert panel.margin.value
+    assert panel.controls["debiaspl margin"].value
 
 
 def test_a_relabelling_whose_check_fails_is_told_and_not_drawn(run, tmp_path):
@@ -103,7 +123,7 @@ def test_the_generation_of_a_chain_can_be_chosen(panel, run):
     panel.generation.value = 2
     assert "generation 2 of 0..2" in panel.badge.value
     np.testing.assert_array_equal(panel.result.label, pld.what_if(run, "crestplus(generations=3)", generation=2).label)
-    panel.tau.value = 0.8
+    panel.show("debiaspl")
     assert not panel.problem and panel.generation.value is None and panel.generation.layout.display == "none"
 
 
@@ -113,6 +133,7 @@ def test_presets_are_buttons(panel):
     for name, button in buttons.items():
         button.click()
         assert not panel.problem, f"{name}: {panel.problem}"
+    buttons["SEVAL, by the truth"].click()
     assert panel.prior.value == "oracle" and "TRUE labels" in panel.badge.value
     panel.thresholds.value = "one for all"
     buttons["as trained"].click()
@@ -169,16 +190,19 @@ def test_a_problem_is_said_and_the_view_fades(panel):
 def test_moves_are_taken_together_while_a_loop_runs(panel, monkeypatch):
     updates = []
     original = panel.update
-    monkeypatch.setattr(panel, "update", lambda: (updates.append(panel.tau.value), original()))
+    monkeypatch.setattr(panel, "update", lambda: (updates.append(panel.chain), original()))
+
+    panel.show("debiaspl")
+    updates.clear()
 
     async def drag():
         for tau in np.linspace(0.1, 1.5, 15):
-            panel.tau.value = float(tau)
+            panel.controls["debiaspl tau"].value = float(tau)
         assert not updates
         await asyncio.sleep(0.5)
 
     asyncio.run(drag())
-    assert updates == [1.5] and panel.result.method.endswith("debiaspl(tau=1.5)")
+    assert updates == ["debiaspl(tau=1.5)"] and panel.result.method.endswith("debiaspl(tau=1.5)")
 
 
 def test_where_no_kernel_runs_a_picture_is_left(panel, monkeypatch):
