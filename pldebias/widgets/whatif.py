@@ -13,7 +13,7 @@ import traitlets
 from pldebias.analysis.relabelling.counterpart import compose, effective, options_of, outcome
 from pldebias.analysis.relabelling.relabelled import GROUP_NAMES, reproduction, rows
 from pldebias.analysis.relabelling.whatif import what_if
-from pldebias.methods import LEARNERS, SCHEMES, Method, MethodError, Part, build_method, parse
+from pldebias.methods import LEARNERS, SCHEMES, Method, MethodError, PartSpec, build_method, parse
 from pldebias.runs import Run
 from pldebias.runs.run import as_run
 from pldebias.schemes import Button, Slider, Switch
@@ -187,9 +187,9 @@ class WhatIfPanel(Drawn, ui.VBox):
         """Write an option into the chain, whose controls stay."""
         parts = parse(self.chain)
         if not any(part.name == name for part in parts):  # the run's own learner, which the chain leaves out
-            parts = (Part(name, {}), *parts)
+            parts = (PartSpec(name, {}), *parts)
         value = value if isinstance(value, bool) else float(f"{value:g}")
-        self.chain = "+".join(str(Part(p.name, {**p.options, option: value}) if p.name == name else p) for p in parts)
+        self.chain = "+".join(str(PartSpec(p.name, {**p.options, option: value}) if p.name == name else p) for p in parts)
         held, self._held = self._held, True
         try:
             self.text.value = self.chain

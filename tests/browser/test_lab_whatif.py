@@ -76,9 +76,7 @@ def test_sliders_and_buttons_show_what_the_package_computes(tmp_path):
         assert_shows(panel, debiased)
         panel.get_by_role("button", name="logit adjustment").click()
         assert_shows(panel, pld.what_if(run, "la(at=pseudo,tau=1.0)"))
-        assert (
-            chain.input_value() == "la(at=pseudo,tau=1.0)" and "1.00" in panel.locator(".widget-slider", has_text="la tau").inner_text()
-        )
+        assert chain.input_value() == "la(at=pseudo,tau=1.0)" and "1.00" in panel.locator(".widget-slider", has_text="la tau").inner_text()
         panel.get_by_role("button", name="as trained").click()
         assert_shows(panel, pld.what_if(run))
         chain.fill("dazo")
