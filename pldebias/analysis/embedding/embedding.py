@@ -236,17 +236,11 @@ def purity(features: np.ndarray, true: np.ndarray, groups: metrics.Groups, neigh
     from sklearn.neighbors import NearestNeighbors
 
     known = np.flatnonzero(true >= 0)
-    result = np.full(4, np.nan)
     if len(known) <= neighbours:
-        return result
+        return np.full(4, np.nan)
     near = NearestNeighbors(n_neighbors=neighbours).fit(features[known]).kneighbors(return_distance=False)
-    same = (true[known][near] == true[known][:, None]).mean(1)
-    of = groups.of[true[known]]
-    for number in range(3):
-        if (of == number).any():
-            result[number] = same[of == number].mean()
-    result[3] = same.mean()
-    return result
+    same, of = (true[known][near] == true[known][:, None]).mean(1), groups.of[true[known]]
+    return np.array([same[members].mean() if members.any() else np.nan for members in (of == 0, of == 1, of == 2, of >= 0)])
 
 
 def trustworthiness(features: np.ndarray, positions: np.ndarray, neighbours: int = NEIGHBOURS) -> float:
@@ -358,17 +352,16 @@ def embed(
     if method == "pca":
         frames, explained = pca_frames(features)
     else:
-        if method == "umap":
-            own = {"n_neighbors": min(int(n_neighbors), len(index) - 1), "min_dist": float(min_dist)}
-        else:
-            own = {"perplexity": float(min(perplexity, max(1, (len(index) - 1) // 3)))}
+        own = {
+            "umap": {"n_neighbors": min(int(n_neighbors), len(index) - 1), "min_dist": float(min_dist)},
+            "tsne": {"perplexity": float(min(perplexity, max(1, (len(index) - 1) // 3)))},
+        }[method]
         settings |= own
         flat = tuple(int(e) for e, frame in zip(epochs, features, strict=True) if is_flat(frame))
-        folder = cache_folder(run, cache)
-        frames = chain(features, method, {**own, "seed": int(seed)}, folder, epochs if progress else None)
-    middle, reach = frames[-1].mean(0), np.abs(frames[-1] - frames[-1].mean(0)).max()
+        frames = chain(features, method, {**own, "seed": int(seed)}, cache_folder(run, cache), epochs if progress else None)
+    frames = frames - frames[-1].mean(0)
     return Embedding(
-        frames=((frames - middle) / (reach or 1)).astype(np.float32), index=index, epochs=epochs, true=true[index],
+        frames=(frames / (np.abs(frames[-1]).max() or 1)).astype(np.float32), index=index, epochs=epochs, true=true[index],
         label=np.stack([h[0][index] for h in history]).astype(np.int64), accepted=np.stack([h[1][index] for h in history]).astype(bool),
         groups=parts, run=run, method=method, settings=settings, explained=explained, left_out=left_out, flat=flat,
     )  # fmt: skip

@@ -29,9 +29,10 @@ LEAST = 1e-15  # smaller differences have no square in float32, and t-SNE crashe
 
 def align(moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
     """`moving` turned, mirrored and shifted (not scaled) to lie nearest to `fixed`; both ``[n, 2]`` (orthogonal Procrustes)."""
-    a, b = moving - moving.mean(0), fixed - fixed.mean(0)
-    u, _, v = np.linalg.svd(a.T.astype(np.float64) @ b)
-    return (a @ (u @ v) + fixed.mean(0)).astype(np.float32)
+    from scipy.linalg import orthogonal_procrustes
+
+    turn, _ = orthogonal_procrustes(moving - moving.mean(0), fixed - fixed.mean(0))
+    return ((moving - moving.mean(0)) @ turn + fixed.mean(0)).astype(np.float32)
 
 
 def pca_frames(features: np.ndarray) -> tuple[np.ndarray, float]:
@@ -63,14 +64,7 @@ def pca_frames(features: np.ndarray) -> tuple[np.ndarray, float]:
 
 def is_flat(features: np.ndarray) -> bool:
     """Whether a frame ``[n, D]`` has too few different points to be more than a handful of spots."""
-    if np.ptp(features) < LEAST:
-        return True
-    distinct: set[bytes] = set()
-    for row in np.ascontiguousarray(features + 0.0):  # -0.0 becomes 0.0
-        distinct.add(row.tobytes())
-        if len(distinct) >= DISTINCT:
-            return False
-    return True
+    return np.ptp(features) < LEAST or len({row.tobytes() for row in features + 0.0}) < DISTINCT  # + 0.0: -0.0 becomes 0.0
 
 
 def chain(features: np.ndarray, method: str, settings: dict, folder: Path | None, labels: np.ndarray | None) -> np.ndarray:
