@@ -6,7 +6,7 @@ import { Link } from "./core/link.js";
 import { Shared } from "./core/model.js";
 import { Player } from "./core/player.js";
 import { hex, mix, watchLook } from "./core/theme.js";
-import { Cloud, FILLS, GROUP_NAMES, UNDEFINED, inside } from "./stats/cloud.js";
+import { Cloud, FILLS, GROUP_NAMES, inside, UNDEFINED } from "./stats/cloud.js";
 import { grouped, percent } from "./stats/format.js";
 import { max, min, round } from "./stats/intervals.js";
 import { Measures, palette, two } from "./views/measures.js";
@@ -70,7 +70,9 @@ class EmbeddingView {
     this.trueClass = choice("true", /** @type {[number, string][]} */ ([]), pick);
     this.label = choice("pseudo-label", /** @type {[number, string][]} */ ([]), pick);
     this.namesButton = button("names", () => this.set("names", !this.state.names));
-    const fields = [this.colours, this.trueClass, this.label].map(({ node }) => make("label", {}, node.getAttribute("aria-label") ?? "", node));
+    const fields = [this.colours, this.trueClass, this.label].map(({ node }) =>
+      make("label", {}, node.getAttribute("aria-label") ?? "", node),
+    );
     const slide = { oninput: () => this.drag(+this.slider.value), onchange: () => this.go(round(this.t)) };
     this.slider = make("input", { type: "range", min: 0, step: "any", "aria-label": "snapshot", ...slide });
     const transport = make("div", { class: "pld-bar" });
@@ -90,7 +92,10 @@ class EmbeddingView {
     this.readout = transport.appendChild(make("output"));
     const speeds = [0.5, 1, 2, 4].map((v) => /** @type {[number, string]} */ ([v, `${v} per second`]));
     this.speed = choice("snapshots per second", speeds, (v) => this.set("speed", v));
-    transport.append(this.speed.node, button("keys ?", () => this.help()));
+    transport.append(
+      this.speed.node,
+      button("keys ?", () => this.help()),
+    );
     this.canvas = make("canvas", { class: "pld-points", tabindex: 0, role: "application" });
     this.measures = new Measures({
       select: (what) => (what === "none" ? this.select([]) : this.selectHighlighted()),

@@ -95,7 +95,10 @@ class Explorer {
     });
     this.readout = transport.appendChild(make("output", { class: "pld-readout" }));
     const speeds = SPEEDS.map((s) => /** @type {[any, string]} */ ([s, `${s} epochs/s`]));
-    transport.append(this.bar.field("", "speed", speeds, "epochs per second"), button("keys ?", () => this.help()));
+    transport.append(
+      this.bar.field("", "speed", speeds, "epochs per second"),
+      button("keys ?", () => this.help()),
+    );
     this.panels = new Panels(this.root, this, this.slider, transport);
     this.samples = new Samples(this.root, this);
     this.status = this.root.appendChild(make("div", { class: "pld-status", role: "status", "aria-live": "polite" }));

@@ -73,8 +73,7 @@ export class Counts {
     if (!(key in this.limits)) {
       let top = 0;
       for (let e = 0; e < this.E; e++)
-        for (let t = 0; t < this.K; t++)
-          for (let p = 0; p < this.K; p++) if (t !== p) top = max(top, this.value(mode, e, t, p) || 0);
+        for (let t = 0; t < this.K; t++) for (let p = 0; p < this.K; p++) if (t !== p) top = max(top, this.value(mode, e, t, p) || 0);
       this.limits[key] = top;
     }
     return this.limits[key];

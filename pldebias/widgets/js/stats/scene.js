@@ -173,9 +173,7 @@ export class Scene {
     else if (difference) {
       const { a, b } = difference;
       const { K } = a.counts;
-      a.shown.forEach((_, i) =>
-        this.order.forEach((c) => see(log(a.counts, a.shown[i] * K + c) - log(b.counts, b.shown[i] * K + c))),
-      );
+      a.shown.forEach((_, i) => this.order.forEach((c) => see(log(a.counts, a.shown[i] * K + c) - log(b.counts, b.shown[i] * K + c))));
     } else for (const { counts } of this.slots) counts.nTrue.forEach((_, i) => see(log(counts, i)));
     this.signedLimit = metric === "ratio" ? max(1, min(5, ceil(top))) : max(0.1, ceil(top * 10) / 10);
     return this.signedLimit;
@@ -276,7 +274,12 @@ export class Scene {
       const ends = isNaN(low) ? "" : ` [${points(low)}, ${points(high)}]`;
       return `${points(ratio(k, n) - ratio(l, m))} points ${words}${ends}`;
     };
-    return [`count ${grouped(counts[0])} − ${grouped(counts[1])}`, line("true", "of true"), line("pred", "of predicted"), line("all", "of all")];
+    return [
+      `count ${grouped(counts[0])} − ${grouped(counts[1])}`,
+      line("true", "of true"),
+      line("pred", "of predicted"),
+      line("all", "of all"),
+    ];
   }
 
   /** The view in a sentence for each run. @param {Cell | null} cell */

@@ -1,7 +1,11 @@
 import { button, choice, make } from "../core/dom.js";
 import { KINDS, SPLITS } from "../stats/scene.js";
 
-const SCALE_NAMES = /** @type {[Scale, string][]} */ ([["linear", "linear"], ["sqrt", "square root"], ["log", "log"]]);
+const SCALE_NAMES = /** @type {[Scale, string][]} */ ([
+  ["linear", "linear"],
+  ["sqrt", "square root"],
+  ["log", "log"],
+]);
 
 /**
  * What the controls of an explorer do.

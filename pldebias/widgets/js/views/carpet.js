@@ -1,5 +1,5 @@
-import { Surface, epochAxis, fill, frame, mosaic, write } from "../core/surface.js";
-import { BLANK, DIVERGING, GROUP_COLOURS, NO_LABEL, SEQUENTIAL, WHITE, pick } from "../core/theme.js";
+import { epochAxis, fill, frame, mosaic, Surface, write } from "../core/surface.js";
+import { BLANK, DIVERGING, GROUP_COLOURS, NO_LABEL, pick, SEQUENTIAL, WHITE } from "../core/theme.js";
 import { abs, max, min, round } from "../stats/intervals.js";
 import { carpetColumns } from "../stats/scene.js";
 

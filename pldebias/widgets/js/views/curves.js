@@ -1,4 +1,4 @@
-import { Surface, band, epochAxis, fill, note, stroke, write } from "../core/surface.js";
+import { band, epochAxis, fill, note, Surface, stroke, write } from "../core/surface.js";
 import { GROUP_COLOURS } from "../core/theme.js";
 import { min, quantile, ratio, wilson } from "../stats/intervals.js";
 
@@ -59,7 +59,13 @@ export class Curves extends Surface {
     const lines = scene.slots.flatMap((slot, s) =>
       groups.flatMap(({ classes }, g) => {
         /** @param {number} q */
-        const at = (q) => scene.over(slot, (e) => quantile(classes.map((c) => slot.base.recall(e, c)), q));
+        const at = (q) =>
+          scene.over(slot, (e) =>
+            quantile(
+              classes.map((c) => slot.base.recall(e, c)),
+              q,
+            ),
+          );
         return classes.length ? [{ colour: GROUP_COLOURS[g], dash: s ? [5, 3] : [], mid: at(0.5), low: at(0.1), high: at(0.9) }] : [];
       }),
     );

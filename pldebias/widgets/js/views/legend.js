@@ -1,5 +1,5 @@
-import { NO_LABEL, css, pick } from "../core/theme.js";
-import { Surface, fill, frame, note, write } from "../core/surface.js";
+import { fill, frame, note, Surface, write } from "../core/surface.js";
+import { css, NO_LABEL, pick } from "../core/theme.js";
 import { min } from "../stats/intervals.js";
 
 /**

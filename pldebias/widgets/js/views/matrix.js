@@ -1,5 +1,5 @@
-import { Surface, fill, frame, mosaic, note, write } from "../core/surface.js";
-import { BLANK, DIVERGING, GROUP_COLOURS, SEQUENTIAL, WHITE, css, inkOn, pick } from "../core/theme.js";
+import { fill, frame, mosaic, note, Surface, write } from "../core/surface.js";
+import { BLANK, css, DIVERGING, GROUP_COLOURS, inkOn, pick, SEQUENTIAL, WHITE } from "../core/theme.js";
 import { compact, fixed, grouped, points, sign } from "../stats/format.js";
 import { abs, floor, log10, max, min, round, wilson } from "../stats/intervals.js";
 
@@ -211,7 +211,10 @@ export class Matrix extends Surface {
       const radius = max(2, (cell / 2) * Math.sqrt(n / most));
       ctx.beginPath();
       ctx.arc(left + (scene.place(p) + 0.5) * cell, top + (scene.place(t) + 0.5) * cell, radius, 0, 7);
-      for (const [lineWidth, strokeStyle] of [[3.5, "#ffffff"], [1.75, "#111111"]]) {
+      for (const [lineWidth, strokeStyle] of [
+        [3.5, "#ffffff"],
+        [1.75, "#111111"],
+      ]) {
         Object.assign(ctx, { lineWidth, strokeStyle });
         ctx.stroke();
       }

@@ -64,7 +64,11 @@ export class Measures {
     const counts = new Array(colours.length).fill(0);
     for (let i = 0; i < cloud.n; i++) counts[cloud.code(colour, i, index)]++;
     /** @param {number} g */
-    const members = (g) => meta.order.filter((c) => meta.group_of[c] === g).map((c) => cloud.name(c)).join(", ");
+    const members = (g) =>
+      meta.order
+        .filter((c) => meta.group_of[c] === g)
+        .map((c) => cloud.name(c))
+        .join(", ");
     const groups = [0, 1, 2].map((g) => `${GROUP_NAMES[g]}: ${members(g)}`);
     const kinds = colour === "flipped" ? meta.flips : colour === "confidence" ? [] : [...groups, "unknown"];
     const gradient = `background:linear-gradient(90deg,${theme.ramp.map(css)})`;

@@ -1,4 +1,4 @@
-import { Surface, fill, note, stroke, write } from "../core/surface.js";
+import { fill, note, Surface, stroke, write } from "../core/surface.js";
 import { abs, ceil, log2, max, min } from "../stats/intervals.js";
 
 const HIGH = 74;
@@ -100,16 +100,44 @@ export class Overview extends Surface {
     write(ctx, "%", 12, this.upper(0.5), { colour: theme.soft });
     for (const v of [-this.span, 0, this.span]) rule(this.lower(2 ** v), v < 0 ? `1/${2 ** -v}` : `${2 ** v}`);
     for (const l of lines) {
-      stroke(ctx, l.balanced, (i) => this.x(i), (v) => this.upper(v), theme.blue, l.dash);
-      stroke(ctx, l.tail, (i) => this.x(i), (v) => this.upper(v), theme.orange, l.dash);
-      stroke(ctx, l.share, (i) => this.x(i), (v) => this.lower(v), theme.orange, l.dash);
+      stroke(
+        ctx,
+        l.balanced,
+        (i) => this.x(i),
+        (v) => this.upper(v),
+        theme.blue,
+        l.dash,
+      );
+      stroke(
+        ctx,
+        l.tail,
+        (i) => this.x(i),
+        (v) => this.upper(v),
+        theme.orange,
+        l.dash,
+      );
+      stroke(
+        ctx,
+        l.share,
+        (i) => this.x(i),
+        (v) => this.lower(v),
+        theme.orange,
+        l.dash,
+      );
     }
     const key = left + plotW + 12;
     write(ctx, "balanced accuracy", key, TOP + 8, { colour: theme.blue, bold: true });
     write(ctx, "tail recall", key, TOP + 24, { colour: theme.orange, bold: true });
     if (lines.length > 1)
       lines.forEach((l, i) => {
-        stroke(ctx, [0, 0], (j) => key + 60 * i + 24 * j, () => TOP + 44, theme.ink, l.dash);
+        stroke(
+          ctx,
+          [0, 0],
+          (j) => key + 60 * i + 24 * j,
+          () => TOP + 44,
+          theme.ink,
+          l.dash,
+        );
         write(ctx, l.letter, key + 60 * i + 30, TOP + 44, { colour: theme.ink, bold: true });
       });
     write(ctx, "tail: labels given", key, LOW_TOP + 11, { colour: theme.orange, bold: true });

@@ -6,7 +6,7 @@ import { Carpet } from "./carpet.js";
 import { Confusions } from "./confusions.js";
 import { Curves } from "./curves.js";
 import { Legend } from "./legend.js";
-import { Matrix, PRIOR_LIMIT, logFloor } from "./matrix.js";
+import { logFloor, Matrix, PRIOR_LIMIT } from "./matrix.js";
 import { Overview } from "./overview.js";
 
 const GAP = 14;

@@ -1,5 +1,5 @@
 import { button, make } from "../core/dom.js";
-import { Surface, fill, frame, note, write } from "../core/surface.js";
+import { fill, frame, note, Surface, write } from "../core/surface.js";
 import { ceil, floor, max } from "../stats/intervals.js";
 
 const TILE = 34;
@@ -23,7 +23,12 @@ export class Samples {
   constructor(parent, stage) {
     this.stage = stage;
     this.title = make("span");
-    const head = make("div", { class: "pld-heading" }, this.title, button("close", () => stage.drop()));
+    const head = make(
+      "div",
+      { class: "pld-heading" },
+      this.title,
+      button("close", () => stage.drop()),
+    );
     this.box = parent.appendChild(make("div", { class: "pld-samples", hidden: "" }, head));
     this.surface = new Surface(this.box, "strips", "labels of these samples over the epochs");
   }
