@@ -10,7 +10,10 @@ const path = process.env.PLDEBIAS_FIXTURES;
 const skip = path ? false : "PLDEBIAS_FIXTURES names no file; pytest tests/test_javascript.py writes one";
 const fixtures = path ? JSON.parse(readFileSync(path, "utf8")) : {};
 
-/** Equal within the last bits; null stands for NaN. @param {ArrayLike<number>} ours @param {(number | null)[]} theirs @param {string} what */
+/**
+ * Equal within the last bits; null stands for NaN.
+ * @param {ArrayLike<number>} ours @param {(number | null)[]} theirs @param {string} what
+ */
 function close(ours, theirs, what) {
   assert.equal(ours.length, theirs.length, what);
   theirs.forEach((v, i) => {

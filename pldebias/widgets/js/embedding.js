@@ -173,7 +173,10 @@ class EmbeddingView {
 
   // ---- state and linked views
 
-  /** Change one part of the state here, draw at once, and tell the kernel soon. @template {keyof EmbeddingState} N @param {N} key @param {EmbeddingState[N]} value */
+  /**
+   * Change one part of the state here, draw at once, and tell the kernel soon.
+   * @template {keyof EmbeddingState} N @param {N} key @param {EmbeddingState[N]} value
+   */
   set(key, value) {
     if (this.shared.put(key, value)) this.request(true);
   }

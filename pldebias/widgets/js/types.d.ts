@@ -212,3 +212,16 @@ interface Stage {
   drop(): void;
   scrubbable(panel: { canvas: HTMLCanvasElement; left: number; plotW: number }, brush?: boolean): void;
 }
+
+/** Arrays of an embedding, by name; those of several snapshots one snapshot after another. */
+interface CloudArrays {
+  ids: Series;
+  position: Series;
+  confidence: Series;
+  middle_true: Series;
+  middle_label: Series;
+  true: Series;
+  group: Series;
+  label: Series;
+  accepted: Series;
+}

@@ -22,7 +22,10 @@ function hatching(ctx) {
 /** @param {HTMLCanvasElement} canvas @param {CanvasRenderingContext2DSettings} [options] */
 export const context = (canvas, options) => /** @type {Context} */ (canvas.getContext("2d", options));
 
-/** Give a canvas a size in CSS pixels, and as many pixels as the screen has for it. @param {HTMLCanvasElement} canvas @param {number} w @param {number} h */
+/**
+ * Give a canvas a size in CSS pixels, and as many pixels as the screen has for it.
+ * @param {HTMLCanvasElement} canvas @param {number} w @param {number} h
+ */
 export function size(canvas, w, h) {
   const dpr = window.devicePixelRatio || 1;
   canvas.width = round(w * dpr);
@@ -55,7 +58,10 @@ export class Surface {
     this.base = null;
   }
 
-  /** What stays while epochs pass is painted once and copied under every frame. @param {Theme} theme @param {(ctx: Context) => void} draw */
+  /**
+   * What stays while epochs pass is painted once and copied under every frame.
+   * @param {Theme} theme @param {(ctx: Context) => void} draw
+   */
   paint(theme, draw) {
     const { ctx, canvas } = this;
     if (!this.base) {

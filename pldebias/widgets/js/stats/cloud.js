@@ -11,8 +11,6 @@ export const FILLS = {
   confidence: "confidence",
 };
 
-/** @typedef {Record<"ids" | "position" | "confidence" | "middle_true" | "middle_label" | "true" | "group" | "label" | "accepted", Series>} Arrays */
-
 /** The points of an embedding over the snapshots: what Python sent, and what follows from it. Nothing is estimated here. */
 export class Cloud {
   /** @param {EmbeddingMeta} meta @param {ArrayBuffer} buffer */
@@ -24,7 +22,7 @@ export class Cloud {
     const blocks = Object.entries(meta.blocks).map(([name, [offset, type, length]]) => {
       return [name, new TYPES[/** @type {keyof typeof TYPES} */ (type)](buffer, offset, length)];
     });
-    this.arrays = /** @type {Arrays} */ (Object.fromEntries(blocks));
+    this.arrays = /** @type {CloudArrays} */ (Object.fromEntries(blocks));
     const { ids, group } = this.arrays;
     this.row = new Map(Array.from(ids, (id, i) => [id, i]));
     // The tail is drawn last.
@@ -98,7 +96,10 @@ export class Cloud {
     return known;
   }
 
-  /** Counts [true class, pseudo-label, n] of the selected samples at a snapshot, largest first. @param {number} f @returns {[number, number, number][]} */
+  /**
+   * Counts [true class, pseudo-label, n] of the selected samples at a snapshot, largest first.
+   * @param {number} f @returns {[number, number, number][]}
+   */
   cells(f) {
     /** @type {Map<number, number>} */
     const counts = new Map();

@@ -64,7 +64,10 @@ export class Bar {
     return make("span", { class: "pld-group", role: "group", "aria-label": label }, ...nodes);
   }
 
-  /** A labelled select over one part of the state. @param {string} label @param {keyof ExplorerState} key @param {[any, string][]} options */
+  /**
+   * A labelled select over one part of the state.
+   * @param {string} label @param {keyof ExplorerState} key @param {[any, string][]} options
+   */
   field(label, key, options, name = label) {
     const select = choice(name, options, (value) => this.acts.set(key, value));
     this.selects[key] = select;

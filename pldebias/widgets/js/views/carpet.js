@@ -36,7 +36,10 @@ export class Carpet extends Surface {
     return v === 0 ? WHITE : pick(SEQUENTIAL, v);
   }
 
-  /** Several epochs share a pixel column when there are more epochs than pixels. @param {Slot} slot @returns {[(Colour | null)[], number]} */
+  /**
+   * Several epochs share a pixel column when there are more epochs than pixels.
+   * @param {Slot} slot @returns {[(Colour | null)[], number]}
+   */
   colours(slot) {
     const { scene } = this.stage;
     const signed = Boolean(scene.difference) || scene.state.metric === "ratio";

@@ -26,7 +26,10 @@ export function cellColour(v, mode, scale, top) {
   return v === 0 ? WHITE : pick(SEQUENTIAL, onScale(v, top, mode, scale));
 }
 
-/** The colour of A - B, pale where it may be chance. @param {number} v @param {number} limit @param {boolean} noise @returns {Colour | null} */
+/**
+ * The colour of A - B, pale where it may be chance.
+ * @param {number} v @param {number} limit @param {boolean} noise @returns {Colour | null}
+ */
 export function gapColour(v, limit, noise) {
   if (isNaN(v)) return BLANK;
   const full = pick(DIVERGING, 0.5 + v / (2 * limit));
@@ -34,7 +37,10 @@ export function gapColour(v, limit, noise) {
   return noise ? [r, g, b] : full;
 }
 
-/** What a cell says: percent, a count or log2; in points with its sign where it is a difference. @param {number} v @param {Mode} mode @param {boolean} difference */
+/**
+ * What a cell says: percent, a count or log2; in points with its sign where it is a difference.
+ * @param {number} v @param {Mode} mode @param {boolean} difference
+ */
 export function cellText(v, mode, difference) {
   if (mode === "prior") return Number.isFinite(v) ? sign(v) + fixed(abs(v), 1) : "none";
   if (difference) return sign(v) + (mode === null ? compact(abs(v)) : fixed(100 * abs(v), mode === "all" || abs(v) < 0.01 ? 1 : 0));
@@ -242,7 +248,10 @@ export class Matrix extends Surface {
     }
   }
 
-  /** Recall and precision with their intervals; of a difference, from the middle, where a full bar is the largest at any epoch. @param {Slot} slot @param {number} index */
+  /**
+   * Recall and precision with their intervals; of a difference, from the middle, where a full bar is the largest at any epoch.
+   * @param {Slot} slot @param {number} index
+   */
   rates(slot, index) {
     const { scene, theme } = this.stage;
     const { difference, order } = scene;

@@ -58,7 +58,10 @@ export class Measures {
     return focus ? buttons[0] : null;
   }
 
-  /** @param {import("../stats/cloud.js").Cloud} cloud @param {number} index @param {string} colour @param {PointTheme} theme @param {Colour[]} colours */
+  /**
+   * @param {import("../stats/cloud.js").Cloud} cloud @param {number} index @param {string} colour @param {PointTheme} theme
+   * @param {Colour[]} colours
+   */
   writeLegend(cloud, index, colour, theme, colours) {
     const { meta } = cloud;
     const counts = new Array(colours.length).fill(0);
@@ -104,7 +107,10 @@ export class Measures {
     );
   }
 
-  /** Purity of the groups and trustworthiness over the snapshots; the table under it is its legend. @param {import("../stats/cloud.js").Cloud} cloud @param {number} time @param {PointTheme} theme */
+  /**
+   * Purity of the groups and trustworthiness over the snapshots; the table under it is its legend.
+   * @param {import("../stats/cloud.js").Cloud} cloud @param {number} time @param {PointTheme} theme
+   */
   draw({ meta, E }, time, theme) {
     const ctx = context(this.chart);
     /** @param {number} f */
@@ -147,7 +153,10 @@ function item(colour, text, count = "", kind = "") {
   return make("div", { class: `pld-item ${kind}` }, ...sign, make("span", { title: text }, text), count);
 }
 
-/** Colours of the fill's codes. @param {string} colour @param {PointTheme} theme @param {(a: Colour, b: Colour, f: number) => Colour} mix @returns {Colour[]} */
+/**
+ * Colours of the fill's codes.
+ * @param {string} colour @param {PointTheme} theme @param {(a: Colour, b: Colour, f: number) => Colour} mix @returns {Colour[]}
+ */
 export function palette(colour, { groups, grey, soft, ramp }, mix) {
   if (colour === "flipped") return [soft, groups[0], groups[2], [204, 121, 167], groups[2]];
   if (colour !== "confidence") return [...groups, grey];

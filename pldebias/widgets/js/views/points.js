@@ -88,7 +88,10 @@ export class Points {
     return found;
   }
 
-  /** Where the points lie at a time between two snapshots, and which are highlighted. @param {number} t @param {number} index @param {Shown} shown */
+  /**
+   * Where the points lie at a time between two snapshots, and which are highlighted.
+   * @param {number} t @param {number} index @param {Shown} shown
+   */
   place(t, index, shown) {
     const { cloud, w, h, zoom, dpr, X, Y } = this;
     const [x0, x1, y0, y1] = cloud.meta.box;

@@ -33,7 +33,10 @@ export class Raster {
     return { reach, places: Array.from({ length: 16 }, (_, place) => this.covered(look, reach, place)) };
   }
 
-  /** Offsets of pixels, their colours, and how much of each is covered (to 256). @param {Look} look @param {number} reach @param {number} place */
+  /**
+   * Offsets of pixels, their colours, and how much of each is covered (to 256).
+   * @param {Look} look @param {number} reach @param {number} place
+   */
   covered({ radius, fill, ring, width, alpha }, reach, place) {
     const [at, colour, cover] = [[], [], []].map(() => /** @type {number[]} */ ([]));
     for (let y = -reach; y <= reach; y++)
