@@ -27,10 +27,10 @@ def fixtures(random):
     pairs = [(0, 0), (0, 5), (5, 5), *zip(random.integers(0, 40, 20).tolist(), random.integers(40, 90, 20).tolist(), strict=True)]
     wilson = [[k, n, *numbers(np.ravel(metrics.wilson(k, n)))] for k, n in pairs]
     newcombe = []
-    for (k, n), (l, m) in zip(pairs[1:], reversed(pairs[1:]), strict=True):
-        (pl, ph), (ql, qh) = metrics.wilson(k, n), metrics.wilson(l, m)
-        p, q = k / n, l / m
-        newcombe.append([k, n, l, m, float(p - q - np.hypot(p - pl, qh - q)), float(p - q + np.hypot(ph - p, q - ql))])
+    for (k, n), (j, m) in zip(pairs[1:], reversed(pairs[1:]), strict=True):
+        (pl, ph), (ql, qh) = metrics.wilson(k, n), metrics.wilson(j, m)
+        p, q = k / n, j / m
+        newcombe.append([k, n, j, m, float(p - q - np.hypot(p - pl, qh - q)), float(p - q + np.hypot(ph - p, q - ql))])
     lists = [random.random(size).round(3).tolist() for size in (1, 2, 5, 8)]
     matrices = []
     for classes in (3, 4, 10):
@@ -43,7 +43,7 @@ def fixtures(random):
                 "true": matrix / truth[:, None], "pred": matrix / given, "all": matrix / matrix.sum(),
                 "prior": np.log2(matrix * matrix.sum() / np.outer(truth, given)),
             }  # fmt: skip
-            ratio = [given[part].sum() / truth[part].sum() for part in parts[:3]]
+            ratio = [given[part].sum() / (truth[part].sum() or np.nan) for part in parts[:3]]
         matrices.append({
             "matrix": matrix.tolist(), "groups": [part.tolist() for part in parts[:3]], "recall": numbers(metrics.recall(matrix)),
             "precision": numbers(metrics.precision(matrix)), "balanced": numbers(metrics.balanced_accuracy(matrix)),
