@@ -234,6 +234,7 @@ SOURCES = {
     "fashionmnist": "FashionMNIST, downloaded on first use",
     "imagefolder:PATH": "a folder with one folder of images per class",
     "parquet:PATH": "Parquet files in Hugging Face layout (image bytes, label)",
+    "huggingface:PATH": "a folder that Hugging Face's datasets saved, or a clone of a repository",
 }
 """What images can come from, for people to read."""
 

@@ -55,7 +55,7 @@ FEATURES = {
     "anywidget": ("pldebias[lab]", ["anywidget"], lambda run, path, patch: widgets_anew(patch)),
     "plotly": ("pldebias[lab]", ["plotly", "plotly.graph_objects"], lambda *_: embedding_slider(POINTS)),
     "umap": ("pldebias[embed]", ["umap"], lambda *_: chain(np.eye(6, dtype="f4")[None], "umap", UMAP, None, None)),
-    "parquet": ("pldebias[files]", ["pyarrow", "pyarrow.parquet"], lambda run, path, _: parquet._open(path / "x.parquet")),
+    "parquet": ("pldebias[files]", ["pyarrow", "pyarrow.parquet"], lambda run, path, _: parquet._Table(path / "x.parquet")),
     "table": ("pldebias[files]", ["pyarrow"], lambda run, path, _: read_table(path / "x.csv", ["epoch"], [])),
     "http": ("pldebias[remote]", ["aiohttp"], lambda *_: pld.open_run("https://example.org/run")),
     "semilearn": ("semilearn", ["semilearn"], lambda run, *_: usb_hook(None)),

@@ -1,4 +1,4 @@
-"""Parquet files as Hugging Face writes them: images as bytes, and a column of labels."""
+"""Tables as Hugging Face writes them, in Parquet and Arrow files: images as bytes, and a column of labels."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from pldebias.data import files as trees
+from pldebias.data import huggingface
 from pldebias.data.decode import mapped, probe
 from pldebias.data.errors import DataError
 from pldebias.data.files import Part, say, some
@@ -33,7 +34,7 @@ _SERVICE = re.compile(r"_SUCCESS|_(common_)?metadata|_(started|committed)_.*|dat
 
 @dataclass
 class _Columns:
-    """What is read of a Parquet file."""
+    """What is read of a table."""
 
     image: str
     label: str
@@ -41,17 +42,19 @@ class _Columns:
 
 
 def load_parquet(path: str, root: Path, image_size: int | None, progress: bool) -> tuple[dict[str, Part], tuple[str, ...]]:
-    """Read one Parquet file, or a folder of train, test, validation and unlabelled files, in Hugging Face's layout.
+    """Read one Parquet file, a folder of train, test, validation and unlabelled files, or a folder that Hugging Face's `datasets` saved.
 
     The image column is a struct with ``bytes`` (or plain binary), the label column whole numbers, truth values, strings or categories;
-    ``PATH#COLUMN`` (or ``PATH#IMAGE,LABEL``) names columns where several could be meant. Class names come from the "huggingface" entry
-    of the schema where there is one; else they are the labels that occur. Validation files are the test set where there are no test
-    files, and else left out, which is said. Returns the parts by name and the class names.
+    ``PATH#COLUMN`` (or ``PATH#IMAGE,LABEL``) names columns where several could be meant, and ``PATH#config=NAME`` a configuration of a
+    repository whose ``README.md`` names several. Class names come from the "huggingface" entry of the schema, ``dataset_info.json`` or
+    ``README.md``; else they are the labels that occur. Validation files are the test set where there are no test files, and else left
+    out, which is said. Returns the parts by name and the class names.
     """
     source = f"parquet:{path}"
-    base, wanted = _place(path)
-    groups = trees.choose_test(_groups(base, source), lambda group: some(file.relative_to(base) for file in group))
-    columns = _columns(groups["train"][0], wanted)
+    base, wanted, config = _place(path)
+    found, declared = _described(base, source, config)
+    groups = trees.choose_test(found, lambda group: some(file.relative_to(base) for file in group))
+    columns = _columns(groups["train"][0], wanted, declared)
     for part, group in groups.items():
         for file in group:
             _check_columns(file, columns, part, groups["train"][0])
@@ -74,21 +77,50 @@ def load_parquet(path: str, root: Path, image_size: int | None, progress: bool) 
     return trees.together(makers), names
 
 
-def _place(path: str) -> tuple[Path, list[str]]:
-    """The file or folder, and the columns that are named behind ``#``."""
-    base, wanted = trees.place("parquet", path), ""
+def _place(path: str) -> tuple[Path, list[str], str | None]:
+    """The file or folder, and the columns and the configuration that are named behind ``#``."""
+    base, words = trees.place("parquet", path), ""
     if not base.exists() and "#" in path:
-        path, _, wanted = path.rpartition("#")
+        path, _, words = path.rpartition("#")
         base = trees.place("parquet", path)
     if not base.exists():
         raise DataError(f"parquet:{path}: there is no such file or folder")
-    return base, [name.strip() for name in wanted.split(",") if name.strip()]
+    named = [name.strip() for name in words.split(",") if name.strip()]
+    configs = [name.removeprefix("config=") for name in named if name.startswith("config=")]
+    return base, [name for name in named if not name.startswith("config=")], configs[-1] if configs else None
+
+
+def _described(base: Path, source: str, config: str | None) -> tuple[dict[str, list[Path]], dict]:
+    """Files by the kind of their split, and columns that are described beside them."""
+    if base.is_file():
+        return {"train": [base]}, {}
+    if huggingface.is_saved(base):
+        splits = huggingface.saved(base)
+        return _kinds(splits, base, source), huggingface.described(next(iter(splits.values()))[0].parent)
+    found, declared = huggingface.configuration(base, huggingface.header(base), config)
+    if isinstance(found, dict) and found:
+        return _kinds(found, base, source), declared
+    return _groups(found or base, source), declared
+
+
+def _kinds(splits: huggingface.Splits, base: Path, source: str) -> dict[str, list[Path]]:
+    """Files by the kind that the name of their split says; the only split of a set may have any name."""
+    groups: dict[str, list[Path]] = {}
+    for name, files in splits.items():
+        words, more = trees.split_words(name)
+        kind = None if more else trees.split_of(words, f"{source}, split {name!r}")
+        if kind is None and len(splits) > 1:
+            raise DataError(f"{source}: its split {name!r} is none of {trees.SPLITS}; rename it where it was made, or move it away")
+        if (kind or "train") in groups:
+            raise DataError(f"{source}: {some(splits)} name the {kind} set twice; join the two, or move one away")
+        groups[kind or "train"] = files
+    if "train" not in groups:
+        raise DataError(f"{source}: no training split among {some(splits)}")
+    return groups
 
 
 def _groups(base: Path, source: str) -> dict[str, list[Path]]:
     """Files by the split that their name, or else the folder that they lie in, says."""
-    if base.is_file():
-        return {"train": [base]}
     everything = [Path(file) for file in trees.below(base)]
     files = [file for file in everything if file.suffix.lower() in _ENDINGS]
     more = [file.name for file in everything if file.suffix.lower() not in _ENDINGS]
@@ -148,11 +180,36 @@ def _bounds(numbers: list[re.Match], total: int) -> tuple[int, int]:
     return first, total + first
 
 
-def _open(file: Path):
-    (pq,) = needed("a Parquet file", "files", "pyarrow.parquet")
+class _Table:
+    """A Parquet file, or an Arrow file (a stream of batches, as `datasets` saves it)."""
 
-    with _readable(file):
-        return pq.ParquetFile(file)
+    def __init__(self, file: Path):
+        self.file, self.arrow = file, file.suffix.lower() == ".arrow"
+        pa, pq = needed("a Parquet file", "files", "pyarrow", "pyarrow.parquet")
+        with _readable(file):
+            self.found = pa.ipc.open_stream(pa.memory_map(str(file))) if self.arrow else pq.ParquetFile(file)
+        self.schema = self.found.schema if self.arrow else self.found.schema_arrow
+
+    @property
+    def rows(self) -> int:
+        if not self.arrow:
+            return self.found.metadata.num_rows
+        return sum(len(batch) for batch in self._batches(iter(self.found)))
+
+    def column(self, name: str) -> Iterator:
+        """The arrays of a column, one after the other."""
+        with _readable(self.file):
+            batches = iter(self.found) if self.arrow else self.found.iter_batches(batch_size=1024, columns=[name])
+        for batch in self._batches(batches):
+            yield batch.column(name)
+
+    def _batches(self, batches: Iterator) -> Iterator:
+        while True:
+            with _readable(self.file):
+                batch = next(batches, None)
+            if batch is None:
+                return
+            yield batch
 
 
 @contextmanager
@@ -162,7 +219,8 @@ def _readable(file: Path):
     try:
         yield
     except (pa.ArrowException, OSError, MemoryError, UnicodeDecodeError) as error:
-        raise DataError(f"{file}: not a readable Parquet file ({str(error) or type(error).__name__})") from error
+        kind = "Arrow" if file.suffix.lower() == ".arrow" else "Parquet"
+        raise DataError(f"{file}: not a readable {kind} file ({str(error) or type(error).__name__})") from error
 
 
 # -- Columns --------------------------------------------------------------------------------------------------------------
@@ -187,17 +245,23 @@ def _is_text(found: Any) -> bool:
     return types.is_string(found) or types.is_large_string(found) or getattr(types, "is_string_view", lambda _: False)(found)
 
 
-def _columns(file: Path, wanted: list[str]) -> _Columns:
-    """The image and the label column of a file; several that could be meant are refused, and a choice among several is said."""
-    schema = _open(file).schema_arrow
+def _columns(file: Path, wanted: list[str], declared: dict) -> _Columns:
+    """The image and the label column of a file; several that could be meant are refused, and a choice among several is said.
+
+    What is `declared` beside the file counts where its schema says nothing.
+    """
+    schema = _Table(file).schema
     if twice := sorted({name for name in schema.names if schema.names.count(name) > 1}):
         raise DataError(f"{file}: two columns are named {some(map(repr, twice))}; rename one")
     if strange := [name for name in wanted if name not in schema.names]:
         raise DataError(f"{file}: no column {strange[0]!r}; its columns are {', '.join(schema.names)}")
-    features = _features(schema.metadata or {}, file)
+    features = _features(schema.metadata or {}, file) or declared
     image = _column("image", "Image", schema, features, wanted, file)
     label = _column("label", "ClassLabel", schema, features, [name for name in wanted if name != image], file)
-    return _Columns(image, label, _class_names(features, label, file))
+    names, beside = _class_names(features, label, file), _class_names(declared, label, file)
+    if beside not in (None, names):
+        raise DataError(f"{file}: its schema names the classes {some(names or ())}, but the description beside it {some(beside)}")
+    return _Columns(image, label, names)
 
 
 def _column(kind: str, tag: str, schema: Any, features: dict, wanted: list[str], file: Path) -> str:
@@ -261,7 +325,7 @@ def _class_names(features: dict, label: str, file: Path) -> tuple[str, ...] | No
 
 def _check_columns(file: Path, columns: _Columns, part: str, first: Path) -> None:
     """Refuse a file whose columns or classes are others than those of the first training file."""
-    schema = _open(file).schema_arrow
+    schema = _Table(file).schema
     for kind, name in (("image", columns.image), ("label", columns.label)):
         if schema.names.count(name) != 1:
             if kind == "label" and part == "unlabelled" and name not in schema.names:
@@ -284,14 +348,12 @@ def _labels(file: Path, column: str) -> list:
     """Texts, whole numbers and None, where there is no label."""
     import pyarrow.types as types
 
-    parquet = _open(file)
-    if column not in parquet.schema_arrow.names:
-        return [None] * parquet.metadata.num_rows
-    with _readable(file):
-        found = parquet.read(columns=[column]).column(column)
-        if types.is_dictionary(found.type):
-            found = found.cast(found.type.value_type)
-        values = found.to_pylist()
+    table, values = _Table(file), []
+    if column not in table.schema.names:
+        return [None] * table.rows
+    for part in table.column(column):
+        with _readable(file):
+            values += (part.cast(part.type.value_type) if types.is_dictionary(part.type) else part).to_pylist()
     for row, value in enumerate(values):
         if value is None:
             continue
@@ -356,7 +418,7 @@ def _to_ids(values: list, ids: dict, names: tuple[str, ...], part: str, files: l
 
 def _locate(files: list[Path], position: int) -> tuple[Path, int]:
     for file in files:
-        rows = _open(file).metadata.num_rows
+        rows = _Table(file).rows
         if position < rows:
             return file, position
         position -= rows
@@ -392,14 +454,8 @@ def _encoded(files: list[Path], column: str) -> Iterator[tuple[bytes, str]]:
 
     for file in files:
         row = 0
-        with _readable(file):
-            batches = _open(file).iter_batches(batch_size=1024, columns=[column])
-        while True:
+        for values in _Table(file).column(column):
             with _readable(file):
-                batch = next(batches, None)
-                if batch is None:
-                    break
-                values = batch.column(column)
                 content = (values.field("bytes") if types.is_struct(values.type) else values).to_pylist()
             for data in content:
                 if not isinstance(data, bytes):

@@ -70,7 +70,8 @@ _OWN = {
     "fashionmnist": Known(FASHION, (6000,) * 10),
 }
 KNOWN: Registry[Known] = Registry("data set", _OWN)
-PATH_SOURCES = ("imagefolder", "parquet")
+PATH_SOURCES = ("imagefolder", "parquet", "huggingface")
+"""Sources with a path; the last two are read by one reader."""
 
 
 @dataclass
@@ -123,7 +124,7 @@ def parse_source(name: str) -> tuple[str, str]:
     if kind in PATH_SOURCES:
         if not path:
             raise DataError(f"source {name!r} needs a path: {kind}:PATH")
-        return kind, path
+        return ("parquet" if kind == "huggingface" else kind), path
     if name in KNOWN:
         return name, ""
     allowed = [*KNOWN, *(f"{kind}:PATH" for kind in PATH_SOURCES)]
@@ -144,7 +145,8 @@ def load_source(
     Parameters
     ----------
     name : str
-        ``digits``, ``cifar10``, ``cifar100``, ``stl10``, ``svhn``, ``fashionmnist``, ``imagefolder:PATH``, ``parquet:PATH``, or one that
+        ``digits``, ``cifar10``, ``cifar100``, ``stl10``, ``svhn``, ``fashionmnist``, ``imagefolder:PATH``, ``parquet:PATH``,
+        ``huggingface:PATH`` (a folder that `datasets` saved, or a clone of a repository), or one that
         `pldebias.register` was given.
     root : path, optional
         Data root, see `data_root`.
