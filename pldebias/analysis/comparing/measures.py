@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -55,25 +54,18 @@ def _matrix(name: str, family: str, label: str, kind: str, formula, scale: float
     return Measure(name, family, label, scale, best, kind, lambda run, epochs, groups: formula(run.confusion(kind, epoch=epochs), groups))
 
 
-def _bias(name: str, index: str, label: str, scale: float) -> Measure:
-    return _matrix(name, "pseudo-label bias", label, "sweep", lambda c, g: getattr(metrics.bias_indices(c, g), index), scale, -1)
-
-
 def _groups(prefix: str, family: str, kind: str, formula, *options) -> list[Measure]:
-    return [_matrix(f"{prefix}_{name}", family, name, kind, formula(i), *options) for i, name in enumerate(GROUPS)]
+    """Measures of head, medium and tail, which are the last axis of what `formula` gives."""
+
+    def of(number: int):
+        return lambda confusion, groups: formula(confusion, groups)[..., number]
+
+    return [_matrix(f"{prefix}_{name}", family, name, kind, of(number), *options) for number, name in enumerate(GROUPS)]
 
 
-def _of_group(score: str, number: int):
-    return lambda confusion, groups: getattr(metrics.group(confusion, groups), score)[..., number]
-
-
-def _ratio_of_group(number: int):
-    def ratio(confusion, groups):
-        members = groups[number]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return confusion[..., members].sum((-2, -1)) / np.where((n := confusion[..., members, :].sum((-2, -1))) > 0, n, np.nan)
-
-    return ratio
+def _gain(confusion: np.ndarray, groups: metrics.Groups) -> np.ndarray:
+    members = np.eye(3)[groups.of]
+    return metrics.gain(members.T @ confusion @ members)
 
 
 def _acceptance(run: Run, epochs: np.ndarray, groups: metrics.Groups) -> np.ndarray:
@@ -81,21 +73,22 @@ def _acceptance(run: Run, epochs: np.ndarray, groups: metrics.Groups) -> np.ndar
     return np.divide(some, every, out=np.full(every.shape, np.nan), where=every > 0)
 
 
+_BIAS = "pseudo-label bias"
 _FIXED = {
     found.name: found
     for found in (
         _matrix("accuracy", "test", "accuracy", "test", lambda c, g: metrics.accuracy(c)),
         _matrix("balanced_accuracy", "test", "bal. accuracy", "test", lambda c, g: metrics.balanced_accuracy(c)),
         _matrix("g_mean", "test", "g-mean", "test", lambda c, g: metrics.g_mean(c)),
-        *_groups("recall", "test recall", "test", partial(_of_group, "recall")),
-        *_groups("precision", "test precision", "test", partial(_of_group, "precision")),
+        *_groups("recall", "test recall", "test", lambda c, g: metrics.group(c, g).recall),
+        *_groups("precision", "test precision", "test", lambda c, g: metrics.group(c, g).precision),
         _matrix("pl_accuracy", "pseudo-labels", "accuracy", "sweep", lambda c, g: metrics.accuracy(c)),
-        *_groups("pl_recall", "pseudo-label recall", "sweep", partial(_of_group, "recall")),
-        *_groups("pl_precision", "pseudo-label precision", "sweep", partial(_of_group, "precision")),
-        *_groups("pl_ratio", "labels given / true", "sweep", _ratio_of_group, 1.0, 0),
-        _bias("pl_kl", "kl", "KL (nats)", 1.0),
-        _bias("pl_tv", "tv", "TV", 100.0),
-        _bias("tail_to_head", "tail_to_head", "tail to head", 100.0),
+        *_groups("pl_recall", "pseudo-label recall", "sweep", lambda c, g: metrics.group(c, g).recall),
+        *_groups("pl_precision", "pseudo-label precision", "sweep", lambda c, g: metrics.group(c, g).precision),
+        *_groups("pl_ratio", "labels given / true", "sweep", _gain, 1.0, 0),
+        _matrix("pl_kl", _BIAS, "KL (nats)", "sweep", lambda c, g: metrics.bias_indices(c, g).kl, 1.0, -1),
+        _matrix("pl_tv", _BIAS, "TV", "sweep", lambda c, g: metrics.bias_indices(c, g).tv, 100.0, -1),
+        _matrix("tail_to_head", _BIAS, "tail to head", "sweep", lambda c, g: metrics.bias_indices(c, g).tail_to_head, 100.0, -1),
         Measure("acceptance", "pseudo-labels", "accepted", 100.0, 0, "sweep", _acceptance),
     )
 }
