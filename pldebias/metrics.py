@@ -335,7 +335,7 @@ def imbalance_ratio(counts, zeros: str = "inf") -> np.ndarray:
 
 
 class Bias(NamedTuple):
-    """How far pseudo-labels lean to the head, each of shape ``[...]``."""
+    """Bias of pseudo-labels towards the head, each of shape ``[...]``."""
 
     kl: np.ndarray
     tv: np.ndarray

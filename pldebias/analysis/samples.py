@@ -32,7 +32,7 @@ class Samples:
     ----------
     run : Run
     choice, of : str
-        By what they were chosen, and among which.
+        The arguments of `samples`.
     index : ndarray, shape ``[n]``
         Positions in the unlabelled set, the most striking first.
     score : ndarray, shape ``[n]``
@@ -47,7 +47,7 @@ class Samples:
     images : ndarray or None
         uint8, ``[n, H, W]`` or ``[n, H, W, 3]``; None if they cannot be had.
     problem : str
-        Why there are no images; empty if there are.
+        Reason why there are no images; empty if there are.
     """
 
     run: Run
@@ -149,7 +149,7 @@ def images_of(run: Run | str | Path, index) -> tuple[np.ndarray | None, str]:
     images : ndarray or None
         uint8, ``[n, H, W]`` or ``[n, H, W, 3]``.
     problem : str
-        Why there are none: the run does not say its data, they are not on this machine, or they are no longer those it was trained on.
+        Reason for None: the run does not say its data, they are not on this machine, or they are no longer those it was trained on.
     """
     from pldebias.data import DataError, SplitSpec, build
 

@@ -46,7 +46,7 @@ class Measure(NamedTuple):
 
     @property
     def needs_truth(self) -> bool:
-        """Whether it holds pseudo-labels against true classes."""
+        """True if the measure compares pseudo-labels with true classes."""
         return self.kind == "sweep" and self.name != "acceptance"
 
 

@@ -29,13 +29,13 @@ def _read(name: str, types: dict[str, str]) -> pandas.DataFrame:
 _TEXT = dict.fromkeys(("source", "paper", "place", "note", "network", "protocol", "method", "data"), "str")
 _sources = _read("sources.csv", _TEXT | {"steps": "Int64"}).set_index("source")
 SOURCES: dict[str, str] = (_sources["paper"] + ", " + _sources["place"] + (" (" + _sources["note"] + ")").fillna("")).to_dict()
-"""What the short names of sources stand for."""
+"""Full reference of each source, by its short name."""
 PROTOCOLS: dict[str, dict[str, object]] = {
     source: row.dropna().to_dict() for source, row in _sources[["network", "steps", "protocol"]].astype(object).iterrows()
 }
 """Network, optimiser steps and index protocol of the split that the numbers of a source were trained with, as far as it says."""
 PLAIN = {"relevance": 1.0, "distractors": None, "class_order": None}
-"""What no source departs from."""
+"""Settings that are the same in all sources."""
 
 
 @cache
@@ -117,7 +117,7 @@ def lookup(method: str | None, config: dict, sources=None) -> pandas.DataFrame:
 
 
 def _differs(source: str, config: dict) -> str:
-    """In what a run's protocol is another than that of a source; empty if in nothing."""
+    """List the settings in which a run differs from the protocol of a source; empty if there are none."""
     told = []
     for name, wanted in (PLAIN | PROTOCOLS[source]).items():
         if (own := config.get(name, PLAIN.get(name, "not told"))) != wanted:

@@ -1,4 +1,4 @@
-"""From what a user has at hand (a run, runs of several seeds, a catalogue) to labelled lists of runs that may be compared."""
+"""Selection of runs: labelled lists of runs that may be compared, from a run, runs of several seeds, or rows of a catalogue."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def epoch_row(run: Run, epoch: int) -> int:
 
 
 def one_clock(runs: Iterable[Run]) -> bool:
-    """Whether an epoch of one number ends at the same optimiser step in all runs, as far as their recorders were told steps."""
+    """Return True if equal epoch numbers end at equal optimiser steps in all runs, as far as steps were recorded."""
     seen: dict[int, int] = {}
     told = (pair for run in runs for pair in zip(run.epochs.tolist(), run.iterations.tolist(), strict=True))
     return all(iteration < 0 or seen.setdefault(epoch, iteration) == iteration for epoch, iteration in told)
@@ -103,7 +103,7 @@ def clock(runs: Iterable[Run]) -> str:
 
 
 def along(run: Run, unit: str) -> np.ndarray:
-    """Where the recorded epochs of a run stand on an axis of `unit`, which `clock` told; shape ``[E]``."""
+    """Return the recorded epochs of a run on an axis of `unit` (from `clock`), shape ``[E]``."""
     return run.iterations if unit == "iteration" else run.epochs
 
 
@@ -134,7 +134,7 @@ def epoch_at(run: Run, epoch: int, every: Sequence[Run]) -> int:
 
 
 def lengths_in_words(chosen: Mapping[str, list[Run]]) -> str:
-    """Where entries end, if at different steps (or epochs), and whose steps are not known, if an epoch may be another number of them.
+    """Return sentences on runs that end at different steps (or epochs), and on runs whose steps were not recorded.
 
     Empty if there is nothing to say.
     """
@@ -254,7 +254,7 @@ def check_seeds(label: str, runs: list[Run]) -> None:
     Raises
     ------
     Incomparable
-        Which settings differ, or which seed occurs twice.
+        Two runs differ in a setting, or a seed occurs twice; the message names them.
     """
     if len(runs) == 1:
         return
@@ -348,7 +348,7 @@ def check_data(runs: Iterable[Run], *, vary: Iterable[str] = ()) -> None:
     Raises
     ------
     Incomparable
-        Which runs differ, and in what.
+        Two runs differ; the message names them and the settings.
     """
     (first, *others), vary = runs, set(vary)
     mine = flat_config(first)

@@ -12,7 +12,7 @@ __all__ = ["Spread", "over_seeds"]
 
 
 class Spread(NamedTuple):
-    """What several seeds say, each of the shape of one seed's values."""
+    """Statistics over seeds, each of the shape of one seed's values."""
 
     mean: np.ndarray
     sd: np.ndarray

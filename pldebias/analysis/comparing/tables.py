@@ -45,7 +45,7 @@ class Published(NamedTuple):
     source : str
         Short name, a key of `pldebias.analysis.comparing.published.SOURCES`.
     differs : str
-        In what the run's protocol is another than the source's; empty if in nothing.
+        Settings in which the run's protocol differs from the source's; empty if there are none.
     """
 
     value: float
@@ -103,7 +103,7 @@ class Table:
     compared : tuple of str
         Measures that have one.
     notes : tuple of str
-        What a caption must say: seeds, statistic, groups, intervals, sources, unfinished runs, settings that differ between rows.
+        Sentences for the caption: seeds, statistic, groups, intervals, sources, unfinished runs, settings that differ between rows.
     digits : int
         Decimals shown.
     """

@@ -1,4 +1,4 @@
-"""Features of a run over its snapshots, in the plane: points move, clusters do not jump."""
+"""Embedding of a run's features in the plane, over its snapshots."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["FLIPS", "Embedding", "embed", "purity", "sample", "trustworthiness"]
 
 FLIPS = ("same label", "became right", "became wrong", "from one wrong label to another", "changed, truth unknown")
-"""What may have become of a pseudo-label since the snapshot before, by code."""
+"""Changes of a pseudo-label since the snapshot before, by code."""
 METHODS = ("pca", "umap", "tsne")
 NEIGHBOURS = 10
 QUALITY_POINTS = 1500  # trustworthiness is quadratic in memory; more points are sampled down to this
@@ -81,12 +81,12 @@ class Embedding:
 
     @property
     def wrong(self) -> np.ndarray:
-        """Whether each pseudo-label is wrong, ``[E, n]``; False where the truth is unknown."""
+        """True where the pseudo-label is wrong, ``[E, n]``; False where the truth is unknown."""
         return (self.label != self.true) & (self.true >= 0)
 
     @property
     def flipped(self) -> np.ndarray:
-        """What became of each pseudo-label since the frame before, as codes of `FLIPS`, ``[E, n]`` uint8; all 0 in the first frame."""
+        """Change of each pseudo-label since the frame before, as codes of `FLIPS`, ``[E, n]`` uint8; all 0 in the first frame."""
         now, before, known = self.label[1:], self.label[:-1], self.true >= 0
         kind = np.select([now == before, ~known, now == self.true, before == self.true], [0, 4, 1, 2], 3)
         return np.vstack([np.zeros((1, len(self.index)), np.uint8), kind.astype(np.uint8)])
@@ -107,8 +107,8 @@ class Embedding:
     def confidence(self) -> np.ndarray:
         """Confidence of each pseudo-label, ``[E, n]`` float32; NaN at epochs without logits.
 
-        What the run's own method saw, where its chain reproduces the logged labels of the epoch; otherwise, and for a run that does not
-        say its method, the softmax probability of the logged label. `confidence_source` says which at each epoch.
+        The confidence that the run's own method computed, where its chain reproduces the logged labels of the epoch; otherwise, and for
+        a run of unknown method, the softmax probability of the logged label. `confidence_source` says which at each epoch.
         """
         return self._confidence[0]
 
@@ -144,7 +144,7 @@ class Embedding:
 
     @cached_property
     def trustworthiness(self) -> np.ndarray:
-        """How far neighbours in the plane are neighbours in feature space, ``[E]``; 1 is faithful. See `trustworthiness`."""
+        """Trustworthiness of each frame, ``[E]``: 1 if neighbours in the plane are neighbours in feature space. See `trustworthiness`."""
         return np.array([trustworthiness(f, p) for f, p in zip(self._features("trustworthiness"), self.frames, strict=True)])
 
     @cached_property
@@ -168,7 +168,7 @@ class Embedding:
         return int(np.searchsorted(self.epochs, epoch))
 
     def caption(self) -> str:
-        """What a reader must know of the picture."""
+        """Return a caption: method, sample, samples left out."""
         share = "features do not differ" if np.isnan(self.explained) else f"{100 * self.explained:.0f} % of the variance"
         recipe = {
             "pca": f"PCA, one basis for all epochs ({share})",
@@ -368,7 +368,7 @@ def embed(
 
 
 def _finite(run: Run, features: np.ndarray, index: np.ndarray, epochs: np.ndarray) -> np.ndarray:
-    """Which of the samples ``[n]`` can be placed at every epoch; a warning names the others."""
+    """Return the samples that have finite features at every epoch, as a mask ``[n]``; warn of the others by name."""
     each = np.isfinite(features).all(2)
     finite = each.all(0)
     if not finite.any():

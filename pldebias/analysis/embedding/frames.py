@@ -1,4 +1,4 @@
-"""Embeddings of several epochs as a chain, each started from the one after it; finished frames are kept by content."""
+"""Frames of an embedding: PCA of all epochs together, or a chain of UMAP or t-SNE, each frame started from the one after it."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def pca_frames(features: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def is_flat(features: np.ndarray) -> bool:
-    """Whether a frame ``[n, D]`` has too few different points to be more than a handful of spots."""
+    """Return True if a frame ``[n, D]`` has too few different points for UMAP and t-SNE."""
     return np.ptp(features) < LEAST or len({row.tobytes() for row in features + 0.0}) < DISTINCT  # + 0.0: -0.0 becomes 0.0
 
 
