@@ -298,7 +298,7 @@ def data(
     json_: Json = False,
 ) -> None:
     """List presets and sources, or show one preset."""
-    from pldebias.presets import PRESETS, SOURCES, as_dict, resolve
+    from pldebias.presets import PRESETS, SOURCES, Config, as_dict, resolve
 
     if name is None:
         listing = {"presets": {n: as_dict(c) for n, c in PRESETS.items()}, "sources": SOURCES}
@@ -311,7 +311,7 @@ def data(
         _table("presets", ["name", "source", "labelled", "unlabelled", "network", "steps"], rows)
         _table("sources (any may be given to --data or --source)", ["name", "what"], [[n, what] for n, what in SOURCES.items()])
         return None
-    settings = as_dict(resolve("fixmatch", name))
+    settings = as_dict(resolve(Config().method, name))
     if json_:
         return _print_json(settings)
     _table(name, ["setting", "value"], [[k, str(v)] for k, v in settings.items()])

@@ -40,6 +40,8 @@ class Learner(Part):
     """Settings of a training, fields of `Config`, that a preset has otherwise for this learner, by preset."""
     requires_init: ClassVar[bool] = False
     """True for a second stage: it starts from the backbone of another run (``init``)."""
+    labels_with: ClassVar[str] = "trains without pseudo-labels"
+    """Of a learner that makes none: what it trains on in their place, in words."""
     trains_backbone: ClassVar[bool] = True
     """False for a learner that fits a new classifier on a backbone that stays as it is."""
 

@@ -46,6 +46,7 @@ class ReMixMatch(Mixing):
     """
 
     name = "remixmatch"
+    prior_buffer = "alignment.target"
     estimate_order = 2
     follows: ClassVar = {"alignment": ("align",)}
     unlabelled_views = ("weak", "strong", "strong2")

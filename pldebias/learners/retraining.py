@@ -62,6 +62,7 @@ class SelfTraining(Learner):
     """
 
     name = "selftraining"
+    labels_with = "trains on the labels of its base run"
     unlabelled_views = ("weak",)
     offers = frozenset({"labelled", "prediction"})
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from pldebias.analysis.comparing.selection import check_classes, epoch_at, select
+from pldebias.analysis.relabelling.blending import blends
 from pldebias.plots.blending import blending
 from pldebias.plots.carpet import carpet
 from pldebias.plots.confusion_difference import confusion_difference
@@ -101,7 +102,7 @@ def _wanted(chosen: dict[str, list[Run]], every: list[Run], first: str, style: d
             wanted.append((f"confusion_difference_{slugs[label]}", title, lambda pair=pair: confusion_difference(pair, **plain)))
     for label, found in chosen.items():
         one = {label: found}
-        if any("daso/" in name for name in found[0].series) or len(found[0].logged("semantic")):
+        if blends(found[0]):
             wanted.append((f"blending_{slugs[label]}", f"Blending of {label}", lambda one=one: blending(one, **style)))
     for name, some in _by_state(chosen).items():
         wanted.append((f"learned_state_{name}", f"State of {name}", lambda some=some: learned_state(some, **style)))

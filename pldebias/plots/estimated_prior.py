@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pldebias.analysis.comparing.selection import Incomparable, along, check_classes, clock, common_epochs, epoch_at, epoch_row, select
 from pldebias.analysis.comparing.spread import over_seeds
-from pldebias.analysis.relabelling.counterpart import options_of
-from pldebias.methods import MethodError, parse
+from pldebias.analysis.relabelling.counterpart import known_method, options_of
+from pldebias.methods import LEARNERS, SCHEMES, build_method
 from pldebias.plots.paper import (
     PaperFigure,
     at,
@@ -44,11 +43,11 @@ def estimates(run: Run) -> list[str]:
 
 
 def _given(run: Run) -> set[str]:
-    """Class distributions that a scheme was given and logged: LA's labelled prior, and DARP's target unless it is estimated."""
-    asked = dict(options_of(run).get("darp", {}))
-    with suppress(MethodError):  # the name of somebody's own method
-        asked |= {name: value for part in parse(run.method or "") if part.name == "darp" for name, value in part.options.items()}
-    return {"la/prior"} | ({"darp/target"} if asked.get("target", "labelled") != "estimate" else set())
+    """Series that hold a class distribution which a scheme was given (`Part.given_series`): LA's labelled prior, say."""
+    spec, _ = known_method(run)
+    given = {name: part.given_series for table in (LEARNERS, SCHEMES) for name, part in table.items()}
+    given |= {part.name: part.given_series for part in build_method(spec, options_of(run)).parts} if spec else {}
+    return {f"{name}/{series}" for name, held in given.items() for series in held}
 
 
 def _series(run: Run) -> str:

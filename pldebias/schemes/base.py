@@ -119,6 +119,11 @@ class Scheme(PseudoLabelling, Part):
     """Views that the paper uses; the learner brings those that it does not bring by itself."""
     reads_heads: tuple[str, ...] = ()
     """Heads that another part of the method must bring."""
+    blend_option: ClassVar[str] = ""
+    """Option that holds the weight of a second, semantic pseudo-label, in [0, 1]; empty for a scheme that blends none. Such a scheme logs
+    ``blend_weight`` ``[K]`` and has an attribute ``start``, the first step at which it blends."""
+    unseen_hint: ClassVar[str] = ""
+    """What to take instead where relabelling cannot show the scheme."""
     whole_set: ClassVar[bool] = False
     """Whether a sample's pseudo-label depends on the others' outputs, so that relabelling must see all of them at once."""
 

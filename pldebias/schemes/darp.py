@@ -78,6 +78,7 @@ class DARP(Scheme):
     buttons = (Button("DARP", "darp"),)
     whole_set = True
     prior_buffer = "counts"
+    given_series = ("target",)
     starts = "first"
     follows: ClassVar = {"counts": ("target",)}
 
@@ -104,6 +105,7 @@ class DARP(Scheme):
         for option, value in {"alpha": alpha, "rounds": rounds, "period": period, "holdout": holdout}.items():
             if value <= 0:
                 raise ValueError(f"darp({option}={value}) must be positive")
+        self.given_series = () if target == "estimate" else ("target",)
         self.goal, self.alpha, self.rounds, self.part = target, alpha, rounds, start
         self.period, self.holdout, self.compat = period, holdout, compat
         self.solver = "newton" if compat == "exact" else "secant"

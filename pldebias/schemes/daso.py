@@ -101,6 +101,8 @@ class DASO(Scheme):
         Button("constant blend", "daso(weight=0.5)"),
         Button("DebiasPL + DASO", "debiaspl(tau=0.4)+daso"),
     )
+    blend_option = "weight"
+    prior_buffer = "class_dist"
     controls = (Slider("T", 0.1, 3.0, 0.1), Slider("weight", 0.0, 1.0, 0.05))
     reads_features = True
     starts = "start"

@@ -29,6 +29,9 @@ class LA(Scheme):
     name = "la"
     buttons = (Button("logit adjustment", "la(at=pseudo,tau=1.0)"),)
     controls = (Slider("tau", 0.0, 2.0, 0.05),)
+    prior_buffer = "prior"
+    given_series = ("prior",)
+    unseen_hint = "la(at=pseudo) adjusts pseudo-labels"
 
     def __init__(self, tau: float = 1.0, at: str = "train"):
         super().__init__()

@@ -184,7 +184,10 @@ class Part(LifeCycle, nn.Module):
     """Trainings, each from fresh networks, that the part makes of one. Schedules and step counters run once in each. A part that makes
     several keeps the first step of the one under way in a buffer ``began``, int64."""
     prior_buffer: str | None = None
-    """Name of the buffer ``[K]`` that ``prior=`` of a what-if fills; None for a part that reads no class distribution."""
+    """Name of the buffer ``[K]`` that ``prior=`` of a what-if fills; None for a part that reads no class distribution, or not with its
+    options."""
+    given_series: tuple[str, ...] = ()
+    """Series that hold a class distribution which the part was given; others of such names are estimates."""
     learns_truth: ClassVar[bool] = False
     """Whether ``prior="oracle"`` lets a what-if estimate the state from the true labels."""
     reads_features: ClassVar[bool] = False

@@ -8,22 +8,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pldebias import metrics
-from pldebias.analysis.relabelling.counterpart import options_of
+from pldebias.analysis.relabelling.counterpart import effective, known_method, options_of
 from pldebias.analysis.relabelling.outputs import Outputs, outputs
 from pldebias.analysis.relabelling.relabelled import checked
 from pldebias.analysis.relabelling.whatif import what_if
-from pldebias.methods import MethodError, MethodSpec, PartSpec, build_method, parse
+from pldebias.methods import SCHEMES, MethodSpec, PartSpec, build_method
 from pldebias.runs import NotLogged, Run
 from pldebias.runs.run import as_run
-from pldebias.schemes import DASO
 from pldebias.settings import typed
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["KINDS", "Blending", "blending"]
+    from pldebias.schemes import Scheme
+
+__all__ = ["KINDS", "Blending", "blending", "blends"]
 
 KINDS = ("linear", "semantic", "blended")
+WEIGHT = "blend_weight"
+"""Series of a scheme that blends: the weight of the semantic pseudo-label ``[K]``."""
 
 
 @dataclass(frozen=True)
@@ -75,12 +78,12 @@ class Blending:
 
 @typed
 def blending(run: Run | str | Path, epoch: int = -1) -> Blending:
-    """Linear, semantic and blended pseudo-labels of a DASO run at a snapshot epoch.
+    """Linear, semantic and blended pseudo-labels of a run that blends two, at a snapshot epoch.
 
     Parameters
     ----------
     run : Run or path
-        A training with the scheme ``daso``; or one whose recorder was given ``logits``, ``semantic`` (logits) and a ``sweep``.
+        A training with a scheme that blends (``daso``); or one whose recorder was given ``logits``, ``semantic`` (logits) and a ``sweep``.
     epoch : int, default -1
         A snapshot epoch (``run.logged("logits")``); -1 is the last.
 
@@ -97,31 +100,34 @@ def blending(run: Run | str | Path, epoch: int = -1) -> Blending:
 
     Notes
     -----
-    Nothing is stored twice: a run keeps the logits, features and prototypes of its snapshots, and DASO's own chain labels them, with its
-    weight held at 0 (linear), at 1 (semantic), and as trained (blended, which are the logged labels again).
+    Nothing is stored twice: a run keeps the logits, features and prototypes of its snapshots, and the method's own chain labels them, with
+    its weight held at 0 (linear), at 1 (semantic), and as trained (blended, which are the logged labels again).
     """
     run = as_run(run)
     if len(run.logged("semantic")):
         return _recorded(run, outputs(run, epoch))
-    try:
-        parts = parse(run.method or "")
-    except MethodError:  # the name of somebody's own method
-        parts = MethodSpec()
-    if any(part.name == DASO.name for part in parts):
-        return _of_daso(run, parts, epoch)
-    raise NotLogged(
-        f"{run.name} does not blend two pseudo-labels: its method has no daso, and its recorder was given no semantic logits; "
-        "train fixmatch+daso, or pass logits=, semantic= and sweep= to Recorder.end_epoch"
-    )
+    spec, _ = known_method(run)
+    scheme = next((scheme for scheme in build_method(spec, options_of(run)).chain if scheme.blend_option), None) if spec else None
+    if scheme is None:
+        known = " or ".join(f"fixmatch+{name}" for name, cls in SCHEMES.items() if cls.blend_option)
+        raise NotLogged(
+            f"{run.name} does not blend two pseudo-labels: no scheme of its method does, and its recorder was given no semantic logits; "
+            f"train {known}, or pass logits=, semantic= and sweep= to Recorder.end_epoch"
+        )
+    return _relabelled(run, spec, scheme, epoch)
 
 
-def _of_daso(run: Run, parts: MethodSpec, epoch: int) -> Blending:
-    seen = outputs(run, epoch)
-    scheme = next(part for part in build_method(parts, options_of(run)).chain if part.name == DASO.name)
+def blends(run: Run) -> bool:
+    """Whether `blending` has something to show of a run."""
+    return bool(len(run.logged("semantic"))) or any(name.endswith(f"/{WEIGHT}") for name in run.series)
+
+
+def _relabelled(run: Run, spec: MethodSpec, scheme: Scheme, epoch: int) -> Blending:
+    seen, option = outputs(run, epoch), scheme.blend_option
     begun = max(seen.step, scheme.start)
 
     def held(weight: float) -> MethodSpec:
-        return MethodSpec(PartSpec(p.name, {**p.options, "weight": weight}) if p.name == DASO.name else p for p in parts)
+        return MethodSpec(PartSpec(p.name, {**p.options, option: weight}) if p.name == scheme.name else p for p in spec)
 
     found = {
         "linear": what_if(run, held(0.0), epoch=epoch, step=begun),
@@ -129,18 +135,19 @@ def _of_daso(run: Run, parts: MethodSpec, epoch: int) -> Blending:
         "blended": checked(what_if(run, epoch=epoch)),
     }
     label, accepted = ({kind: getattr(result, name) for kind, result in found.items()} for name in ("label", "accepted"))
+    constant = dict(effective(spec, options_of(run)))[scheme.name][option]
     if seen.step < scheme.start:
         weight = np.zeros(run.num_classes)  # blending had not begun
-    elif scheme.weight is not None:
-        weight = np.full(run.num_classes, scheme.weight, float)
+    elif constant is not None:
+        weight = np.full(run.num_classes, constant, float)
     else:
         weight = _logged_weight(seen)
     return Blending(run, seen.epoch, label, accepted, weight)
 
 
 def _logged_weight(seen: Outputs) -> np.ndarray:
-    name = f"{DASO.name}/blend_weight"
-    return seen.run.state(name)[seen.row].astype(float) if name in seen.run.series else np.full(seen.run.num_classes, np.nan)
+    name = next((name for name in seen.run.series if name.endswith(f"/{WEIGHT}")), None)
+    return np.full(seen.run.num_classes, np.nan) if name is None else seen.run.state(name)[seen.row].astype(float)
 
 
 def _recorded(run: Run, seen: Outputs) -> Blending:

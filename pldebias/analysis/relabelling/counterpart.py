@@ -6,7 +6,7 @@ import inspect
 from pathlib import Path, PurePosixPath
 
 from pldebias import metrics
-from pldebias.learners import Learner
+from pldebias.learners import FixMatch, Learner
 from pldebias.methods import LEARNERS, SCHEMES, Method, MethodError, MethodSpec, PartSpec, build_method, parse
 from pldebias.registry import missing_plugins
 from pldebias.runs import Run, RunError
@@ -30,9 +30,10 @@ def _with_labeller(spec: MethodSpec, options: dict) -> tuple[MethodSpec, tuple[s
         raise MethodError(f"{learner.name} learns no classifier, so there are no pseudo-labels to show; name a learner that makes them")
     if not _plain(learner):
         return spec, ()
-    stand_in = MethodSpec([PartSpec("fixmatch", {"threshold": learner.confidence_threshold}), *spec.schemes])
-    trains = "trains on the labels of its base run" if learner.name == "selftraining" else "trains without pseudo-labels"
-    return stand_in, (f"{learner.name} {trains}; labelled as FixMatch would at its threshold, {learner.confidence_threshold:g}",)
+    stand_in = MethodSpec([PartSpec(FixMatch.name, {"threshold": learner.confidence_threshold}), *spec.schemes])
+    return stand_in, (
+        f"{learner.name} {learner.labels_with}; labelled as FixMatch would at its threshold, {learner.confidence_threshold:g}",
+    )
 
 
 def options_of(run: Run) -> dict[str, dict]:
@@ -74,7 +75,7 @@ def asked(run: Run, scheme: str | MethodSpec | None) -> tuple[MethodSpec, tuple[
         scheme = parse(text) if text else MethodSpec()
     if scheme and scheme.learner.name in LEARNERS:
         return build_method(scheme, options_of(run)).spec, ()
-    learner = PartSpec("fixmatch") if own is None else own.learner
+    learner = PartSpec(FixMatch.name) if own is None else own.learner
     notes = () if own else (f"{why}; labelled as FixMatch would at its default threshold",)
     return MethodSpec([learner, *scheme]), notes
 
@@ -115,7 +116,7 @@ def _instead(scheme: Scheme) -> str:
     if scheme.generations > 1:
         return f"{scheme.name} changes the labelled set of the next generation, not pseudo-labels"
     acts = " and ".join(sorted(a.replace("_", "-") for a in scheme.acts_on - {"pseudo_label", "acceptance"}))
-    hint = " (la(at=pseudo) adjusts pseudo-labels)" if scheme.name == "la" else ""
+    hint = f" ({scheme.unseen_hint})" if scheme.unseen_hint else ""
     return f"{scheme.name} changes the {acts} step, not pseudo-labels{hint}"
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pldebias.interop.thin import is_cut
-from pldebias.methods import MethodError
+from pldebias.methods import LEARNERS, SCHEMES, MethodError
 from pldebias.runs.given import array
 from pldebias.schemes import Chain, Step
 
@@ -200,25 +200,11 @@ def _take_prior(method: Method, prior, seen: Outputs, missing: dict[Part, set[st
     takers = [part for part in method.parts if part.prior_buffer]
     learning = [part for part in method.parts if oracle and part.learns_truth]
     if not takers and not learning:
-        raise MethodError(f"prior={prior!r}: no part of {method.spelling!r} reads a class distribution; {', '.join(_readers())} do")
+        readers = sorted(name for table in (LEARNERS, SCHEMES) for name, part in table.items() if part.prior_buffer)
+        raise MethodError(f"prior={prior!r}: no part of {method.spelling!r} reads a class distribution; {', '.join(readers)} do")
     vector = prior_vector(prior, seen)
     for part in takers:
         missing[part] -= part.take_prior(vector)
     for part in learning:
         missing[part] |= {name for name, _ in part.named_buffers()}
     return [f"prior of {', '.join(p.name for p in takers)}: {prior if isinstance(prior, str) else 'as given'}"] if takers else []
-
-
-def _readers() -> list[str]:
-    """Names of the parts that read a class distribution, at their default options or with others."""
-    from pldebias.methods import LEARNERS, SCHEMES, build_method
-
-    spelled = [*LEARNERS, *(f"fixmatch+{name}" for name in SCHEMES), "fixmatch+la(at=pseudo)"]
-    return sorted({part.name for text in spelled for part in _parts(build_method, text) if part.prior_buffer})
-
-
-def _parts(build, text: str):
-    try:
-        return build(text).parts
-    except MethodError:  # such as a scheme that FixMatch does not go with
-        return ()
