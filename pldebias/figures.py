@@ -6,9 +6,9 @@ import functools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pldebias._files import put
 from pldebias.analysis.comparing.selection import select
 from pldebias.paths import local, output_folder
-from pldebias.runs.disk import put
 from pldebias.settings import argument, nearest, some_of, typed
 
 if TYPE_CHECKING:
@@ -89,5 +89,5 @@ def figures(
     captions.append(f"**table** {' '.join(made_table.notes)}\n")
     if lost:
         captions.append("Not drawn:\n\n" + "\n".join(lost) + "\n")
-    put(str(path := folder / "captions.md"), "\n".join(captions).encode())
+    put(path := folder / "captions.md", "\n".join(captions).encode())
     return [*written, path]

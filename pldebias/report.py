@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pldebias._files import put
 from pldebias.analysis.comparing.selection import Incomparable, check_classes, flat_config, select, varying
 from pldebias.paths import local, output
-from pldebias.runs.disk import put
 from pldebias.settings import typed
 
 if TYPE_CHECKING:
@@ -271,5 +271,5 @@ def report(runs, path, *, title: str | None = None, groups="tertiles", baseline:
         f"<title>{_text(title)}</title><style>{STYLE}</style></head><body><main><h1>{_text(title)}</h1><nav>{links}</nav>{body}</main>"
         f"<script>{SCRIPT}</script></body></html>\n"
     )
-    put(str(path), text.encode())
+    put(path, text.encode())
     return path

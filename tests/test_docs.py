@@ -13,12 +13,14 @@ from pldebias.schemes import Models, Problem
 
 ROOT = Path(__file__).parent.parent
 FLOORS = {
-    "_deprecate": 0, "settings": 0, "hardware": 0, "paths": 0, "progress": 0, "optional": 0, "registry": 0, "records": 0,
+    "_background": 0, "_deprecate": 0, "_files": 0,
+    "settings": 0, "hardware": 0, "paths": 0, "progress": 0, "optional": 0, "registry": 0, "records": 0,
     "data": 1, "nets": 1, "schemes": 1, "runs": 1, "metrics": 1, "learners": 2, "interop": 2,
     "methods": 3, "presets": 3, "analysis": 4, "training": 4, "plugins": 4,
     "gpu": 5, "widgets": 5, "plots": 5, "report": 6, "figures": 6, "cli": 6, "doctor": 6, "__main__": 7,
 }  # fmt: skip
 SAME_FLOOR = {
+    ("_files", "paths"),
     ("registry", "paths"),
     ("presets", "methods"),
     ("registry", "settings"),

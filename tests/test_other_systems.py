@@ -15,6 +15,7 @@ import torch
 
 import pldebias as pld
 from pldebias import hardware, paths
+from pldebias._files import put
 from pldebias.data.errors import DataError
 from pldebias.data.files import visible
 from pldebias.presets import ConfigError
@@ -66,12 +67,12 @@ def busy(times):
 def test_a_file_that_a_reader_has_open_is_replaced_when_it_is_closed(windows, tmp_path, monkeypatch):
     real, work = os.replace, busy(3)
     monkeypatch.setattr(os, "replace", lambda *arguments: work(real, *arguments))
-    disk.put(f"{tmp_path}/file", b"new")
+    put(f"{tmp_path}/file", b"new")
     assert (tmp_path / "file").read_bytes() == b"new"
     monkeypatch.setattr(paths, "PATIENCE", 0)
     work = busy(10**9)
     with pytest.raises(PermissionError):
-        disk.put(f"{tmp_path}/file", b"newer")
+        put(f"{tmp_path}/file", b"newer")
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import io
+import itertools
 import os
-import uuid
 import warnings
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pldebias._files import whole
 from pldebias.data.errors import DataError
 from pldebias.hardware import memory
-from pldebias.paths import replace
 
 SUFFIXES = frozenset([".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"])
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -270,65 +270,73 @@ def decoded(images: Iterator[tuple[Tensor, str]], count: int, path: Path, *, des
     description, progress
         Of the progress bar, and whether to show it.
     """
-    from pldebias.progress import bar
-
     first, origin = next(images, (None, ""))
     if first is None:
         raise DataError(f"{description}: no image where {count} are promised; the file is damaged")
+    images = itertools.chain([(first, origin)], images)
     shape = (count, *first.shape)
-    partial = path.with_name(f"{path.stem}.{uuid.uuid4().hex}.partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        array = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
-        _reserve(partial)
-    except OSError as error:
+        with whole(path) as partial:
+            array = _reserved(partial, shape)
+            try:
+                _fill(array, images, description, progress)
+                array.flush()
+            finally:
+                array = None  # Windows renames and removes no file that is mapped
+    except _NoRoom as error:
         warnings.warn(
             f"cannot keep decoded images in {path.parent} ({error}), so they are decoded again each time; set PLDEBIAS_DATA to a writable "
             "folder",
             stacklevel=2,
         )
-        with suppress(OSError):
-            partial.unlink()
-        array, partial = np.empty(shape, np.uint8), None
-    try:
-        with bar(total=count, desc=description, unit=" images", disable=not progress) as shown:
-            array[0] = first.numpy()
-            shown.update()
-            i = 0
-            for i, (image, where) in enumerate(images, 1):
-                if i == count:
-                    raise DataError(f"{description}: more than the {count} images that are promised; the file is damaged")
-                if image.shape != first.shape:
-                    raise DataError(f"{where} is {_size(image)} but {origin} is {_size(first)}: give image_size to resize all")
-                array[i] = image.numpy()
-                shown.update()
-        if i + 1 < count:
-            raise DataError(f"{description}: {i + 1} images where {count} are promised; the file is damaged")
-        if partial is None:
-            return torch.from_numpy(array)
-        array.flush()
-        array = None  # Windows renames and removes no file that is mapped
-        replace(partial, path)
-    finally:
-        array = None
-        if partial is not None:
-            partial.unlink(missing_ok=True)
+        array = np.empty(shape, np.uint8)
+        _fill(array, images, description, progress)
+        return torch.from_numpy(array)
     return mapped(path)
 
 
-def _reserve(path: Path) -> None:
-    """Raise `OSError` if the disk has no room for a file: writing to it through memory would end the process by a signal."""
+def _fill(array: np.ndarray, images: Iterator[tuple[Tensor, str]], description: str, progress: bool) -> None:
+    """Write images, all of the first one's size and as many as there is room for, into `array`."""
+    from pldebias.progress import bar
+
+    count, first, i = len(array), "", -1
+    with bar(total=count, desc=description, unit=" images", disable=not progress) as shown:
+        for i, (image, where) in enumerate(images):
+            first = first or where
+            if i == count:
+                raise DataError(f"{description}: more than the {count} images that are promised; the file is damaged")
+            if image.shape != array.shape[1:]:
+                size = _size(array.shape[1:])
+                raise DataError(f"{where} is {_size(image.shape)} but {first} is {size}: give image_size to resize all")
+            array[i] = image.numpy()
+            shown.update()
+    if i + 1 < count:
+        raise DataError(f"{description}: {i + 1} images where {count} are promised; the file is damaged")
+
+
+class _NoRoom(Exception):
+    """The disk does not take a file."""
+
+
+def _reserved(path: Path, shape: tuple[int, ...]) -> np.memmap:
+    """A new array on the disk, with room for all of it: writing beyond that through memory would end the process by a signal."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    except OSError as error:
+        raise _NoRoom(error) from error
     if hasattr(os, "posix_fallocate"):
         try:
             with path.open("r+b") as stream:
                 os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):  # else the file system cannot reserve room
-                raise
+                raise _NoRoom(error) from error
+    return array
 
 
-def _size(image: Tensor) -> str:
-    return f"{image.shape[2]} x {image.shape[1]} pixels"
+def _size(shape: Sequence[int]) -> str:
+    return f"{shape[2]} x {shape[1]} pixels"
 
 
 def mapped(path: Path) -> Tensor | LazyImages:

@@ -9,6 +9,7 @@ import re
 import unicodedata
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,9 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pldebias._files import put
 from pldebias.data.decode import SUFFIXES, FileReader, LazyImages, coloured, decode, decoded, mapped, probe
 from pldebias.data.errors import DataError
-from pldebias.paths import PathError, composed, local, replace
+from pldebias.paths import PathError, composed, local
 
 TEST_FRACTION, TEST_SEED = 0.2, 77
 LAZY_ABOVE = 32 * 2**30  # decoded bytes of a folder beyond which nothing is cached and files are decoded as they are needed
@@ -470,13 +472,9 @@ def _remembered(path: Path) -> dict | None:
 
 
 def _remember(path: Path, known: dict) -> None:
-    partial_path = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
+    with suppress(OSError):  # it is worked out again next time
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial_path.write_text(json.dumps(known), encoding="utf-8")
-        replace(partial_path, path)
-    except OSError:  # it is worked out again next time
-        partial_path.unlink(missing_ok=True)
+        put(path, json.dumps(known).encode())
 
 
 def cut_test(part: Part, num_classes: int) -> tuple[Part, Part]:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pldebias import metrics
-from pldebias.paths import output, replace
+from pldebias._files import whole
+from pldebias.paths import output
 from pldebias.runs.layout import NotLogged
 from pldebias.runs.run import Run
 
@@ -155,12 +156,8 @@ def to_netcdf(run: Run, path) -> Path:
     names = _plain_names(run.attrs)
     data.attrs = {names[key]: _attribute(value) for key, value in run.attrs.items()}
     path = output(path)
-    partial = path.with_name(f"{path.name}.partial")
-    try:
+    with whole(path) as partial:
         data.to_netcdf(partial, engine="scipy", format="NETCDF3_64BIT")
-        replace(partial, path)  # there is never half a file under its name
-    finally:
-        partial.unlink(missing_ok=True)
     return path
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pldebias._files import whole
 from pldebias.paths import output
 from pldebias.runs.layout import NotLogged
 from pldebias.runs.recorder import RESERVED, Recorder
@@ -109,14 +110,12 @@ def thin(
                 recorder.epoch = epoch
                 _copy(run, recorder, epoch, positions[epoch], epoch in snapshots, basis, relabel)
             recorder._close(complete=run.finished)
-        part = path.with_name(f"{path.name}.part")
-        with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
+        with whole(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
             for file in sorted(p for p in recorder.path.rglob("*") if p.is_file()):
                 # A fixed date: the same run gives the same file.
                 info = zipfile.ZipInfo(file.relative_to(recorder.path).as_posix(), (1980, 1, 1, 0, 0, 0))
                 info.compress_type = zipfile.ZIP_DEFLATED
                 archive.writestr(info, file.read_bytes())
-        part.replace(path)
     return path
 
 

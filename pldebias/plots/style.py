@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from pldebias._files import put
 from pldebias.paths import local, output
-from pldebias.runs.disk import put
 from pldebias.settings import argument, nearest, plain
 
 __all__ = [
@@ -113,7 +113,7 @@ def write(figure, path, options: dict) -> None:
     if target is path:
         path.write(made.getvalue())
     else:
-        put(str(target), made.getvalue())
+        put(target, made.getvalue())
 
 
 def colour_map(anchors):

@@ -1,4 +1,4 @@
-"""Writing files whole or not at all, forcing them to the disk, and saying what the system refused."""
+"""Forcing files to the disk, and saying what the system refused."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pldebias import paths
-from pldebias.paths import patiently, replace
+from pldebias.paths import patiently
 from pldebias.runs.layout import RunError
 
 
@@ -30,21 +30,6 @@ def explained(what: str, path: Path):
         if error.errno in (errno.EEXIST, errno.ENOTDIR):
             advice = "A file stands where a folder is needed: remove it, or choose another place"
         raise RunError(f"cannot {what} {path}: {reason}. {advice}") from error
-
-
-def put(path: str, data: bytes) -> None:
-    """Write a file whole or not at all."""
-    partial = f"{path}.partial"
-    try:
-        with open(partial, "wb", buffering=0) as file:
-            view = memoryview(data)
-            while len(view):
-                view = view[file.write(view) :]
-        replace(partial, path)
-    except OSError:
-        if os.path.exists(partial):
-            os.unlink(partial)
-        raise
 
 
 def force(files: Collection[str]) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pldebias._background import Handover, Worker
 from pldebias.paths import composed, is_address, is_portable, local
 from pldebias.runs import checks, layout
 from pldebias.runs.archive import Archive
@@ -35,7 +36,6 @@ from pldebias.runs.layout import RunError
 from pldebias.runs.lock import WriterLock
 from pldebias.runs.named import by_class, in_rows, mapping, names_of
 from pldebias.runs.store import Store
-from pldebias.runs.writer import Handover, Writer, abandon
 
 RESERVED = ("pldebias_format", "class_names", "labelled_counts", "unlabelled_counts", "num_epochs", "finished", "checksum")
 IDENTITY = ("method", "data", "seed", "fingerprint")
@@ -171,8 +171,8 @@ class Recorder:
         self._names = {*store.arrays["scalars"]["attributes"]["names"]}
         self._length, self._block = store.arrays["done"]["shape"][0], layout.chunk_shape(store.arrays["done"])[0]
         self._stale = True  # epochs from here on may lie on disk, half-trusted; they are forgotten before the first is written
-        self._store, self._writer = store, Writer(store)
-        self._finalizer = weakref.finalize(self, abandon, self._writer, self._lock)
+        self._store, self._writer = store, Worker(f"writer of {self.path}")
+        self._finalizer = weakref.finalize(self, _abandon, self._writer, self._lock)
 
     # -- opening ------------------------------------------------------------------------------------------------------
 
@@ -388,7 +388,7 @@ class Recorder:
         if counts is not None and counts.there is not None:
             parts["visits"] = counts.there
 
-        parts = Handover().bring(parts)
+        parts = _brought(parts)
         kinds: dict[str, np.ndarray] = {}
         chunks: dict[str, np.ndarray] = {}
         if sweep is not None:
@@ -434,7 +434,9 @@ class Recorder:
                     "not read again; record fewer names, or steps as iteration and not as epochs"
                 )
 
-        def write(store: Store) -> None:
+        store = self._store  # a job that held the recorder would keep it from being forgotten
+
+        def write() -> None:
             if stale:
                 store.rewind(epoch)
             store.write_epoch(epoch, chunks=chunks, snapshot=snapshot, series=series, scalars=plain, iteration=step)
@@ -521,7 +523,7 @@ class Recorder:
     def flush(self) -> None:
         """Wait until everything handed over is on disk, safe from a power cut. Call it before saving a checkpoint that relies on it."""
         self._check()
-        self._writer.put(Store.force)
+        self._writer.put(self._store.force)
         self._writer.join()
         self._writer.check()
 
@@ -532,8 +534,9 @@ class Recorder:
         the next call of this recorder, and ends the writing.
         """
         self._check()
+        store = self._store
 
-        def write(store: Store) -> None:
+        def write() -> None:
             store.force()
             work()
 
@@ -567,6 +570,21 @@ class Recorder:
 
     def __repr__(self) -> str:
         return f"<Recorder {str(self.path)!r}: next epoch {self.epoch} of {self.num_epochs or 'unknown'}>"
+
+
+def _abandon(writer: Worker, lock: WriterLock) -> None:
+    """What is left to do for a recorder that nobody closed: write what was handed over, let others write."""
+    writer.finish()
+    lock.release()
+
+
+def _brought(parts: dict) -> dict[str, np.ndarray]:
+    """Copies of all `parts` as arrays; waits for those that lie on a device."""
+    hand = Handover()
+    copies = {name: np.array(part) if isinstance(part, np.ndarray) else hand.keep(part) for name, part in parts.items()}
+    hand.seal()
+    hand.wait()
+    return {name: array(name, copy) for name, copy in copies.items()}
 
 
 def _pair(what: str, pair, meant: str):

@@ -16,10 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
+from pldebias._files import ENDING, put
 from pldebias.paths import replace
 from pldebias.runs import checks, layout
 from pldebias.runs.archive import Archive
-from pldebias.runs.disk import explained, force, no_link, put
+from pldebias.runs.disk import explained, force, no_link
 from pldebias.runs.layout import RunError
 
 UNFORCED = 4096
@@ -108,7 +109,7 @@ class Store:
             for name in (*inner, *files):
                 if os.path.islink(f"{folder}/{name}"):
                     raise RunError(f"{folder}/{name} is a link; nothing is written through links inside a run, so put the files there")
-                if name.endswith(".partial") and name in files:
+                if name.endswith(ENDING) and name in files:
                     os.unlink(f"{folder}/{name}")
         for name in self.arrays:
             if not os.path.exists(f"{self.path}/{name}/zarr.json"):

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pldebias._files import whole
 from pldebias.paths import local, output
 from pldebias.schemes.base import EpochEnd, Problem, Scheme, Step
 from pldebias.schemes.formulas.offsets import learn_offsets, rank_groups, refine
@@ -25,7 +26,10 @@ __all__ = ["SEVAL", "learn_offsets", "learn_thresholds", "load_curve", "refine",
 
 def save_curve(path, offsets: Any, thresholds: Any) -> None:
     """Keep a learned curriculum, offsets and thresholds ``[E, K]`` of every evaluation, as an ``.npz`` for ``seval(mode=load)``."""
-    np.savez(output(path), offsets=np.asarray(offsets, np.float32), thresholds=np.asarray(thresholds, np.float32))
+    path = output(path)
+    path = path if path.suffix == ".npz" else path.with_name(f"{path.name}.npz")
+    with whole(path) as partial, partial.open("wb") as file:
+        np.savez(file, offsets=np.asarray(offsets, np.float32), thresholds=np.asarray(thresholds, np.float32))
 
 
 def load_curve(path) -> tuple[Tensor, Tensor]:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from pldebias._background import Handover
+from pldebias._files import ENDING, whole
 from pldebias.paths import replace
 from pldebias.runs.disk import explained
-from pldebias.runs.writer import Handover
 
 if TYPE_CHECKING:
     from pldebias.runs import Recorder
@@ -32,9 +33,10 @@ def save(folder: Path, state: dict[str, Any]) -> None:
     with explained("write a checkpoint in", folder):
         folder.mkdir(parents=True, exist_ok=True)
         last, previous = (folder / name for name in NAMES)
-        part = folder / "writing.part"
-        try:
-            with part.open("wb") as file:
+        for left in folder.glob(f"*{ENDING}"):  # by a training that was killed; half a checkpoint only fills the disk
+            left.unlink(missing_ok=True)
+        with whole(last) as partial:
+            with partial.open("wb") as file:
                 try:
                     torch.save(state, file)
                 except RuntimeError as error:  # what torch makes of a write that failed
@@ -43,10 +45,6 @@ def save(folder: Path, state: dict[str, Any]) -> None:
                 os.fsync(file.fileno())
             if last.exists():
                 replace(last, previous)
-            replace(part, last)
-        except OSError:
-            part.unlink(missing_ok=True)  # half a checkpoint would only fill the disk
-            raise
 
 
 def save_behind(recorder: Recorder, folder: Path, state: dict[str, Any]) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 import anywidget
 import traitlets
 
+from pldebias._files import put
 from pldebias.paths import output
-from pldebias.runs.disk import put
 from pldebias.settings import argument, plain
 from pldebias.widgets.page import Piece, page
 
@@ -126,5 +126,5 @@ class View(Drawn, anywidget.AnyWidget):
 
     def _write(self, path, *pieces: Piece, theme: str) -> Path:
         path = output(path)
-        put(str(path), page(*pieces, theme=theme).encode())
+        put(path, page(*pieces, theme=theme).encode())
         return path

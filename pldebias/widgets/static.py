@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from pldebias._files import put
 from pldebias.optional import needed
 from pldebias.paths import local, output
-from pldebias.runs.disk import put
 from pldebias.settings import some_of
 from pldebias.widgets.module import module, style
 from pldebias.widgets.page import Piece
@@ -155,7 +155,7 @@ def export_notebook(notebook, out, timeout: int = 600) -> Path:
         template_name="lab", template_file="alone.html.j2", extra_loaders=[jinja2.DictLoader({"alone.html.j2": ALONE})]
     )
     body, _ = exporter.from_notebook_node(document, resources)
-    put(str(out), body.encode())
+    put(out, body.encode())
     return out
 
 

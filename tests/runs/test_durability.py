@@ -14,7 +14,8 @@ import time
 import numpy as np
 import pytest
 
-from pldebias.runs import NotLogged, RunError, disk, lock, open_run, store
+from pldebias import _files
+from pldebias.runs import NotLogged, RunError, lock, open_run, store
 
 # -- resuming -------------------------------------------------------------------------------------------------------------
 
@@ -251,7 +252,7 @@ def full_disk(monkeypatch, after: int, code: int = errno.ENOSPC):
     def half_open(path, mode="r", **options):
         return Half(path, mode, **options) if {"w", "+"} & set(mode) else open(path, mode, **options)
 
-    for module in (disk, store):
+    for module in (_files, store):
         monkeypatch.setattr(module, "open", half_open, raising=False)
 
 

@@ -245,7 +245,7 @@ def test_update_does_not_keep_the_callers_memory(tmp_path, world):
     with world.start(tmp_path / "run", num_epochs=1) as recorder:
         label, logits = torch.zeros(world.N, dtype=torch.int16), torch.zeros(world.N, world.K, dtype=torch.float16)
         recorder.update(torch.arange(world.N), label, label == 0)
-        recorder._writer.put(lambda store: time.sleep(0.1))
+        recorder._writer.put(lambda: time.sleep(0.1))
         state = torch.zeros(world.K)
         recorder.end_epoch(sweep=(label, label == 0), logits=logits, series={"a/b": state}, snapshot={"a/b": state})
         for tensor in (label, logits, state):

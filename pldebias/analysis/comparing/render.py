@@ -8,8 +8,8 @@ import math
 import re
 from typing import NamedTuple
 
+from pldebias._files import put
 from pldebias.paths import output
-from pldebias.runs.disk import put
 
 __all__ = ["MISSING", "UNDEFINED", "escape_latex", "escape_markdown", "html", "latex", "markdown", "write"]
 
@@ -186,5 +186,5 @@ def html(table) -> str:
 def write(text: str, path=None) -> str:
     """Return the text, written to `path` as UTF-8 if one is given."""
     if path is not None:
-        put(str(output(path)), text.encode())
+        put(output(path), text.encode())
     return text

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import tempfile
 import warnings
 from pathlib import Path
@@ -13,9 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from pldebias._files import whole
 from pldebias.data.sources import data_root
 from pldebias.optional import needed
-from pldebias.paths import is_address, local, replace
+from pldebias.paths import is_address, local
 
 if TYPE_CHECKING:
     from pldebias.runs import Run
@@ -146,7 +146,5 @@ def _read(folder: Path | None, key: str, rows: int) -> np.ndarray | None:
 def _write(folder: Path | None, key: str, frame: np.ndarray) -> None:
     if folder is None:
         return
-    part = folder / f".{key}.{os.getpid()}.part"
-    with part.open("wb") as file:
+    with whole(folder / f"{key}.npy") as partial, partial.open("wb") as file:
         np.save(file, frame)
-    replace(part, folder / f"{key}.npy")

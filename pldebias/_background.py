@@ -1,4 +1,4 @@
-"""The thread that writes, and the handing over of values to it."""
+"""A thread that works beside a training, and copies of values for it."""
 
 from __future__ import annotations
 
@@ -7,41 +7,41 @@ import threading
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from pldebias.runs.given import array
-from pldebias.runs.lock import WriterLock
-from pldebias.runs.store import Store
 
+class Worker:
+    """A thread that takes jobs from a queue of two and runs them in order; after the first error it runs no more.
 
-class Writer:
-    """One thread that takes jobs from a queue of two and runs them in order. Its first error stops all writing."""
+    Parameters
+    ----------
+    name : str
+        Of the thread.
+    """
 
-    def __init__(self, store: Store):
-        self.store = store
+    def __init__(self, name: str):
         self.error: BaseException | None = None
-        self._queue: queue.Queue[Callable[[Store], None] | None] = queue.Queue(maxsize=2)
-        self._thread = threading.Thread(target=self._work, name=f"writer of {store.path}", daemon=True)
+        self._queue: queue.Queue[Callable[[], None] | None] = queue.Queue(maxsize=2)
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
     def _work(self) -> None:
         while (job := self._queue.get()) is not None:
             try:
                 if self.error is None:
-                    job(self.store)
-            except BaseException as error:  # raised again in the training's thread, at its next call
+                    job()
+            except BaseException as error:  # `check` raises it again in the training's thread
                 self.error = error
             finally:
                 self._queue.task_done()
 
-    def put(self, job: Callable[[Store], None]) -> None:
+    def put(self, job: Callable[[], None]) -> None:
         """Hand over a job; waits while two are waiting already."""
         self._queue.put(job)
 
     def check(self) -> None:
-        """Raise what went wrong while writing."""
+        """Raise what went wrong in a job."""
         if self.error is not None:
             raise self.error
 
@@ -54,12 +54,6 @@ class Writer:
         if self._thread.is_alive():
             self._queue.put(None)
             self._thread.join()
-
-
-def abandon(writer: Writer, lock: WriterLock) -> None:
-    """What is left to do for a recorder that nobody closed: write what was handed over, let others write."""
-    writer.finish()
-    lock.release()
 
 
 class Handover:
@@ -80,13 +74,6 @@ class Handover:
         if values.is_cuda:
             return self._send(values.clone())
         return values.clone() if values.is_cpu else values.cpu()
-
-    def bring(self, parts: dict[str, Tensor | np.ndarray]) -> dict[str, np.ndarray]:
-        """Copies of all `parts` as arrays; waits for those that lie on a device."""
-        copies = {name: np.array(part) if isinstance(part, np.ndarray) else self.keep(part) for name, part in parts.items()}
-        self.seal()
-        self.wait()
-        return {name: array(name, copy) for name, copy in copies.items()}
 
     def keep_all(self, value: Any) -> Any:
         """`value` with a copy in place of every tensor in it, in dicts, lists and tuples too."""
@@ -119,6 +106,6 @@ class Handover:
         self._events = [self._side(device).record_event() for device in self._devices]
 
     def wait(self) -> None:
-        """Wait, in the writing thread, until the copies have arrived."""
+        """Wait, in the thread that uses the copies, until they have arrived."""
         for event in self._events:
             event.synchronize()

@@ -1,0 +1,9 @@
+from .frames import to_dataframe as to_dataframe
+from .frames import to_netcdf as to_netcdf
+from .importers import from_confusionflow as from_confusionflow
+from .importers import from_csv as from_csv
+from .importers import from_numpy as from_numpy
+from .lightning import lightning_callback as lightning_callback
+from .tensorboard import read_tensorboard as read_tensorboard
+from .tensorboard import write_tensorboard as write_tensorboard
+from .usb import usb_hook as usb_hook
