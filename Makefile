@@ -20,7 +20,7 @@ HALF = $(VENV)/.half-made
 LAB_SETTINGS = $(VENV)/share/jupyter/lab/settings/overrides.json
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo gallery lab test fast test-oldest soak guard lint bench constraints clean
+.PHONY: help setup demo gallery lab test fast fast-list coverage test-oldest soak guard lint bench constraints clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r name text; do printf '%-18s%s\n' "$$name" "$$text"; done
@@ -69,6 +69,12 @@ test: $(READY) ## run the tests (minutes); those that open a browser are skipped
 fast: $(READY) ## run the part of the tests that covers every area in a minute or two
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(FAST) $(ARGS)
 
+fast-list:
+	@echo $(FAST)
+
+coverage: $(READY) ## run `make fast` and print which share of the package's lines it runs
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --cov --cov-report=term:skip-covered $(FAST) $(ARGS)
+
 test-oldest: ## run the tests on the oldest versions that pyproject.toml allows (Python 3.11 or 3.12; another 6 GB)
 	@[ -e $(OLDEST)/bin/python ] || $(PY) -m venv $(OLDEST)
 	@uv=$$(command -v uv) || { $(OLDEST)/bin/python -m pip install -q uv && uv=$(OLDEST)/bin/uv; }; \
@@ -96,5 +102,5 @@ constraints: ## resolve all versions anew (maintainers; needs uv)
 		--no-emit-index-url --no-emit-find-links --upgrade -q -o constraints.txt
 
 clean: ## remove builds, caches and pages; runs, data and .venv stay
-	rm -rf build dist site *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .coverage* build dist site *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find pldebias tests benchmarks notebooks -name __pycache__ -type d -prune -exec rm -rf {} +

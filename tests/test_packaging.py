@@ -278,9 +278,43 @@ def test_notebooks_are_light_runnable_and_without_widget_state():
             assert "error" not in kinds, f"{path.name} was committed with an error"
 
 
+# ---- files for a public host ------------------------------------------------------------------------------------------
+
+
+def test_the_citation_is_complete_and_of_this_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    required = {"cff-version", "message", "title", "authors"}  # of the format, version 1.2.0
+    known = required | {"type", "version", "license", "abstract", "keywords", "repository-code", "url", "doi", "date-released"}
+    assert required <= citation.keys() <= known and citation["cff-version"] == "1.2.0"
+    assert all(author.keys() & {"name", "family-names"} for author in citation["authors"])
+    assert (citation["version"], citation["license"]) == (PROJECT["version"], PROJECT["license"])
+
+
+def test_the_workflow_checks_what_it_should():
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
+    jobs = workflow["jobs"]
+    assert workflow[True].keys() >= {"push", "pull_request"}, "YAML reads the key `on` as true"
+    assert jobs.keys() == {"lint", "test", "oldest", "package"}
+    rows = jobs["test"]["strategy"]["matrix"]["include"]
+    assert {row["os"].partition("-")[0] for row in rows} == {"ubuntu", "macos", "windows"}
+    assert {"--upgrade", "-c constraints.txt"} == {row["install"] for row in rows}
+    lowest = Version(PROJECT["requires-python"].removeprefix(">="))
+    assert min(Version(row["python"]) for row in rows).release == lowest.release[:2]
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for job in jobs.values():
+        assert job["timeout-minutes"] and job["steps"][0]["uses"].startswith("actions/checkout@")
+        for step in job["steps"]:
+            assert step.keys() & {"uses", "run"}
+            assert set(re.findall(r"\bmake (?:-s )?([a-z-]+)", step.get("run", ""))) <= targets
+
+
 # ---- what the pages say ----------------------------------------------------------------------------------------------
 
-PAGES = [path for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))] if path.exists()]
+PAGES = [
+    path
+    for path in [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")), *sorted((ROOT / "docs").glob("*.md"))]
+    if path.exists()
+]
 
 
 def blocks(page: Path, *languages: str) -> list[str]:

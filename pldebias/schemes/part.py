@@ -200,6 +200,11 @@ class Part(LifeCycle, nn.Module):
     """Order of `estimate_state` among the parts of a method. 0 reads the outputs alone. A part that reads what the method makes of them
     comes with the step that it changes itself: 1 refinement, 2 alignment or blending, 3 threshold."""
 
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:  # nn.Module has Tensor | Module here; what `setup` registers are tensors
+            ...
+
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
         for old, new in _RENAMED.items():
