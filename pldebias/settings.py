@@ -10,7 +10,8 @@ import numbers
 import os
 import types
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
 from typing import Any
@@ -56,8 +57,8 @@ def plain(value: Any) -> Any:
 
 
 @cache
-def _hints(of: Any) -> dict[str, Any]:
-    return typing.get_type_hints(of)
+def _hints(of: Any, extras: bool = False) -> dict[str, Any]:
+    return typing.get_type_hints(of, include_extras=extras)
 
 
 def fitted(function: Any, values: dict[str, Any], where: str) -> dict[str, Any]:
@@ -83,6 +84,50 @@ def fitted(function: Any, values: dict[str, Any], where: str) -> dict[str, Any]:
         if not _fits(found[name], hint):
             raise ValueError(f"{where.format(f'{name}={_shown(value)}')}: give {_words(hint)}")
     return found
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers that an option may have, for its `Annotated` type.
+
+    Parameters
+    ----------
+    interval : str
+        As in mathematics: ``"[0, 1)"`` holds 0 and not 1; ``"(0, inf)"`` is every positive number.
+    why : str, optional
+        What the number means, for the message.
+    """
+
+    interval: str
+    why: str = ""
+
+    def __contains__(self, value: float) -> bool:
+        low, high = map(float, self.interval[1:-1].split(","))
+        return low < value < high or (value == low and self.interval[0] == "[") or (value == high and self.interval[-1] == "]")
+
+    def __str__(self) -> str:
+        known = {"(0, inf)": "must be positive", "[0, inf)": "must not be negative"}
+        least = f"must be at least {self.interval[1:-6]}" if self.interval.endswith(", inf)") else f"must be in {self.interval}"
+        return known.get(self.interval, least) + (self.why and f": {self.why}")
+
+
+def within(function: Any, values: Mapping[str, Any], where: str) -> None:
+    """Check arguments of a function against the `Range` or the `Literal` of their annotations; None is not looked at.
+
+    Raises
+    ------
+    ValueError
+        One is outside; the message begins with ``where(name=value)``.
+    """
+    for name, value in values.items():
+        hint = _hints(function, extras=True).get(name)
+        for kind in typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,):
+            allowed = typing.get_args(kind)
+            if typing.get_origin(kind) is typing.Literal and value not in (*allowed, None):
+                raise ValueError(f"{where}({name}={value!r}) is not known; choose {_either(map(repr, allowed))}")
+            for limit in allowed[1:] if typing.get_origin(kind) is typing.Annotated else ():
+                if value is not None and value not in limit:
+                    raise ValueError(f"{where}({name}={value!r}) {limit}")
 
 
 ARGUMENTS: dict[str, Any] = {
@@ -185,6 +230,8 @@ def _fitted(value: Any, hint: Any) -> Any:
     if int in kinds and float not in kinds and isinstance(value, float) and value.is_integer():
         return int(value)
     for kind in kinds:
+        if typing.get_origin(kind) is typing.Literal and not isinstance(value, bool):
+            return next((one for one in typing.get_args(kind) if one == value), value)
         if typing.get_origin(kind) is tuple and isinstance(value, list | tuple):
             return tuple(_fitted(one, typing.get_args(kind)[0]) for one in value)
     return value
@@ -206,6 +253,8 @@ def _fits(value: Any, hint: Any) -> bool:
         return not isinstance(value, float) or math.isfinite(value)
     if origin in (typing.Union, types.UnionType):
         return any(_fits(value, part) for part in inner)
+    if origin is typing.Literal:  # `within` says which are allowed
+        return isinstance(value, tuple(map(type, inner))) and not (isinstance(value, bool) and True not in inner)
     if origin is tuple:
         return isinstance(value, tuple) and all(_fits(part, inner[0]) for part in value)
     if origin is dict:
@@ -219,6 +268,8 @@ def _words(hint: Any) -> str:
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return _either(_words(part) for part in sorted(inner, key=lambda part: typing.get_origin(part) is tuple))
+    if origin is typing.Literal:
+        return _either(map(repr, inner))
     if origin is tuple:
         return f"a list of which each entry is {_words(inner[0])}"
     if origin is dict:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from pldebias._deprecate import renamed
 from pldebias.nets import GradientRows
 from pldebias.records import Output
+from pldebias.schemes.options import Threshold
 from pldebias.schemes.part import Part, call
 
 if TYPE_CHECKING:
@@ -45,10 +46,8 @@ class Learner(Part):
     trains_backbone: ClassVar[bool] = True
     """False for a learner that fits a new classifier on a backbone that stays as it is."""
 
-    def __init__(self, threshold: float = 0.95):
+    def __init__(self, threshold: Threshold = 0.95):
         super().__init__()
-        if not 0 < threshold <= 1:
-            raise ValueError(f"{self.name}(threshold={threshold}) must be in (0, 1]: the confidence a pseudo-label needs")
         self.confidence_threshold = threshold
 
     def serve(self, scheme: Scheme) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pldebias.learners.base import Learner
 from pldebias.schemes.formulas.losses import ramp_up
+from pldebias.schemes.options import Ramp
 
 if TYPE_CHECKING:
     from pldebias.schemes import Step
@@ -29,10 +30,8 @@ class Consistency(Learner):
 
     offers = frozenset({"labelled", "pseudo_label", "prediction"})
 
-    def __init__(self, lambda_u: float, ramp: float):
+    def __init__(self, lambda_u: float, ramp: Ramp):
         super().__init__()
-        if not 0 <= ramp <= 1:
-            raise ValueError(f"{self.name}(ramp={ramp}) must be in [0, 1]: the part of the training over which the loss grows")
         self.lambda_u, self.ramp = lambda_u, ramp
 
     @torch.no_grad()

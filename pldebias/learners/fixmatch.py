@@ -7,7 +7,7 @@ Sohn et al., FixMatch: Simplifying Semi-Supervised Learning with Consistency and
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -55,24 +55,16 @@ class FixMatch(Learner):
         self,
         threshold: float = 0.95,
         lambda_u: float = 1.0,
-        teacher: str = "student",
-        views: int = 1,
-        weak_stats: str = "shared",
-        passes: str = "joint",
+        teacher: Literal["student", "ema"] = "student",
+        views: Literal[1, 2] = 1,
+        weak_stats: Literal["shared", "detached"] = "shared",
+        passes: Literal["joint", "views"] = "joint",
     ):
         super().__init__(threshold)
-        if weak_stats not in ("shared", "detached"):
-            raise ValueError(f"fixmatch(weak_stats={weak_stats!r}) is not known; choose 'shared' or 'detached'")
         if weak_stats == "detached" and teacher == "ema":
             raise ValueError("fixmatch(weak_stats=detached) goes with teacher=student: what the EMA teacher labels shares no statistics")
-        if teacher not in ("student", "ema"):
-            raise ValueError(f"fixmatch(teacher={teacher!r}) is not known; choose 'student' or 'ema'")
-        if passes not in ("joint", "views"):
-            raise ValueError(f"fixmatch(passes={passes!r}) is not known; choose 'joint' or 'views'")
         if passes == "views" and weak_stats == "detached":
             raise ValueError("fixmatch(weak_stats=detached) goes with passes=joint: views that pass by themselves share no statistics")
-        if views not in (1, 2):
-            raise ValueError(f"fixmatch(views={views}) must be 1 or 2: weak and strong views of each unlabelled image")
         self.lambda_u, self.teacher, self.views, self.weak_stats, self.passes = lambda_u, teacher, views, weak_stats, passes
         if views == 2:
             self.unlabelled_views = ("weak", "weak2", "strong", "strong2")

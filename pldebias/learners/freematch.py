@@ -7,13 +7,15 @@ Wang et al., FreeMatch: Self-adaptive Thresholding for Semi-supervised Learning,
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from pldebias.learners.fixmatch import FixMatch
+from pldebias.schemes.options import Momentum, Share
+from pldebias.settings import Range
 
 if TYPE_CHECKING:
     from pldebias.schemes import Problem, Step
@@ -77,19 +79,13 @@ class FreeMatch(FixMatch):
 
     def __init__(
         self,
-        momentum: float = 0.999,
+        momentum: Momentum = 0.999,
         lambda_u: float = 1.0,
         fairness: float = 0.001,
-        quantile: float | None = None,
-        ceiling: float = 1.0,
+        quantile: Share | None = None,
+        ceiling: Annotated[float, Range("(0, 1]", "the largest confidence that may be asked for")] = 1.0,
     ):
-        if not 0 < ceiling <= 1:
-            raise ValueError(f"freematch(ceiling={ceiling}) must be in (0, 1]: the largest confidence that may be asked for")
         super().__init__(ceiling, lambda_u)
-        if not 0 <= momentum < 1:
-            raise ValueError(f"freematch(momentum={momentum}) must be in [0, 1): 0.999 averages over about 1,000 steps")
-        if quantile is not None and not 0 <= quantile <= 1:
-            raise ValueError(f"freematch(quantile={quantile}) must be in [0, 1], or None for the mean")
         self.momentum, self.fairness, self.quantile = momentum, fairness, quantile
 
     def setup(self, problem: Problem) -> None:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from pldebias.learners.consistency import Consistency
+from pldebias.schemes.options import Positive
 
 if TYPE_CHECKING:
     from pldebias.schemes import Step
@@ -83,11 +84,8 @@ class Mixing(Consistency):
         Of the Beta distribution of the mixing factor, positive.
     """
 
-    def __init__(self, lambda_u: float, ramp: float, T: float, alpha: float):
+    def __init__(self, lambda_u: float, ramp: float, T: Positive, alpha: Positive):
         super().__init__(lambda_u, ramp)
-        for option, value in {"T": T, "alpha": alpha}.items():
-            if not value > 0:
-                raise ValueError(f"{self.name}({option}={value}) must be positive")
         self.T, self.alpha = T, alpha
 
     def forward_mixed(self, step: Step, views: list[Tensor]) -> Mixed:

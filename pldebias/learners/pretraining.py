@@ -19,6 +19,7 @@ from torch import Tensor
 
 from pldebias.learners.base import Learner
 from pldebias.schemes.formulas.rotation import balanced_turns, rotate
+from pldebias.schemes.options import Count, Positive
 
 if TYPE_CHECKING:
     from pldebias.schemes import Problem, Step
@@ -79,10 +80,8 @@ class MoCo(Learner):
     offers = frozenset()
     heads: ClassVar[dict[str, int | None]] = {"moco": 128}
 
-    def __init__(self, queue: int = 4096, temperature: float = 0.2):
+    def __init__(self, queue: Count = 4096, temperature: Positive = 0.2):
         super().__init__()
-        if queue < 1 or temperature <= 0:
-            raise ValueError(f"moco(queue={queue}, temperature={temperature}): both must be positive")
         self.length, self.temperature = queue, temperature
 
     def setup(self, problem: Problem) -> None:

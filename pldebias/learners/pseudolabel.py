@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pldebias.learners.base import Learner
 from pldebias.schemes.formulas.losses import masked_cross_entropy, ramp_up
+from pldebias.schemes.options import Ramp
 
 if TYPE_CHECKING:
     from pldebias.schemes import Step
@@ -37,10 +38,8 @@ class PseudoLabel(Learner):
     unlabelled_views = ("weak",)
     offers = frozenset({"labelled", "pseudo_label", "acceptance", "prediction"})
 
-    def __init__(self, threshold: float = 0.95, lambda_u: float = 1.0, ramp: float = 0.4):
+    def __init__(self, threshold: float = 0.95, lambda_u: float = 1.0, ramp: Ramp = 0.4):
         super().__init__(threshold)
-        if not 0 <= ramp <= 1:
-            raise ValueError(f"pseudolabel(ramp={ramp}) must be in [0, 1]: the part of the training over which the loss grows")
         self.lambda_u, self.ramp = lambda_u, ramp
 
     def losses(self, step: Step) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from torch import Tensor
 
@@ -31,10 +31,8 @@ class Supervised(Learner):
     settings: ClassVar = dict.fromkeys(_DASO_PRESETS, _DASO)
     offers = frozenset({"labelled", "prediction"})
 
-    def __init__(self, augment: str = "weak", threshold: float = 0.95):
+    def __init__(self, augment: Literal["weak", "strong"] = "weak", threshold: float = 0.95):
         super().__init__(threshold)
-        if augment not in ("weak", "strong"):
-            raise ValueError(f"supervised(augment={augment!r}) is not known; choose 'weak' or 'strong'")
         self.labelled_views = (augment,)
 
     def losses(self, step: Step) -> dict[str, Tensor]:

@@ -16,6 +16,7 @@ from torch import Tensor
 from pldebias.learners.base import Learner
 from pldebias.schemes.formulas.losses import masked_cross_entropy
 from pldebias.schemes.formulas.queue import FeatureQueue, cosine
+from pldebias.schemes.options import Count
 
 if TYPE_CHECKING:
     from pldebias.schemes import Problem, Step
@@ -63,10 +64,8 @@ class USADTM(Learner):
     unlabelled_views = ("identity", "weak", "strong")
     offers = frozenset({"labelled", "prediction"})
 
-    def __init__(self, threshold: float = 0.85, start: int = 500, mi_weight: float = 0.1, queue: int = 5):
+    def __init__(self, threshold: float = 0.85, start: int = 500, mi_weight: float = 0.1, queue: Count = 5):
         super().__init__(threshold)
-        if queue < 1:
-            raise ValueError(f"usadtm(queue={queue}) must be at least 1: labelled features kept per labelled image")
         self.start, self.mi_weight, self.per_image = start, mi_weight, queue
 
     def setup(self, problem: Problem) -> None:

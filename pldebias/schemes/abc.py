@@ -9,13 +9,14 @@ order of operations of the official code (ABCfix.py). With one strong view it is
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from pldebias.schemes.base import Problem, Scheme, Step
 from pldebias.schemes.formulas.losses import masked_cross_entropy
+from pldebias.schemes.options import Threshold
 from pldebias.schemes.part import Seen
 
 
@@ -57,12 +58,8 @@ class ABC(Scheme):
     acts_on = frozenset({"views", "prediction"})
     heads: ClassVar = {"abc": None}
 
-    def __init__(self, views: int = 2, threshold: float = 0.95, blend: bool = True):
+    def __init__(self, views: Literal[2, 1] = 2, threshold: Threshold = 0.95, blend: bool = True):
         super().__init__()
-        if views not in (1, 2):
-            raise ValueError(f"abc(views={views}) must be 2 (the paper) or 1 (the DASO code)")
-        if not 0 < threshold <= 1:
-            raise ValueError(f"abc(threshold={threshold}) must be in (0, 1]: the confidence a pseudo-label needs")
         self.unlabelled_views = ("strong", "strong2")[:views]
         self.confidence_threshold, self.with_blending = threshold, blend
 

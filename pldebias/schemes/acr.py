@@ -8,7 +8,7 @@ sum of the distances as in the official code (train.py) and its copies (SEVAL co
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from pldebias.schemes.base import Problem, Scheme, Step
 from pldebias.schemes.formulas.adjustment import adjust, posthoc
 from pldebias.schemes.formulas.losses import masked_cross_entropy
+from pldebias.schemes.options import Momentum, Threshold
 from pldebias.schemes.part import Seen
 
 
@@ -83,19 +84,13 @@ class ACR(Scheme):
     def __init__(
         self,
         tau: float = 2.0,
-        threshold: float = 0.95,
-        momentum: float = 0.9,
+        threshold: Threshold = 0.95,
+        momentum: Momentum = 0.9,
         start: int | None = None,
-        window: str = "epoch",
+        window: Literal["epoch", "step"] = "epoch",
         counts: bool = True,
     ):
         super().__init__()
-        if not 0 < threshold <= 1:
-            raise ValueError(f"{self.name}(threshold={threshold}) must be in (0, 1]: the confidence a pseudo-label needs")
-        if not 0 <= momentum < 1:
-            raise ValueError(f"{self.name}(momentum={momentum}) must be in [0, 1)")
-        if window not in ("epoch", "step"):
-            raise ValueError(f"{self.name}(window={window!r}) is not known; choose 'epoch' or 'step'")
         self.tau, self.confidence_threshold, self.momentum = tau, threshold, momentum
         self.start, self.window, self.counts = start, window, counts
 

@@ -8,7 +8,7 @@ order of operations of the official code (imb_algorithms/adello, fixmatch_distil
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from pldebias.schemes.base import Problem, Step
 from pldebias.schemes.flexda import FlexDA
 from pldebias.schemes.formulas.losses import masked_cross_entropy
 from pldebias.schemes.formulas.priors import alpha, log_ratio, smooth, update_prior
+from pldebias.schemes.options import Momentum, Positive, Share
 from pldebias.schemes.part import Seen
 
 __all__ = ["ADELLO", "alpha", "imbalance_temperature", "log_ratio", "smooth"]
@@ -60,31 +61,26 @@ class ADELLO(FlexDA):
 
     name = "adello"
     presets: ClassVar = {"glyphs-lt": {"start": 300, "momentum": 0.99}, "cifar10-lt-cpu": {"start": 1200, "momentum": 0.99}}
-    targets = ("running", "oracle")
     follows: ClassVar = {"prior": ("exclude_labelled",)}
 
     def __init__(
         self,
-        alpha_min: float = 0.1,
-        d: float = 2.0,
-        momentum: float = 0.999,
-        ccr: str = "complement",
+        alpha_min: Share = 0.1,
+        d: Positive = 2.0,
+        momentum: Momentum = 0.999,
+        ccr: Literal["complement", "all", "none"] = "complement",
         ccr_weight: float = 1.0,
         start: int = 50_000,
         temperature: str | float = "imbalance",
         expand: bool = True,
         exclude_labelled: bool = False,
-        target: str = "running",
-        alpha_by: str = "step",
-        compat: str = "paper",
+        target: Literal["running", "oracle"] = "running",
+        alpha_by: Literal["step", "epoch"] = "step",
+        compat: Literal["paper", "official"] = "paper",
     ):
         super().__init__(target, alpha_min, d, momentum, alpha_by)
-        if compat not in ("paper", "official"):
-            raise ValueError(f"adello(compat={compat!r}) is not known; choose 'paper' or 'official'")
         if compat == "official" and temperature == "imbalance":
             temperature = 1.0
-        if ccr not in ("complement", "all", "none"):
-            raise ValueError(f"adello(ccr={ccr!r}) is not known; choose 'complement', 'all' or 'none'")
         if temperature != "imbalance" and (isinstance(temperature, str) or not temperature > 0):
             raise ValueError(f"adello(temperature={temperature!r}) must be 'imbalance' or a positive number")
         if exclude_labelled and not expand:

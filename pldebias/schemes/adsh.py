@@ -8,12 +8,13 @@ Guo & Li, Class-Imbalanced Semi-Supervised Learning with Adaptive Thresholding, 
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from pldebias.schemes.base import EpochEnd, Problem, Scheme, Step
+from pldebias.schemes.options import Threshold
 from pldebias.schemes.part import Seen
 
 
@@ -77,12 +78,8 @@ class Adsh(Scheme):
     acts_on = frozenset({"acceptance"})
     follows: ClassVar = {"thresholds": ("threshold", "compat")}
 
-    def __init__(self, threshold: float = 0.95, compat: str = "paper"):
+    def __init__(self, threshold: Threshold = 0.95, compat: Literal["paper", "official"] = "paper"):
         super().__init__()
-        if not 0 < threshold <= 1:
-            raise ValueError(f"adsh(threshold={threshold}) must be in (0, 1]: the confidence a pseudo-label of the head class needs")
-        if compat not in ("paper", "official"):
-            raise ValueError(f"adsh(compat={compat!r}) is not known; choose 'paper' or 'official'")
         self.fixed, self.official = threshold, compat == "official"
 
     def setup(self, problem: Problem) -> None:

@@ -9,13 +9,14 @@ leaves open (soft targets, threshold 0, two strong views, white image, start) as
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from pldebias.schemes.base import Problem, Scheme, Step
 from pldebias.schemes.part import Seen
+from pldebias.settings import Range
 
 
 def debias(logits: Tensor, bias: Tensor) -> Tensor:
@@ -64,16 +65,17 @@ class CDMAD(Scheme):
     starts = "first"
     follows: ClassVar = {"bias": ("fill",)}
 
-    def __init__(self, start: int | None = None, soft: bool = True, threshold: float = 0.0, fill: float = 1.0, image_stats: str = "apart"):
+    def __init__(
+        self,
+        start: Annotated[int, Range("[0, inf)", "a step, or None for a fifth of the training")] | None = None,
+        soft: bool = True,
+        threshold: Annotated[float, Range("[0, 1]", "the confidence that a soft target needs")] = 0.0,
+        fill: float = 1.0,
+        image_stats: Literal["apart", "moving"] = "apart",
+    ):
         super().__init__()
-        if start is not None and start < 0:
-            raise ValueError(f"cdmad(start={start}) must be a step >= 0, or None for a fifth of the training")
-        if not 0 <= threshold <= 1:
-            raise ValueError(f"cdmad(threshold={threshold}) must be in [0, 1]: the confidence that a soft target needs")
         if threshold and not soft:
             raise ValueError(f"cdmad(threshold={threshold}) is for soft targets; with soft=False the learner has the threshold")
-        if image_stats not in ("apart", "moving"):
-            raise ValueError(f"cdmad(image_stats={image_stats!r}) is not known; choose 'apart' or 'moving'")
         self.start, self.soft, self.confidence_threshold, self.fill, self.image_stats = start, soft, threshold, fill, image_stats
         if soft:
             self.unlabelled_views = ("strong", "strong2")

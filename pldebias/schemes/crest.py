@@ -8,16 +8,21 @@ code (lib/algorithm/fm_crest.py).
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
 from pldebias.schemes.base import EpochEnd, Problem, Scheme, Step
 from pldebias.schemes.formulas.alignment import DistributionAlignment, align
+from pldebias.schemes.options import Count, NotNegative, Share
 from pldebias.schemes.part import Button, Seen
+from pldebias.settings import Range
 
 __all__ = ["CReST", "CReSTPlus", "align", "sampling_rates", "select", "temperature"]
+
+
+Generations = Annotated[int, Range("[2, inf)", "one generation is the learner itself")]
 
 
 def sampling_rates(counts: Tensor, alpha: float = 1 / 3) -> Tensor:
@@ -94,12 +99,8 @@ class CReST(Scheme):
     presets: ClassVar = {"glyphs-lt": {"generations": 2}}
     follows: ClassVar = {"generation": ("generations",), "began": ("generations",)}
 
-    def __init__(self, generations: int = 5, alpha: float = 1 / 3):
+    def __init__(self, generations: Generations = 5, alpha: NotNegative = 1 / 3):
         super().__init__()
-        if generations < 2:
-            raise ValueError(f"{self.name}(generations={generations}) must be at least 2: one generation is the learner itself")
-        if alpha < 0:
-            raise ValueError(f"{self.name}(alpha={alpha}) must not be negative: rare classes would give less than common ones")
         self.generations, self.alpha = generations, alpha
 
     def setup(self, problem: Problem) -> None:
@@ -150,10 +151,8 @@ class CReSTPlus(CReST):
     prior_buffer = "alignment.target"
     estimate_order = 2
 
-    def __init__(self, generations: int = 5, alpha: float = 1 / 3, t_min: float = 0.5, window: int = 128):
+    def __init__(self, generations: Generations = 5, alpha: NotNegative = 1 / 3, t_min: Share = 0.5, window: Count = 128):
         super().__init__(generations, alpha)
-        if not 0 <= t_min <= 1:
-            raise ValueError(f"crestplus(t_min={t_min}) must be in [0, 1]: 1 aligns to the labelled distribution, 0 to the uniform one")
         self.t_min, self.window = t_min, window
 
     def setup(self, problem: Problem) -> None:

@@ -8,13 +8,14 @@ code (train_base_estim.py), life cycle as in the DASO code (lib/algorithm/darp_r
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from pldebias.schemes.base import EpochEnd, Problem, Scheme, Step
 from pldebias.schemes.formulas.refinery import refine, scaled, select
+from pldebias.schemes.options import Count, Positive, Start
 from pldebias.schemes.part import Button, Seen
 
 __all__ = ["DARP", "estimate_counts", "refine", "select"]
@@ -85,12 +86,12 @@ class DARP(Scheme):
     def __init__(
         self,
         target: str | tuple = "labelled",
-        alpha: float = 2.0,
-        rounds: int = 10,
-        start: float = 0.4,
-        period: int = 10,
-        holdout: int = 10,
-        compat: str = "exact",
+        alpha: Positive = 2.0,
+        rounds: Count = 10,
+        start: Start = 0.4,
+        period: Count = 10,
+        holdout: Count = 10,
+        compat: Literal["exact", "official"] = "exact",
     ):
         super().__init__()
         frequencies = isinstance(target, tuple | list) and all(isinstance(value, int | float) for value in target)
@@ -98,13 +99,6 @@ class DARP(Scheme):
             raise ValueError(f"darp(target={target!r}) is not known; choose 'labelled', 'oracle', 'estimate' or a tuple of frequencies")
         if frequencies and not abs(sum(target) - 1) <= 1e-3:
             raise ValueError(f"darp(target=...) has class frequencies that sum to {sum(target):.4g}; divide them by their sum")
-        if compat not in ("exact", "official"):
-            raise ValueError(f"darp(compat={compat!r}) is not known; choose 'exact' or 'official'")
-        if not 0 <= start < 1:
-            raise ValueError(f"darp(start={start}) must be in [0, 1): the part of the training before the first refinement")
-        for option, value in {"alpha": alpha, "rounds": rounds, "period": period, "holdout": holdout}.items():
-            if value <= 0:
-                raise ValueError(f"darp({option}={value}) must be positive")
         self.given_series = () if target == "estimate" else ("target",)
         self.goal, self.alpha, self.rounds, self.part = target, alpha, rounds, start
         self.period, self.holdout, self.compat = period, holdout, compat

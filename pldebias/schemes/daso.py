@@ -16,6 +16,7 @@ from torch import Tensor
 
 from pldebias.schemes.base import Problem, Scheme, Step
 from pldebias.schemes.formulas.queue import FeatureQueue, cosine
+from pldebias.schemes.options import Count, Positive, Share
 from pldebias.schemes.part import Button, Seen, Slider
 
 
@@ -110,21 +111,16 @@ class DASO(Scheme):
 
     def __init__(
         self,
-        T: float = 1.5,
-        T_proto: float = 0.05,
-        queue: int = 256,
+        T: Positive = 1.5,
+        T_proto: Positive = 0.05,
+        queue: Count = 256,
         start: int = 5000,
         align: float = 1.0,
         align_start: int | None = None,
-        window: int = 100,
-        weight: float | None = None,
+        window: Count = 100,
+        weight: Share | None = None,
     ):
         super().__init__()
-        for option, value in {"T": T, "T_proto": T_proto, "queue": queue, "window": window}.items():
-            if value <= 0:
-                raise ValueError(f"daso({option}={value}) must be positive")
-        if weight is not None and not 0 <= weight <= 1:
-            raise ValueError(f"daso(weight={weight}) must be in [0, 1], or None for the distribution-aware weights")
         self.T, self.T_proto, self.capacity, self.window, self.weight = T, T_proto, queue, window, weight
         self.prior_buffer = "class_dist" if weight is None else None
         self.start, self.align, self.align_start = start, align, start if align_start is None else align_start

@@ -8,7 +8,7 @@ Wang, Wu, Lian & Yu, Debiased Learning from Naturally Imbalanced Pseudo-Labels, 
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,7 @@ from torch import Tensor
 from pldebias.schemes.base import Problem, Scheme, Step
 from pldebias.schemes.formulas.adjustment import adjust, posthoc
 from pldebias.schemes.formulas.priors import update_prior
+from pldebias.schemes.options import Momentum
 from pldebias.schemes.part import Button, Seen, Slider, Switch
 
 
@@ -73,12 +74,15 @@ class DebiasPL(Scheme):
     controls = (Slider("tau", 0.0, 2.0, 0.05), Switch("margin"))
     prior_buffer = "prior"
 
-    def __init__(self, tau: float = 0.4, momentum: float = 0.999, margin: bool = True, cld: float = 0.0, compat: str = "paper"):
+    def __init__(
+        self,
+        tau: float = 0.4,
+        momentum: Momentum = 0.999,
+        margin: bool = True,
+        cld: float = 0.0,
+        compat: Literal["paper", "official"] = "paper",
+    ):
         super().__init__()
-        if not 0 <= momentum < 1:
-            raise ValueError(f"debiaspl(momentum={momentum}) must be in [0, 1): 0.999 averages over about 1,000 steps")
-        if compat not in ("paper", "official"):
-            raise ValueError(f"debiaspl(compat={compat!r}) is not known; choose 'paper' or 'official'")
         self.tau, self.momentum, self.use_margin, self.cld, self.official = tau, momentum, margin, cld, compat == "official"
 
     def setup(self, problem: Problem) -> None:

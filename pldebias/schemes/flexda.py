@@ -25,18 +25,9 @@ class FlexDA(Scheme):
 
     acts_on = frozenset({"labelled", "pseudo_label"})
     prior_buffer = "prior"
-    targets: tuple[str, ...] = ()
 
     def __init__(self, target: str, alpha_min: float, d: float, momentum: float, alpha_by: str):
         super().__init__()
-        if target not in self.targets:
-            raise ValueError(f"{self.name}(target={target!r}) is not known; choose one of {', '.join(self.targets)}")
-        if not 0 <= alpha_min <= 1 or d <= 0:
-            raise ValueError(f"{self.name}(alpha_min={alpha_min}, d={d}): alpha_min must be in [0, 1] and d positive")
-        if not 0 <= momentum < 1:
-            raise ValueError(f"{self.name}(momentum={momentum}) must be in [0, 1): 0.999 averages over about 1,000 steps")
-        if alpha_by not in ("step", "epoch"):
-            raise ValueError(f"{self.name}(alpha_by={alpha_by!r}) is not known; choose 'step' or 'epoch'")
         self.goal, self.alpha_min, self.d, self.momentum, self.alpha_by = target, alpha_min, d, momentum, alpha_by
 
     def setup(self, problem: Problem) -> None:

@@ -7,6 +7,8 @@ Menon et al., Long-Tail Learning via Logit Adjustment, ICLR 2021.
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import Tensor, nn
 
 from pldebias.schemes.base import Problem, Scheme, Step
@@ -33,11 +35,9 @@ class LA(Scheme):
     given_series = ("prior",)
     unseen_hint = "la(at=pseudo) adjusts pseudo-labels"
 
-    def __init__(self, tau: float = 1.0, at: str = "train"):
+    def __init__(self, tau: float = 1.0, at: Literal["train", "posthoc", "pseudo"] = "train"):
         super().__init__()
         acts_on = {"train": "labelled", "posthoc": "prediction", "pseudo": "pseudo_label"}
-        if at not in acts_on:
-            raise ValueError(f"la(at={at!r}) is not known; choose one of {', '.join(acts_on)}")
         self.tau, self.at = tau, at
         self.acts_on = frozenset({acts_on[at]})
         self.prior_buffer = "prior" if at == "pseudo" else None

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pldebias.schemes.base import Problem, Scheme, Step
+from pldebias.schemes.options import Positive, Start
 from pldebias.schemes.part import Seen
 
 
@@ -49,12 +50,8 @@ class LDAM(Scheme):
     name = "ldam"
     acts_on = frozenset({"labelled"})
 
-    def __init__(self, max_margin: float = 0.5, scale: float = 30.0, cosine: bool = True, start: float = 0.0):
+    def __init__(self, max_margin: Positive = 0.5, scale: Positive = 30.0, cosine: bool = True, start: Start = 0.0):
         super().__init__()
-        if max_margin <= 0 or scale <= 0:
-            raise ValueError(f"ldam(max_margin={max_margin}, scale={scale}) must be positive")
-        if not 0 <= start < 1:
-            raise ValueError(f"ldam(start={start}) must be in [0, 1): the part of the training before the margins apply")
         self.max_margin, self.scale, self.part = max_margin, scale, start
         self.cosine = scale if cosine else None
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 from torch import Tensor, nn
 
 from pldebias._deprecate import deprecated
+from pldebias.settings import within
 
 if TYPE_CHECKING:
     from pldebias.schemes.step import EpochEnd, Problem, Step
@@ -163,6 +166,18 @@ class LifeCycle:
         return {}
 
 
+def _checked(init: F) -> F:
+    """Return `init`, with the ranges and choices of its annotations checked first."""
+    signature = inspect.signature(init)
+
+    @functools.wraps(init)
+    def __init__(self: Part, *args: Any, **options: Any) -> None:
+        within(init, signature.bind(self, *args, **options).arguments, self.name)
+        init(self, *args, **options)
+
+    return __init__  # type: ignore[return-value]
+
+
 class Part(LifeCycle, nn.Module):
     """A learner or a scheme. State (running priors, queues, thresholds) is registered as buffers in `setup`."""
 
@@ -207,6 +222,8 @@ class Part(LifeCycle, nn.Module):
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
+        if "__init__" in vars(cls):
+            cls.__init__ = _checked(cls.__init__)
         for old, new in _RENAMED.items():
             if old in vars(cls):
                 deprecated(f"{cls.__name__}.{old}", new, stacklevel=2)

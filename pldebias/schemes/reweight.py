@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pldebias.schemes.base import Problem, Scheme, Step
 from pldebias.schemes.formulas.effective_number import effective_weights
+from pldebias.schemes.options import NotNegative, Share, Start
 from pldebias.schemes.part import Seen
 
 
@@ -38,12 +39,8 @@ class ClassBalanced(Scheme):
     name = "cb"
     acts_on = frozenset({"labelled"})
 
-    def __init__(self, beta: float = 0.9999, start: float = 0.0, normalise: bool = True):
+    def __init__(self, beta: Share = 0.9999, start: Start = 0.0, normalise: bool = True):
         super().__init__()
-        if not 0 <= beta <= 1:
-            raise ValueError(f"{self.name}(beta={beta}) must be in [0, 1]: 1 weighs by inverse frequency, 0 weighs all the same")
-        if not 0 <= start < 1:
-            raise ValueError(f"{self.name}(start={start}) must be in [0, 1): the part of the training before the weights apply")
         self.beta, self.part, self.normalise = beta, start, normalise
 
     def setup(self, problem: Problem) -> None:
@@ -78,7 +75,7 @@ class DRW(ClassBalanced):
 
     name = "drw"
 
-    def __init__(self, beta: float = 0.9999, start: float = 0.8, normalise: bool = True):
+    def __init__(self, beta: Share = 0.9999, start: Start = 0.8, normalise: bool = True):
         super().__init__(beta, start, normalise)
 
 
@@ -94,10 +91,8 @@ class Focal(Scheme):
     name = "focal"
     acts_on = frozenset({"labelled"})
 
-    def __init__(self, gamma: float = 1.0):
+    def __init__(self, gamma: NotNegative = 1.0):
         super().__init__()
-        if gamma < 0:
-            raise ValueError(f"focal(gamma={gamma}) must not be negative: 0 is cross-entropy")
         self.gamma = gamma
 
     def weigh_labelled(self, losses: Tensor, step: Step) -> Tensor:

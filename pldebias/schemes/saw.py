@@ -8,7 +8,7 @@ al., Class-Balanced Loss Based on Effective Number of Samples, CVPR 2019.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from torch import Tensor
 from pldebias.schemes.base import EpochEnd, Problem, Scheme, Step
 from pldebias.schemes.formulas.effective_number import effective_weights
 from pldebias.schemes.formulas.priors import update_prior
+from pldebias.schemes.options import Momentum, Share
 from pldebias.schemes.part import Seen
 
 
@@ -39,14 +40,8 @@ class SAW(Scheme):
     prior_buffer = "class_dist"
     follows: ClassVar = {"class_dist": ("estimate",), "weight": ("estimate",), "labelled_weight": ("estimate", "beta")}
 
-    def __init__(self, estimate: str = "epoch", momentum: float = 0.999, beta: float | None = None):
+    def __init__(self, estimate: Literal["epoch", "running"] = "epoch", momentum: Momentum = 0.999, beta: Share | None = None):
         super().__init__()
-        if estimate not in ("epoch", "running"):
-            raise ValueError(f"saw(estimate={estimate!r}) is not known; choose 'epoch' or 'running'")
-        if not 0 <= momentum < 1:
-            raise ValueError(f"saw(momentum={momentum}) must be in [0, 1): 0.999 averages over about 1,000 steps")
-        if beta is not None and not 0 <= beta <= 1:
-            raise ValueError(f"saw(beta={beta}) must be in [0, 1], or None for (N - 1) / N")
         self.estimate, self.momentum, self.beta = estimate, momentum, beta
 
     def setup(self, problem: Problem) -> None:

@@ -8,7 +8,7 @@ of the official code (lib/algorithm/seval.py): offsets first, thresholds on the 
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -19,7 +19,9 @@ from pldebias.paths import local, output
 from pldebias.schemes.base import EpochEnd, Problem, Scheme, Step
 from pldebias.schemes.formulas.offsets import learn_offsets, rank_groups, refine
 from pldebias.schemes.formulas.thresholds import learn_thresholds, rare_classes
+from pldebias.schemes.options import Momentum, Threshold
 from pldebias.schemes.part import Button, Seen
+from pldebias.settings import Range
 
 __all__ = ["SEVAL", "learn_offsets", "learn_thresholds", "load_curve", "refine", "save_curve"]
 
@@ -167,33 +169,22 @@ class SEVAL(Scheme):
 
     def __init__(
         self,
-        mode: str = "estimate",
+        mode: Literal["estimate", "load", "direct"] = "estimate",
         curve: str | None = None,
-        target: float = 0.75,
-        decay: float = 0.999,
-        threshold_decay: float = 0.999,
+        target: Annotated[float, Range("(0, 1)", "the precision that accepted pseudo-labels should have")] = 0.75,
+        decay: Momentum = 0.999,
+        threshold_decay: Momentum = 0.999,
         groups: int | None = None,
         offset_groups: int | None = None,
         posthoc: bool = True,
-        start: float = 0.95,
+        start: Threshold = 0.95,
         least: int = 10,
         head: str | None = None,
-        compat: str = "exact",
+        compat: Literal["exact", "official"] = "exact",
     ):
         super().__init__()
-        if mode not in ("estimate", "load", "direct"):
-            raise ValueError(f"seval(mode={mode!r}) is not known; choose 'estimate', 'load' or 'direct'")
         if (mode == "load") != (curve is not None):
             raise ValueError("seval(mode=load) needs curve='FILE' of an estimate run, and the other modes take none")
-        if compat not in ("exact", "official"):
-            raise ValueError(f"seval(compat={compat!r}) is not known; choose 'exact' or 'official'")
-        if not 0 < target < 1:
-            raise ValueError(f"seval(target={target}) must be in (0, 1): the precision that accepted pseudo-labels should have")
-        if not 0 < start <= 1:
-            raise ValueError(f"seval(start={start}) must be in (0, 1]: the confidence a pseudo-label needs at first")
-        for option, value in {"decay": decay, "threshold_decay": threshold_decay}.items():
-            if not 0 <= value < 1:
-                raise ValueError(f"seval({option}={value}) must be in [0, 1): 0 keeps the newest estimate alone")
         if head is not None and mode == "load":
             raise ValueError("seval(mode=load) replays one classifier's curriculum; leave out head, or estimate")
         self.mode, self.curve, self.head, self.posthoc = mode, curve, head, posthoc

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pldebias.schemes.base import EpochEnd, Problem, Scheme, Step
 from pldebias.schemes.formulas.adjustment import adjust
+from pldebias.schemes.options import Momentum, Positive
 from pldebias.schemes.part import Seen
 
 
@@ -55,12 +56,8 @@ class SimPro(Scheme):
     prior_buffer = "unlabelled_dist"
     estimate_order = 1
 
-    def __init__(self, tau: float = 2.0, momentum: float = 0.9, alpha: float | None = None):
+    def __init__(self, tau: float = 2.0, momentum: Momentum = 0.9, alpha: Positive | None = None):
         super().__init__()
-        if not 0 <= momentum < 1:
-            raise ValueError(f"simpro(momentum={momentum}) must be in [0, 1)")
-        if alpha is not None and not alpha > 0:
-            raise ValueError(f"simpro(alpha={alpha}) must be above 0; leave it out for mu N / M")
         self.tau, self.momentum, self.alpha = tau, momentum, alpha
 
     def setup(self, problem: Problem) -> None:

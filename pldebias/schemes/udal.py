@@ -8,13 +8,14 @@ ADELLO code (imb_algorithms/udal).
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
 from pldebias.schemes.base import Step
 from pldebias.schemes.flexda import FlexDA
 from pldebias.schemes.formulas.priors import smooth
+from pldebias.schemes.options import Momentum, Positive, Share
 
 
 class UDAL(FlexDA):
@@ -34,9 +35,15 @@ class UDAL(FlexDA):
 
     name = "udal"
     presets: ClassVar = {"glyphs-lt": {"momentum": 0.99}}
-    targets = ("labelled", "running", "oracle")
 
-    def __init__(self, target: str = "labelled", alpha_min: float = 0.1, d: float = 2.0, momentum: float = 0.999, alpha_by: str = "epoch"):
+    def __init__(
+        self,
+        target: Literal["labelled", "running", "oracle"] = "labelled",
+        alpha_min: Share = 0.1,
+        d: Positive = 2.0,
+        momentum: Momentum = 0.999,
+        alpha_by: Literal["epoch", "step"] = "epoch",
+    ):
         super().__init__(target, alpha_min, d, momentum, alpha_by)
 
     def smoothed(self, step: Step) -> tuple[Tensor, Tensor]:

@@ -196,7 +196,7 @@ def test_the_method_predicts_with_the_balanced_head_and_asks_for_what_it_needs()
 @pytest.mark.parametrize(
     ("method", "message"),
     [
-        ("fixmatch+abc(views=3)", r"views=3.* must be 2 .* or 1"),
+        ("fixmatch+abc(views=3)", r"views=3.* choose 2 or 1"),
         ("fixmatch+abc(threshold=0)", r"threshold=0.* must be in \(0, 1\]"),
         ("meanteacher+abc", "abc changes the views step, which meanteacher has not"),
         ("supervised+abc", "abc changes the views step"),

@@ -149,7 +149,7 @@ def test_needs_and_zero_priors():
         ("fixmatch+adello(temperature=warm)", "imbalance"),
         ("fixmatch+adello(ccr=some)", "complement"),
         ("fixmatch+adello(compat=loose)", "official"),
-        ("fixmatch+adello(target=labelled)", "running, oracle"),
+        ("fixmatch+adello(target=labelled)", "choose 'running' or 'oracle'"),
         ("fixmatch+adello(alpha_by=day)", "epoch"),
         ("fixmatch+adello(expand=False, exclude_labelled=True)", "expand=True"),
         ("supervised+adello", "pseudo-label"),

@@ -209,7 +209,7 @@ def test_lock_step_with_the_official_loop():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("start=-1", "must be a step >= 0"),
+        ("start=-1", "must not be negative: a step"),
         ("threshold=2", r"must be in \[0, 1\]"),
         ("soft=False, threshold=0.9", "soft=False the learner has the threshold"),
         ("image_stats=both", "'apart' or 'moving'"),

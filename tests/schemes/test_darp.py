@@ -206,7 +206,7 @@ def test_estimates_that_cannot_be_trusted():
     [
         ("fixmatch+darp(target=guess)", "oracle"),
         ("fixmatch+darp(start=1.0)", r"\[0, 1\)"),
-        ("fixmatch+darp(period=0)", "positive"),
+        ("fixmatch+darp(period=0)", "must be at least 1"),
         ("fixmatch+darp(compat=loose)", "official"),
     ],
 )

@@ -74,5 +74,5 @@ def test_a_class_without_samples_stays_finite():
 
 
 def test_unknown_place_is_refused():
-    with pytest.raises(MethodError, match=r"at='test'.*train, posthoc, pseudo"):
+    with pytest.raises(MethodError, match=r"at='test'.*'train', 'posthoc' or 'pseudo'"):
         build_method("fixmatch+la(at=test)")

@@ -155,7 +155,7 @@ def test_it_asks_for_its_views():
 @pytest.mark.parametrize(
     ("method", "message"),
     [
-        ("fixmatch+simpro(alpha=0)", r"alpha=0.* must be above 0"),
+        ("fixmatch+simpro(alpha=0)", r"alpha=0.* must be positive"),
         ("fixmatch+simpro(momentum=1)", r"momentum=1.* must be in \[0, 1\)"),
         ("meanteacher+simpro", "simpro changes the acceptance step, which meanteacher has not"),
     ],
