@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,49 +12,55 @@ from torch import Tensor
 from pldebias.data.errors import DataError
 from pldebias.progress import of_downloads
 
-# torchvision's class, its folder under the data root, and the arguments of its training, test and unlabelled parts.
-_TABLE = {
-    "cifar10": ("CIFAR10", "", {"train": True}, {"train": False}, None),
-    "cifar100": ("CIFAR100", "", {"train": True}, {"train": False}, None),
-    "stl10": ("STL10", "", {"split": "train"}, {"split": "test"}, {"split": "unlabeled"}),
-    "svhn": ("SVHN", "svhn", {"split": "train"}, {"split": "test"}, None),
-    "fashionmnist": ("FashionMNIST", "", {"train": True}, {"train": False}, None),
-}
+Part = tuple[Tensor, Tensor]
 
 
-def load(kind: str, root: Path) -> tuple[list[tuple[Tensor, Tensor] | None], tuple[str, ...] | None]:
-    """Training, test and unlabelled (or None) images with labels, uint8 ``[N, C, H, W]`` and int64 ``[N]``, and the class names."""
-    name, folder, *arguments = _TABLE[kind]
-    parts, names = [], None
-    for kwargs in arguments:
-        if kwargs is None:
-            parts.append(None)
-            continue
-        data = _open(kind, name, root / folder, kwargs)
-        names = names or getattr(data, "classes", None)
+def load(name: str, root: Path, *, splits: Sequence[str] = (), folder: str = "") -> tuple[list[Part], tuple[str, ...]]:
+    """Training, test and any further images with their labels, and the class names, of torchvision's class `name`.
+
+    Parameters
+    ----------
+    name : str
+        Of a class in `torchvision.datasets`.
+    root : Path
+        Data root; the files lie in its `folder`.
+    splits : sequence of str
+        Values of ``split=`` for training, testing and further images; empty where the class takes ``train=True`` and ``False``.
+
+    Returns
+    -------
+    list of (Tensor, Tensor)
+        Images uint8 ``[N, C, H, W]`` and labels int64 ``[N]``.
+    tuple of str
+        Empty if the class knows no names.
+    """
+    parts, names = [], ()
+    for options in [{"split": split} for split in splits] or [{"train": True}, {"train": False}]:
+        data = _open(name, root / folder, options)
+        names = names or tuple(getattr(data, "classes", ()))
         labels = data.targets if hasattr(data, "targets") else data.labels
         parts.append((_images(data.data), torch.as_tensor(np.asarray(labels), dtype=torch.int64)))
-    return parts, tuple(names) if names else None
+    return parts, names
 
 
-def _open(kind: str, name: str, root: Path, kwargs: dict):
+def _open(name: str, root: Path, options: dict):
     from torchvision import datasets
 
     maker = getattr(datasets, name)
     try:
-        return maker(str(root), download=False, **kwargs)
+        return maker(str(root), download=False, **options)
     except RuntimeError:
         pass  # not there, or incomplete
     except ImportError as error:
-        raise DataError(f"{kind} needs a package that is not installed: pip install {error.name or 'it'} ({error})") from error
+        raise DataError(f"{name.lower()} needs a package that is not installed: pip install {error.name or 'it'} ({error})") from error
     try:
         root.mkdir(parents=True, exist_ok=True)
         with of_downloads():
-            return maker(str(root), download=True, **kwargs)
+            return maker(str(root), download=True, **options)
     except (OSError, RuntimeError) as error:
         raise DataError(
-            f"{kind} is not in {root} and could not be downloaded ({error}). Connect to the internet once, or copy torchvision's files for "
-            f"{name} there, or set root (or PLDEBIAS_DATA) to the folder that has them; glyphs and digits need no download"
+            f"{name.lower()} is not in {root} and could not be downloaded ({error}). Connect to the internet once, or copy torchvision's "
+            f"files for {name} there, or set root (or PLDEBIAS_DATA) to the folder that has them; glyphs and digits need no download"
         ) from error
 
 

@@ -22,30 +22,12 @@ from pldebias.data.errors import DataError
 
 CHARACTERS = tuple("BSECOGFP85")
 DISTRACTORS = tuple("AHKMNRTVXZ")  # no class: the irrelevant share of an unlabelled set
-FONTS = tuple(
-    [
-        "DejaVuSans",
-        "DejaVuSans-Bold",
-        "DejaVuSans-Oblique",
-        "DejaVuSans-BoldOblique",
-        "DejaVuSansMono",
-        "DejaVuSansMono-Bold",
-        "DejaVuSansMono-Oblique",
-        "DejaVuSansMono-BoldOblique",
-        "DejaVuSerif",
-        "DejaVuSerif-Bold",
-        "DejaVuSerif-Italic",
-        "DejaVuSerif-BoldItalic",
-        "STIXGeneral",
-        "STIXGeneralBol",
-        "STIXGeneralItalic",
-        "STIXGeneralBolIta",
-        "cmr10",
-        "cmb10",
-        "cmss10",
-        "cmti10",
-        "cmtt10",
-    ]
+FONTS = (
+    *(f"DejaVuSans{style}" for style in ("", "-Bold", "-Oblique", "-BoldOblique")),
+    *(f"DejaVuSansMono{style}" for style in ("", "-Bold", "-Oblique", "-BoldOblique")),
+    *(f"DejaVuSerif{style}" for style in ("", "-Bold", "-Italic", "-BoldItalic")),
+    *(f"STIXGeneral{style}" for style in ("", "Bol", "Italic", "BolIta")),
+    *("cmr10", "cmb10", "cmss10", "cmti10", "cmtt10"),
 )
 MEAN, STD = (0.26,), (0.22,)
 TEST_SEED, TEST_PER_CLASS = 77, 200

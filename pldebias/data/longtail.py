@@ -8,7 +8,6 @@ image. Two protocols are reproduced index for index: ``"daso"`` (Oh et al. 2022,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -61,16 +60,6 @@ def check_gamma(name: str, gamma: float) -> None:
             f"{name}={gamma}: an imbalance ratio is head / tail and at least 1 (1 is uniform); for an unlabelled set whose tail is the "
             "labelled head use reverse_unlabelled=True"
         )
-
-
-@dataclass(frozen=True)
-class Split:
-    """Positions in the source, int64 arrays; `validation` and `holdout` are empty where not asked for."""
-
-    labelled: np.ndarray
-    unlabelled: np.ndarray
-    validation: np.ndarray
-    holdout: np.ndarray
 
 
 def split_validation(labels: np.ndarray, total: int, num_classes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

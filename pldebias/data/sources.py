@@ -19,57 +19,10 @@ from pldebias.registry import Registry
 from pldebias.settings import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-SVHN_SIZES = (4948, 13861, 10585, 8497, 7458, 6882, 5727, 5595, 5045, 4659)
-DIGITS_SIZES = (128, 132, 127, 133, 131, 132, 131, 129, 124, 130)
-
-_CIFAR = ((0.4914, 0.4822, 0.4465), (0.2471, 0.2435, 0.2616))
-_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-
-
-def _bytes(*values: float) -> tuple[float, ...]:
-    return tuple(v / 255 for v in values)
-
-
-# mean and std by protocol, as the two code bases have them; USB normalises CIFAR-10 by the ImageNet constants.
-_STATISTICS: dict[tuple[str, str], tuple[tuple[float, ...], tuple[float, ...]]] = {
-    ("glyphs", "daso"): (glyphs.MEAN, glyphs.STD),
-    ("digits", "daso"): (digits.MEAN, digits.STD),
-    ("cifar10", "daso"): _CIFAR,
-    ("cifar10", "usb"): _IMAGENET,
-    ("cifar100", "daso"): ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
-    ("cifar100", "usb"): (_bytes(129.3, 124.1, 112.4), _bytes(68.2, 65.4, 70.4)),
-    ("stl10", "daso"): _CIFAR,
-    ("stl10", "usb"): (_bytes(112.4, 109.1, 98.6), _bytes(68.4, 66.6, 68.5)),
-    ("svhn", "daso"): ((0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970)),
-    ("fashionmnist", "daso"): ((0.2860,), (0.3530,)),
-}
-
-
-@dataclass(frozen=True)
-class Known:
-    """What is known of a named source before anything is read."""
-
-    class_names: tuple[str, ...] | None = None
-    sizes: tuple[int, ...] | None = None  # training images per class; None where the supply is endless
-    order: tuple[int, ...] | None = None  # class ids, head to tail; None is 0..K-1
-    n1: int | None = None  # head class sizes used when the split names none
-    m1: int | None = None
-    own_unlabelled: bool = False  # brings an unlabelled set of unknown labels
-    load: Callable[[Path], Source] | None = None  # of a plugin: the source, given the folder for downloads
-
-
-_OWN = {
-    "glyphs": Known(glyphs.CHARACTERS, None, None, 20, 2000),
-    "digits": Known(digits.NAMES, DIGITS_SIZES, digits.ORDER, 60, 64),
-    "cifar10": Known(CIFAR10, (5000,) * 10),
-    "cifar100": Known(None, (500,) * 100),
-    "stl10": Known(STL10, (500,) * 10, own_unlabelled=True),
-    "svhn": Known(digits.NAMES, SVHN_SIZES),
-    "fashionmnist": Known(FASHION, (6000,) * 10),
-}
-KNOWN: Registry[Known] = Registry("data set", _OWN)
+Statistics = tuple[tuple[float, ...], tuple[float, ...]]
+"""Mean and standard deviation per channel, of pixels in [0, 1]."""
 PATH_SOURCES = ("imagefolder", "parquet", "huggingface")
 """Sources with a path; the last two are read by one reader."""
 
@@ -113,6 +66,73 @@ class Source:
     test_positions: Tensor | None = None
 
 
+@dataclass(frozen=True)
+class Known:
+    """What is known of a named source before anything is read."""
+
+    class_names: tuple[str, ...] | None = None
+    sizes: tuple[int, ...] | None = None  # training images per class; None where the supply is endless
+    order: tuple[int, ...] | None = None  # class ids, head to tail; None is 0..K-1
+    n1: int | None = None  # head class sizes used when the split names none
+    m1: int | None = None
+    own_unlabelled: bool = False  # brings an unlabelled set of unknown labels
+    load: Callable[[Path], Source] | None = None  # the source, given the folder for downloads; None if it is rendered
+    statistics: Mapping[str, Statistics] | None = None  # by protocol; that of "daso" stands for one that is not there
+
+
+def _torchvision(name: str, class_names: tuple[str, ...] | None = None, **options) -> Callable[[Path], Source]:
+    def load(root: Path) -> Source:
+        parts, found = downloads.load(name, root, **options)
+        return Source(*parts[0], *parts[1], class_names or found, (), (), (), *(parts[2:] and parts[2]))
+
+    return load
+
+
+def _digits(root: Path) -> Source:
+    return Source(*digits.load(), digits.NAMES, order=digits.ORDER)
+
+
+_CIFAR = ((0.4914, 0.4822, 0.4465), (0.2471, 0.2435, 0.2616))
+_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+def _bytes(*values: float) -> tuple[float, ...]:
+    return tuple(v / 255 for v in values)
+
+
+# Mean and standard deviation are those of the protocols' codes; USB normalises CIFAR-10 by the ImageNet constants.
+_OWN = {
+    "glyphs": Known(glyphs.CHARACTERS, n1=20, m1=2000, statistics={"daso": (glyphs.MEAN, glyphs.STD)}),
+    "digits": Known(
+        digits.NAMES, (128, 132, 127, 133, 131, 132, 131, 129, 124, 130), digits.ORDER, 60, 64,
+        load=_digits, statistics={"daso": (digits.MEAN, digits.STD)},
+    ),
+    "cifar10": Known(
+        CIFAR10, (5000,) * 10, load=_torchvision("CIFAR10", CIFAR10), statistics={"daso": _CIFAR, "usb": _IMAGENET}
+    ),
+    "cifar100": Known(
+        None, (500,) * 100, load=_torchvision("CIFAR100"),
+        statistics={
+            "daso": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
+            "usb": (_bytes(129.3, 124.1, 112.4), _bytes(68.2, 65.4, 70.4)),
+        },
+    ),
+    "stl10": Known(
+        STL10, (500,) * 10, own_unlabelled=True, load=_torchvision("STL10", STL10, splits=("train", "test", "unlabeled")),
+        statistics={"daso": _CIFAR, "usb": (_bytes(112.4, 109.1, 98.6), _bytes(68.4, 66.6, 68.5))},
+    ),
+    "svhn": Known(
+        digits.NAMES, (4948, 13861, 10585, 8497, 7458, 6882, 5727, 5595, 5045, 4659),
+        load=_torchvision("SVHN", digits.NAMES, splits=("train", "test"), folder="svhn"),
+        statistics={"daso": ((0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970))},
+    ),
+    "fashionmnist": Known(
+        FASHION, (6000,) * 10, load=_torchvision("FashionMNIST", FASHION), statistics={"daso": ((0.2860,), (0.3530,))}
+    ),
+}  # fmt: skip
+KNOWN: Registry[Known] = Registry("data set", _OWN)
+
+
 def data_root(root: str | os.PathLike | None) -> Path:
     """Folder for downloads and decoded images: `root`, else ``$PLDEBIAS_DATA``, else ``./data``."""
     return local(root or os.environ.get("PLDEBIAS_DATA") or "data")
@@ -132,9 +152,10 @@ def parse_source(name: str) -> tuple[str, str]:
     raise DataError(f"source {name!r} is not known{near}; choose one of {', '.join(allowed)}")
 
 
-def statistics(kind: str, protocol: str) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+def statistics(kind: str, protocol: str) -> Statistics | None:
     """Mean and std per channel that a protocol normalises a named source with; None for a user's own images."""
-    return _STATISTICS.get((kind, protocol)) or _STATISTICS.get((kind, "daso"))
+    known = KNOWN[kind].statistics if kind in KNOWN else None
+    return known and known.get(protocol, known["daso"])
 
 
 def load_source(
@@ -159,27 +180,19 @@ def load_source(
     """
     image_size, progress = checked(load_source, image_size=image_size, progress=progress)
     kind, path = parse_source(name)
-    if kind == "digits":
-        images, labels, test_images, test_labels = digits.load()
-        source = Source(images, labels, test_images, test_labels, digits.NAMES, digits.MEAN, digits.STD, digits.ORDER)
-    elif kind in PATH_SOURCES:
+    if kind in PATH_SOURCES:
         return _load_files(kind, path, data_root(root), image_size, progress)
-    elif (load := KNOWN[kind].load) is not None:
-        source = _completed(name, load(data_root(root)))
-    elif kind == "glyphs":
-        raise DataError("glyphs are rendered to the counts of a split and cannot be loaded whole; use pldebias.data.build")
-    else:
-        (train, test, extra), names = downloads.load(kind, data_root(root))
-        names = KNOWN[kind].class_names or names
-        source = Source(*train, *test, names, *statistics(kind, protocol), tuple(range(len(names))), *(extra or (None, None)))
+    if (load := KNOWN[kind].load) is None:
+        raise DataError(f"{kind} are rendered to the counts of a split and cannot be loaded whole; use pldebias.data.build")
+    source = _completed(name, load(data_root(root)), statistics(kind, protocol))
     if image_size is not None:
         for field_name in ("images", "test_images", "extra_images"):
             setattr(source, field_name, _resized(getattr(source, field_name), image_size))
     return source
 
 
-def _completed(name: str, source: Source) -> Source:
-    """A plugin's source, with the mean, deviation and order of classes that it leaves out; raises `DataError` where it is none."""
+def _completed(name: str, source: Source, known: Statistics | None) -> Source:
+    """A source with the mean, deviation and order of classes that it leaves out; raises `DataError` where a plugin gives none."""
     if not isinstance(source, Source):
         raise DataError(f"data set {name!r} gives {type(source).__name__}: its function must return a pldebias.data.Source")
     for part in ("images", "test_images", "extra_images"):
@@ -193,7 +206,7 @@ def _completed(name: str, source: Source) -> Source:
                 f"data set {name!r}: {part} must be uint8 tensors [N, C, H, W], with labels, an int64 tensor [N]; got {kind} of shape "
                 f"{shape} and {type(labels).__name__} of {len(labels) if hasattr(labels, '__len__') else 'no'} labels"
             )
-    mean, std = (source.mean, source.std) if source.mean and source.std else _measure(source.images)
+    mean, std = (source.mean, source.std) if source.mean and source.std else known or _measure(source.images)
     return replace(source, mean=mean, std=std, order=source.order or tuple(range(len(source.class_names))))
 
 
