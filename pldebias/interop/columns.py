@@ -9,7 +9,7 @@ import math
 import re
 import warnings
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,9 +23,9 @@ SEPARATORS = ",;\t|"
 
 
 class Column(NamedTuple):
-    """Texts: the different ones, and which of them stands in each row."""
+    """Values of one kind: the different ones (texts, or numbers), and which of them stands at each place."""
 
-    texts: list[str]
+    values: list
     codes: np.ndarray
 
 
@@ -172,14 +172,16 @@ def _shown(value) -> str:
     return f"{value:.6g}" if isinstance(value, float | np.floating) else str(value)
 
 
-def column(what: str, values) -> Column | np.ndarray:
-    """Values of any kind as texts or as an array of numbers.
+def column(what: str, values) -> Column:
+    """Values of any kind by their different ones.
 
     Raises
     ------
     ValueError
-        They are neither.
+        They are neither texts nor numbers.
     """
+    import pandas
+
     if isinstance(values, Column):
         return values
     if hasattr(values, "detach"):  # a tensor; numpy has no bfloat16
@@ -189,27 +191,32 @@ def column(what: str, values) -> Column | np.ndarray:
         array = np.asarray(unmasked(values))
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{what} must be an array of numbers or names, with rows of one length ({error})") from error
+    shape, flat = array.shape, array.ravel()
     if array.dtype.kind in "biuf":
-        return array
-    flat = array.ravel().tolist()
-    if array.dtype.kind == "U" or (array.dtype == object and any(isinstance(x, str) for x in flat)):
-        texts = ["" if is_missing(x) else str(x) for x in flat]
-        numbers = {text: i for i, text in enumerate(dict.fromkeys(texts))}
-        return Column(list(numbers), np.array([numbers[text] for text in texts], np.int64).reshape(array.shape))
-    try:
-        return np.array([math.nan if is_missing(x) else float(x) for x in flat]).reshape(array.shape)
-    except (TypeError, ValueError, OverflowError) as error:
-        got = type(values).__name__ if not array.ndim else f"{array.dtype} such as {_shown(flat[0])}"
-        raise ValueError(f"{what} must be an array of numbers or names; got {got}") from error
+        narrow = array.dtype.kind == "f" and array.dtype != np.float32
+        flat = flat.astype(np.float64 if narrow else array.dtype.newbyteorder("="))
+    else:
+        flat, given = np.empty(flat.size, object), flat.tolist()
+        texts = any(isinstance(value, str) for value in given)
+        try:
+            flat[:] = [("" if texts else math.nan) if is_missing(x) else str(x) if texts else float(x) for x in given]
+        except (TypeError, ValueError, OverflowError) as error:
+            got = type(values).__name__ if not array.ndim else f"{array.dtype} such as {_shown(given[0])}"
+            raise ValueError(f"{what} must be an array of numbers or names; got {got}") from error
+    codes, different = pandas.factorize(flat, use_na_sentinel=False)
+    return Column(different.tolist(), codes.reshape(shape))
 
 
-def _refuse(values: Column | np.ndarray, bad: np.ndarray, what: str, why: Callable[[object], str], where: Callable[[int], str]) -> None:
-    """Raise for the first value for which `bad` (per different text, or per value) is true."""
-    spots = bad[values.codes] if isinstance(values, Column) else bad
-    if spots.any():
-        i = int(np.flatnonzero(spots)[0])
-        value = values.texts[values.codes.flat[i]] if isinstance(values, Column) else values.flat[i]
-        raise ValueError(f"{what} {_shown(value)} ({where(i)}) {why(value)}")
+def _refuse(column: Column, bad: Sequence[bool], what: str, why: str | Callable[[Any], str], where: Callable[[int], str]) -> None:
+    """Raise for the first place at which stands one of the different values that are `bad`."""
+    if any(bad):
+        i = int(np.flatnonzero(np.array(bad)[column.codes])[0])
+        value = column.values[column.codes.flat[i]]
+        raise ValueError(f"{what} {_shown(value)} ({where(i)}) {why if isinstance(why, str) else why(value)}")
+
+
+def _number(value) -> float | int | None:
+    return number_of(value) if isinstance(value, str) else value
 
 
 def whole(what: str, values, low: int, where: Callable[[int], str] = row_of) -> np.ndarray:
@@ -221,15 +228,9 @@ def whole(what: str, values, low: int, where: Callable[[int], str] = row_of) -> 
         Some are not; the message names the first.
     """
     values = column(what, values)
-    told = f"is no whole number from {low} on"
-    if isinstance(values, Column):
-        numbers = [number_of(text) for text in values.texts]
-        sound = np.array([is_whole(number) and number >= low for number in numbers], bool)
-        _refuse(values, ~sound, what, lambda _: told, where)
-        return np.array([int(number) for number in numbers], np.int64)[values.codes]
-    bad = ~np.isfinite(values) | (values != np.floor(values)) | (np.abs(values.astype(float)) > MOST) | (values < low)
-    _refuse(values, bad, what, lambda _: told, where)
-    return values.astype(np.int64)
+    found = [_number(value) for value in values.values]
+    _refuse(values, [not is_whole(number) or number < low for number in found], what, f"is no whole number from {low} on", where)
+    return np.array([int(number) for number in found], np.int64)[values.codes]
 
 
 def truths(what: str, values, where: Callable[[int], str] = row_of) -> np.ndarray:
@@ -240,15 +241,16 @@ def truths(what: str, values, where: Callable[[int], str] = row_of) -> np.ndarra
     ValueError
         There is something else in it.
     """
+
+    def why(value) -> str:
+        if isinstance(value, str):
+            return "is neither yes nor no; it may be yes/no, true/false, y/n, t/f, accepted/rejected or 1/0"
+        return "is neither 0 nor 1; of weights, say yourself from where on a label counts as accepted"
+
     values = column(what, values)
-    if isinstance(values, Column):
-        read = [TRUTHS.get(text.strip().lower(), -1) for text in values.texts]
-        why = "is neither yes nor no; it may be yes/no, true/false, y/n, t/f, accepted/rejected or 1/0"
-        _refuse(values, np.array(read) < 0, what, lambda _: why, where)
-        return np.array(read, bool)[values.codes]
-    bad = (values != 0) & (values != 1)
-    _refuse(values, bad, what, lambda _: "is neither 0 nor 1; of weights, say yourself from where on a label counts as accepted", where)
-    return values.astype(bool)
+    found = [TRUTHS.get(value.strip().lower()) if isinstance(value, str) else {0: 0, 1: 1}.get(value) for value in values.values]
+    _refuse(values, [truth is None for truth in found], what, why, where)
+    return np.array(found, bool)[values.codes]
 
 
 def classes(what: str, values, names: Sequence[str], where: Callable[[int], str] = row_of) -> np.ndarray:
@@ -264,46 +266,33 @@ def classes(what: str, values, names: Sequence[str], where: Callable[[int], str]
         A value is no class; the message names the first.
     """
     values = column(what, values)
-    if not isinstance(values, Column):
-        values = np.where(np.isnan(values), -1, values) if values.dtype.kind == "f" else values
-        _refuse_fractions(what, values, values != np.floor(values), where)
-        bad = (values < -1) | (values >= len(names)) if values.dtype.kind != "b" else values & (len(names) < 2)
-        if (values >= 0).any():
-            refuse_two_readings(what, names, values.dtype.kind == "b")
-        _refuse(values, bad, what, lambda value: _no_class(value, names, bool(values.size and values.min() >= 1)), where)
-        return values.astype(np.int64)
-    by_name = numbered(names)
+    given, k, by_name = values.values, len(names), numbered(names)
     loose = {name.strip(): i for name, i in by_name.items()}
-    found = [_named(composed(text), by_name, loose if len(loose) == len(names) else {}) for text in values.texts]
-    if any(i >= 0 for i in found if i is not None) or any(math.isfinite(n) for n in map(number_of, names) if n is not None):
-        bad = np.array([i is None for i in found], bool)
-        _refuse(values, bad, what, lambda value: no_name(value, names), where)
-    else:
-        numbers = [number_of(text) if i is None else -1 for i, text in zip(found, values.texts, strict=True)]
-        if any(number is None for number in numbers):
-            _refuse(values, np.array([n is None for n in numbers], bool), what, lambda value: no_name(value, names), where)
-        _refuse_fractions(what, values, np.array([not is_whole(n) for n in numbers], bool), where)
-        from_one = min((n for n in numbers if n >= 0), default=0) >= 1
-        _refuse(values, np.array([not -1 <= n < len(names) for n in numbers], bool), what, lambda v: _no_class(v, names, from_one), where)
-        found = numbers
+    loose = loose if len(loose) == k else {}
+    found = [_named(composed(value), by_name, loose) if isinstance(value, str) else -1 if value != value else value for value in given]
+    if any(isinstance(value, str) for value in given):
+        named = any(i is not None and i >= 0 for i in found) or any(math.isfinite(n) for n in map(number_of, names) if n is not None)
+        found = found if named else [number_of(value) if i is None else -1 for i, value in zip(found, given, strict=True)]
+        _refuse(values, [i is None for i in found], what, lambda value: no_name(value, names), where)
+    fractions = [not math.isfinite(i) or i != math.floor(i) or abs(i) > MOST for i in found]
+    _refuse(values, fractions, what, "is no whole number, and a class is a name or a whole number; is it the wrong column?", where)
+    if any(i >= 0 and not isinstance(value, str) for i, value in zip(found, given, strict=True)):
+        refuse_two_readings(what, names, all(isinstance(value, bool) for value in given))
+    from_one = min((i for i in found if i >= 0), default=0) >= 1
+    hint = "; they seem to be counted from 1: subtract 1, or write the names"
+
+    def why(value) -> str:
+        return f"is no class: the numbers of classes are 0..{k - 1}{hint if from_one and _number(value) == k else ''}"
+
+    _refuse(values, [not -1 <= i < k for i in found], what, why, where)
     return np.array([int(i) for i in found], np.int64)[values.codes]
-
-
-def _refuse_fractions(what: str, values, bad: np.ndarray, where: Callable[[int], str]) -> None:
-    _refuse(values, bad, what, lambda _: "is no whole number, and a class is a name or a whole number; is it the wrong column?", where)
 
 
 def _named(text: str, by_name: dict[str, int], loose: dict[str, int]) -> int | None:
     """Class of a name, -1 of no name at all, None of another text; 1.0 is the class 1, as a float column writes it."""
-    found = by_name.get(text, loose.get(text.strip()))
+    number, found = number_of(text), by_name.get(text, loose.get(text.strip()))
     if found is not None:
         return found
-    number = number_of(text)
     if not text.strip() or number == -1:
         return -1
     return by_name.get(str(int(number))) if is_whole(number) and "." in text else None
-
-
-def _no_class(value, names: list[str], from_one: bool) -> str:
-    hint = "; they seem to be counted from 1: subtract 1, or write the names" if from_one and value in (len(names), str(len(names))) else ""
-    return f"is no class: the numbers of classes are 0..{len(names) - 1}{hint}"

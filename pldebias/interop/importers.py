@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pldebias.interop.columns import Column, classes, column, name_of, read_table, row_of, truths, whole
+from pldebias.interop.columns import classes, column, name_of, read_table, row_of, truths, whole
 from pldebias.paths import local
 from pldebias.runs.checks import EPOCHS
 from pldebias.runs.named import in_rows, labelled, listed, mapping, names_of
@@ -84,7 +84,7 @@ def from_numpy(
                 raise ValueError(f"accepted and label are tables whose {part} have other names; give both alike, or as to_numpy() does")
         epochs = _epochs_of(label) if epochs is None else epochs
     label = column("label", label)
-    shape = label.codes.shape if isinstance(label, Column) else label.shape
+    shape = label.codes.shape
     if len(shape) != 2:
         raise ValueError(f"label has shape [E, N], one row per epoch; got {list(shape)}")
     e, n = shape
