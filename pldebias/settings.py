@@ -230,7 +230,7 @@ def _fitted(value: Any, hint: Any) -> Any:
     if int in kinds and float not in kinds and isinstance(value, float) and value.is_integer():
         return int(value)
     for kind in kinds:
-        if typing.get_origin(kind) is typing.Literal and not isinstance(value, bool):
+        if typing.get_origin(kind) is typing.Literal and isinstance(value, float):
             return next((one for one in typing.get_args(kind) if one == value), value)
         if typing.get_origin(kind) is tuple and isinstance(value, list | tuple):
             return tuple(_fitted(one, typing.get_args(kind)[0]) for one in value)
@@ -254,7 +254,7 @@ def _fits(value: Any, hint: Any) -> bool:
     if origin in (typing.Union, types.UnionType):
         return any(_fits(value, part) for part in inner)
     if origin is typing.Literal:  # `within` says which are allowed
-        return isinstance(value, tuple(map(type, inner))) and not (isinstance(value, bool) and True not in inner)
+        return type(value) in map(type, inner)
     if origin is tuple:
         return isinstance(value, tuple) and all(_fits(part, inner[0]) for part in value)
     if origin is dict:
