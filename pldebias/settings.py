@@ -144,7 +144,7 @@ ARGUMENTS: dict[str, Any] = {
     "thresholds": tuple[float, ...],
 }
 """Types of the arguments of figures, tables and views, by their names, which mean one thing in all of them."""
-_LEAST = {**dict.fromkeys(("n", "columns", "bins", "hold", "per_class"), 1), **dict.fromkeys(("digits", "seed"), 0)}
+_LEAST = {**dict.fromkeys(("n", "columns", "bins", "hold", "per_class"), 1), **dict.fromkeys(("digits", "seed", "step", "generation"), 0)}
 
 
 def argument(name: str, value: Any, hint: Any = None, *, empty: bool = False) -> Any:

@@ -247,7 +247,7 @@ def test_impossible_chains_are_refused(trained, scheme, options, message):
         ({"threshold": {"rare": 0.5}}, "groups are head, medium, tail"),
         ({"prior": "true", "scheme": "debiaspl"}, "labelled, running, oracle"),
         ({"prior": [1.0, 2.0], "scheme": "debiaspl"}, "10 weights"),
-        ({"step": -1, "scheme": "daso"}, "must not be negative"),
+        ({"step": -1, "scheme": "daso"}, "step=-1 must be at least 0"),
         ({"step": 2.5, "scheme": "daso"}, "whole number"),
         ({"step": 10**30, "scheme": "daso"}, "below 2"),
         ({"epoch": 1.5}, "epoch=1.5 must be a whole number"),

@@ -201,9 +201,8 @@ def learning_order(
 
 
 def _spearman(counts: np.ndarray, epoch: np.ndarray) -> float:
-    from scipy.stats import rankdata
+    from scipy.stats import spearmanr
 
-    a, b = rankdata(counts), rankdata(np.nan_to_num(epoch, nan=np.inf))
-    if a.std() == 0 or b.std() == 0:
-        return float("nan")
-    return float(np.corrcoef(a, b)[0, 1])
+    last = np.nan_to_num(epoch, nan=np.inf)
+    constant = np.ptp(counts) == 0 or (last == last[0]).all()
+    return float("nan") if constant else float(spearmanr(counts, last).statistic)

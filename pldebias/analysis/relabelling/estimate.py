@@ -17,7 +17,6 @@ from pldebias.schemes import Chain, Step
 if TYPE_CHECKING:
     from pldebias.analysis.relabelling.outputs import Outputs
     from pldebias.methods import Method
-    from pldebias.schemes import Problem
     from pldebias.schemes.part import Part
 
 PRIORS = ("labelled", "running", "oracle")
@@ -66,7 +65,7 @@ class _Before(Chain):
 
 @dataclass
 class Record:
-    """What `Part.estimate_state` may read of a recorded epoch; see `pldebias.schemes.part.Seen`."""
+    """What `Part.estimate_state` may read of a recorded epoch (`pldebias.schemes.part.Seen`): its `Outputs`, and what follows from them."""
 
     outputs: Outputs
     method: Method
@@ -75,29 +74,14 @@ class Record:
     part: Part | None = None
     missing: frozenset[str] = field(default_factory=frozenset)
 
+    def __getattr__(self, name: str):
+        if name in ("epoch", "problem", "logits", "probs", "mu"):
+            return getattr(self.outputs, name)
+        raise AttributeError(f"a recorded epoch has no {name!r}; see pldebias.schemes.part.Seen")
+
     @property
     def name(self) -> str:
         return self.outputs.run.name
-
-    @property
-    def epoch(self) -> int:
-        return self.outputs.epoch
-
-    @property
-    def problem(self) -> Problem:
-        return self.outputs.problem
-
-    @property
-    def logits(self) -> Tensor:
-        return self.outputs.logits
-
-    @property
-    def probs(self) -> Tensor:
-        return self.outputs.probs
-
-    @property
-    def mu(self) -> float:
-        return self.outputs.mu
 
     @property
     def includes_labelled(self) -> bool:

@@ -14,7 +14,7 @@ from pldebias.interop.thin import EXACT, exact_name
 from pldebias.methods import LEARNERS, MethodError, parse
 from pldebias.runs import NotLogged, Run
 from pldebias.schemes import Problem
-from pldebias.settings import plain
+from pldebias.settings import typed
 
 _KEPT: WeakKeyDictionary[Run, dict[int, Outputs]] = WeakKeyDictionary()
 _MOST = 3  # snapshot epochs of a run that stay in memory
@@ -109,22 +109,13 @@ def _number(run: Run, setting: str) -> float | None:
     return value if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf") else None
 
 
-def whole(value, name: str) -> int:
-    """A whole number of any type that holds one exactly."""
-    number = plain(value)
-    if isinstance(number, float) and number.is_integer():
-        number = int(number)
-    if not isinstance(number, int) or isinstance(number, bool):
-        raise ValueError(f"{name}={value!r} must be a whole number")
-    return number
-
-
 def check_truth(run: Run, what: str, instead: str = "") -> None:
     """Raise ValueError where `what` needs true labels of the unlabelled set and the run knows none; `instead` says what to do."""
     if not (run.true_labels >= 0).any():
         raise ValueError(f"{what} needs true labels of the unlabelled set, which {run.name} does not know{instead}")
 
 
+@typed
 def outputs(run: Run, epoch: int = -1) -> Outputs:
     """Outputs of `run` at a snapshot epoch (-1: the last one); the latest few are kept in memory.
 
@@ -141,7 +132,6 @@ def outputs(run: Run, epoch: int = -1) -> Outputs:
         if learner := _without_classifier(run):
             todo = f"{learner} learns no classifier and gives no pseudo-labels; take a run that goes on from it (init=)"
         raise NotLogged(f"{run.name} kept no logits; {todo}")
-    epoch = whole(epoch, "epoch")
     epoch = int(have[-1]) if epoch == -1 else epoch
     if epoch not in have:
         raise NotLogged(f"{run.name} has logits at the epochs {', '.join(map(str, have.tolist()))}; not at {epoch}")

@@ -14,7 +14,7 @@ from torch import Tensor
 from pldebias import metrics
 from pldebias.analysis.relabelling.counterpart import compose, effective, known_method, options_of, trained_counterpart, unseen
 from pldebias.analysis.relabelling.estimate import prepare
-from pldebias.analysis.relabelling.outputs import Outputs, outputs, whole
+from pldebias.analysis.relabelling.outputs import Outputs, outputs
 from pldebias.analysis.relabelling.relabelled import GROUP_NAMES, SENTENCE, WhatIf, reproduction
 from pldebias.learners import Learner
 from pldebias.methods import Method, MethodError, MethodSpec, PartSpec, build_method
@@ -151,14 +151,32 @@ def _enter(method: Method, step: int, fixed: bool, generation: int | None, absen
     return step, tuple(notes)
 
 
-def _as_trained(seen: Outputs) -> tuple[str, tuple[str, ...], Relabelled]:
-    """Method, notes and labels of the run's own chain; computed once for an epoch."""
+def _labels(
+    seen: Outputs, scheme: str | MethodSpec | None = None, *, threshold: Tensor | None = None, prior=None, state=None,
+    step: int | None = None, generation: int | None = None,
+) -> tuple[MethodSpec, tuple[str, ...], Relabelled]:  # fmt: skip
+    """Method, notes and labels of a what-if; arguments as in `what_if`, thresholds by class ``[K]``."""
+    spec, notes = compose(seen.run, scheme)
+    method = build_method(spec, options_of(seen.run)).setup(seen.problem)
+    notes += unseen(method) if scheme else ()
+    given, origin = _given_state(state, seen, method)
+    absent = method.restore(given)
+    clock, when = seen.step if step is None else step, ()
+    if scheme is not None or generation is not None:
+        clock, when = _enter(method, clock, step is not None, generation, absent)
+    notes += (*origin, *prepare(method, seen, absent, clock, prior), *when)
+    if threshold is not None:
+        if type(method.learner).accept is not Learner.accept:
+            raise MethodError(f"{method.learner.name} uses every pseudo-label; threshold= has nothing to act on")
+        method.chain.append(_Thresholds(threshold))
+    found, soft = _relabel(method, seen, clock)
+    return spec, notes + soft, found
+
+
+def _as_trained(seen: Outputs) -> tuple[MethodSpec, tuple[str, ...], Relabelled]:
+    """`_labels` of the run's own chain; computed once for an epoch."""
     if not hasattr(seen, "as_trained"):
-        spec, notes = compose(seen.run, None)
-        method = build_method(spec, options_of(seen.run)).setup(seen.problem)
-        notes += prepare(method, seen, method.restore(seen.state), seen.step)
-        found, soft = _relabel(method, seen, seen.step)
-        seen.as_trained = spec, notes + soft, found
+        seen.as_trained = _labels(seen)
     return seen.as_trained
 
 
@@ -240,28 +258,13 @@ def what_if(
     run = as_run(run)
     seen = outputs(run, epoch)
     parts = metrics.groups(run.labelled_counts, groups)
-    step, generation = _whole(step, "step"), _whole(generation, "generation")
     if not isinstance(threshold, Mapping):  # which is by group
         threshold = by_class("threshold", threshold, run.class_names)
     threshold, prior = plain(threshold), plain(by_class("prior", prior, run.class_names))
-    if scheme is None and all(option is None for option in (threshold, prior, state, step, generation)):
-        spec, notes, found = _as_trained(seen)
-    else:
-        spec, notes = compose(run, scheme)
-        method = build_method(spec, options_of(run)).setup(seen.problem)
-        notes += unseen(method) if scheme else ()
-        given, origin = _given_state(state, seen, method)
-        absent = method.restore(given)
-        clock, when = seen.step if step is None else step, ()
-        if scheme is not None or generation is not None:
-            clock, when = _enter(method, clock, step is not None, generation, absent)
-        notes += (*origin, *prepare(method, seen, absent, clock, prior), *when)
-        if threshold is not None:
-            if type(method.learner).accept is not Learner.accept:
-                raise MethodError(f"{method.learner.name} uses every pseudo-label; threshold= has nothing to act on")
-            method.chain.append(_Thresholds(_thresholds(threshold, run.num_classes, parts)))
-        found, soft = _relabel(method, seen, clock)
-        notes += soft
+    asked = {"prior": prior, "state": state, "step": step, "generation": generation}
+    asked["threshold"] = None if threshold is None else _thresholds(threshold, run.num_classes, parts)
+    own = scheme is None and all(value is None for value in asked.values())
+    spec, notes, found = _as_trained(seen) if own else _labels(seen, scheme, **asked)
     reproduces, differing, logged = _check(seen)
     result = WhatIf(
         run=run, method=str(spec), scheme=None if scheme is None else str(scheme), epoch=seen.epoch, **found._asdict(),
@@ -275,16 +278,6 @@ def what_if(
     if unknown := int((run.true_labels < 0).sum()):
         notes += (f"truth unknown for {unknown:,} of {len(found.label):,} samples: recall and precision are of the others",)
     return replace(result, notes=notes)
-
-
-def _whole(value, name: str) -> int | None:
-    """A whole number >= 0 of any type that holds one, or None."""
-    if value is None:
-        return None
-    number = whole(value, name)
-    if not 0 <= number < 2**63:
-        raise ValueError(f"{name}={number} must not be negative" if number < 0 else f"{name}={number} must be below 2**63")
-    return number
 
 
 def _settings(threshold, prior, step: int | None, generation: int | None) -> dict[str, str]:
