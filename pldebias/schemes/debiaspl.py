@@ -20,15 +20,8 @@ from pldebias.schemes.formulas.priors import update_prior
 from pldebias.schemes.options import Momentum
 from pldebias.schemes.part import Button, Seen, Slider, Switch
 
-
-def debias(logits: Tensor, prior: Tensor, tau: float) -> Tensor:
-    """Counterfactually debiased logits, ``logits - tau * log(prior)``; ``[N, K]``, ``[K]`` to ``[N, K]``."""
-    return posthoc(logits, prior, tau)
-
-
-def margin(logits: Tensor, prior: Tensor, tau: float) -> Tensor:
-    """Logits of the adaptive-margin loss, ``logits + tau * log(prior)``; ``[N, K]``, ``[K]`` to ``[N, K]``."""
-    return adjust(logits, prior, tau)
+debias, margin = posthoc, adjust
+"""The paper's names: counterfactually debiased logits, and those of the adaptive-margin loss."""
 
 
 def group_discrimination(strong: Tensor, weak: Tensor, group: Tensor, temperature: float = 0.07) -> Tensor:

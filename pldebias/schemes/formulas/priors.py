@@ -12,6 +12,8 @@ from torch import Tensor
 
 from pldebias.schemes.formulas.alignment import temper
 
+smooth = temper
+"""ADELLO's name for a prior to the power of alpha: the prior itself at 1, uniform at 0."""
 _EPS = 1e-9  # on both sides of a ratio of priors
 
 
@@ -35,11 +37,6 @@ def alpha(step: Tensor | float, total: float, alpha_min: float = 0.1, d: float =
     done = step / total
     done = done.clamp(max=1) if isinstance(done, Tensor) else min(done, 1.0)
     return 1 - (1 - alpha_min) * done**d
-
-
-def smooth(prior: Tensor, alpha: Tensor | float) -> Tensor:
-    """``prior^alpha``, normalised: the prior itself at 1, uniform at 0. Shape ``[K]``."""
-    return temper(prior, alpha)
 
 
 def log_ratio(current: Tensor, target: Tensor) -> Tensor:
