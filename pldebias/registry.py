@@ -231,7 +231,7 @@ def provenance(plugins: Iterable[str]) -> dict[str, str]:
 
 
 def missing_plugins(attrs: Mapping[str, Any]) -> str:
-    """What to load before the method of a run with these attributes is known: the end of a message, empty if nothing.
+    """Name the plugins that a run with these attributes needs and that are not loaded: the end of a message, empty if there are none.
 
     A run may come from anybody, so that the plugins that it names are never loaded by themselves.
     """

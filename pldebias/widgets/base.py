@@ -1,4 +1,4 @@
-"""What the views share: their state, and what they are where nothing runs (a picture, a page, an exported notebook)."""
+"""The base of all views: their state, and their picture, page and frame for places where nothing runs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Drawn:
     _dpi = 110
 
     def png(self, dpi: int | None = None) -> bytes:
-        """The same as `figure`, as PNG."""
+        """Draw `figure` as PNG."""
         from pldebias.plots.style import write
 
         buffer = io.BytesIO()

@@ -23,7 +23,7 @@ def _dark(theme: str) -> str:
 
 
 class Piece(NamedTuple):
-    """What a page needs to hold one view.
+    """Everything that a page needs to hold one view.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What the explorer sends to the browser: raw counts as gzipped blocks, and a small description of them.
+"""The explorer's message to the browser: raw counts as gzipped blocks, and a small description of them.
 
 Rates are never sent: they are formed in the browser from whole rows and columns, by the formulas of `pldebias.metrics`.
 """
@@ -20,19 +20,19 @@ KINDS = {
     "sweep": "One clean pass over the unlabelled set at the end of the epoch: a sample counts once.",
     "test": "Predictions on the test set at the end of the epoch: an image counts once.",
 }
-"""What a matrix of each kind counts."""
+"""Kinds of matrices, and their meaning."""
 SPLITS = {
     "all": "",
     "accepted": "Only those that were accepted for training.",
     "rejected": "Only those that were not accepted for training.",
 }
-"""Which of them."""
+"""Subsets of the counted samples."""
 METRICS = {
     "recall": ("recall", "recall: share of a class's samples that carry its label"),
     "precision": ("precision", "precision: share of a label's bearers that truly belong to the class"),
     "ratio": ("log2(labels / true)", "log2(labels given / true count): above 0 the class receives too many"),
 }
-"""What a carpet shows: its name, and what it says."""
+"""Values of a carpet: axis label and meaning."""
 CELLS = {
     None: ("count", "count"),
     "true": ("by true (rows = recall)", "share of the true class (row)"),
@@ -40,7 +40,7 @@ CELLS = {
     "all": ("joint (share of all)", "share of all"),
     "prior": ("versus prior (log2)", "log2(count / count expected from the margins alone)"),
 }
-"""What the cells of a matrix show."""
+"""Normalizations of a matrix: name and meaning."""
 ORDERS = {
     "labelled": "labelled count, head to tail",
     "true": "true unlabelled count",
@@ -175,7 +175,7 @@ def _compress(counts: np.ndarray) -> tuple[bytes, str]:
 
 
 def _places(run, lead, unit: str) -> list[int | None]:
-    """Where the epochs of `run` stand among those of `lead`: at their iterations, if an epoch of one number ends at different ones.
+    """Places of the epochs of `run` among those of `lead`: at their iterations, if an epoch of one number ends at different ones.
 
     None for an epoch that has no place of its own, because another one is nearer to it.
     """

@@ -32,7 +32,7 @@ MOST_PICTURES = 400
 
 
 def _samples(view, wanted: bool | str, offset: int) -> tuple[dict, bytes]:
-    """What stands in for the kernel when a cell is opened: every label of every sample, and pictures of tail samples.
+    """Data that stand in for the kernel when a cell is opened: every label of every sample, and pictures of tail samples.
 
     Returns what the module Answers reads, and its bytes, which lie `offset` bytes into the page's data.
     """

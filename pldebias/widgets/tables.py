@@ -23,7 +23,7 @@ HINTS = {
     "weight of accepted": "factor of an accepted sample's loss, mean; 1 unless a scheme weighs samples",
     "pull of accepted %": "gradient of an accepted target's cross-entropy on the label's logit, with the chain's margin, on these outputs",
 }
-"""What the columns of the group table say, for a pointer that rests on them."""
+"""Meaning of the columns of the group table, for a pointer that rests on them."""
 HATCH = "repeating-linear-gradient(45deg,#f1f1f1 0 3px,#c8c8c8 3px 4px)"
 
 

@@ -351,7 +351,7 @@ class WhatIfPanel(Drawn, ui.VBox):
         return f"WhatIfPanel({self.run.name}, epoch {self.epoch.value}, {self.chain or 'bare learner'!r})"
 
     def figure(self):
-        """What is shown as a matplotlib figure."""
+        """Draw the matrices on show as a matplotlib figure."""
         from pldebias.plots.what_if import what_if as draw
 
         return draw(self.result, split=self.split.value).figure

@@ -118,7 +118,7 @@ def blending(run: Run | str | Path, epoch: int = -1) -> Blending:
 
 
 def blends(run: Run) -> bool:
-    """Whether `blending` has something to show of a run."""
+    """Tell whether `blending` has something to show of a run."""
     return bool(len(run.logged("semantic"))) or any(name.endswith(f"/{WEIGHT}") for name in run.series)
 
 

@@ -1,4 +1,4 @@
-"""Who changed to what between two epochs, and when each class was learned."""
+"""Changes of pseudo-labels between two epochs, and the epoch from which each class is learned."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def flows(
 
 @dataclass(frozen=True)
 class LearningOrder:
-    """When each class was learned.
+    """Epochs from which classes were learned.
 
     Attributes
     ----------
@@ -159,7 +159,7 @@ def learning_order(
     kind: str = "sweep",
     groups: str | tuple[int, int] = "tertiles",
 ) -> LearningOrder:
-    """In which order the classes were learned.
+    """Find the epoch from which each class was learned.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""How sure pseudo-labels are: calibration by group, and what every threshold would let through."""
+"""Confidence of pseudo-labels: calibration by group, and acceptance and precision at every threshold."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def reliability(run: Run | str | Path, scheme: str | None = None, *, epoch: int 
 
 @dataclass(frozen=True)
 class ThresholdSweep:
-    """What every confidence threshold would let through, by group of the *pseudo-label* and for all.
+    """Acceptance and precision at every confidence threshold, by group of the *pseudo-label* and for all.
 
     Attributes
     ----------

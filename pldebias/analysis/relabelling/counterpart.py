@@ -1,4 +1,4 @@
-"""Which chain a what-if applies, and which run was really trained with it."""
+"""The chain that a what-if applies, and the run that was really trained with it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["asked", "compose", "effective", "known_method", "options_of", "outco
 
 
 def _plain(learner: Learner) -> bool:
-    """Whether a learner's logged labels are the bare chain: it trains without them, and only the log has them."""
+    """Tell whether a learner's logged labels are the bare chain: it trains without them, and only the log has them."""
     return "pseudo_label" not in learner.offers and type(learner).pseudo_label is Learner.pseudo_label
 
 
@@ -91,7 +91,7 @@ _SHOWN = ("refine", "blend", "expected", "threshold", "accept", "weigh", "target
 
 
 def shows(scheme: Scheme) -> bool:
-    """Whether relabelling can show what a scheme does."""
+    """Tell whether relabelling can show what a scheme does."""
     acts = scheme.acts_on & {"pseudo_label", "acceptance"}
     return bool(acts) and any(getattr(type(scheme), hook) is not getattr(Scheme, hook) for hook in _SHOWN)
 
@@ -112,7 +112,7 @@ def unseen(method: Method) -> tuple[str, ...]:
 
 
 def _instead(scheme: Scheme) -> str:
-    """What a scheme changes in place of pseudo-labels."""
+    """Say in words what a scheme changes in place of pseudo-labels."""
     if scheme.generations > 1:
         return f"{scheme.name} changes the labelled set of the next generation, not pseudo-labels"
     acts = " and ".join(sorted(a.replace("_", "-") for a in scheme.acts_on - {"pseudo_label", "acceptance"}))
@@ -180,7 +180,7 @@ def _root_of(run: Run) -> str:
 
 
 def outcome(run: Run) -> dict[str, float]:
-    """What a training came to, in percent: tail recall and precision of its last sweep, balanced test accuracy; NaN if unknown."""
+    """Tail recall and precision of a run's last sweep and its balanced test accuracy, in percent; NaN if unknown."""
     tail = metrics.groups(run.labelled_counts).tail
     found = dict.fromkeys(("tail recall", "tail precision", "balanced test accuracy"), float("nan"))
     if "sweep" in run.kinds:

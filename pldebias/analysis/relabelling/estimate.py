@@ -65,7 +65,7 @@ class _Before(Chain):
 
 @dataclass
 class Record:
-    """What `Part.estimate_state` may read of a recorded epoch (`pldebias.schemes.part.Seen`): its `Outputs`, and what follows from them."""
+    """A recorded epoch as `Part.estimate_state` sees it (`pldebias.schemes.part.Seen`): its `Outputs`, and what follows from them."""
 
     outputs: Outputs
     method: Method

@@ -1,4 +1,4 @@
-"""What a run kept of one snapshot epoch, as tensors, read once."""
+"""Outputs that a run kept of one snapshot epoch, as tensors, read once."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ class WhatIf:
 
     @cached_property
     def confusion_accepted(self) -> np.ndarray:
-        """The same of the accepted samples."""
+        """`confusion` of the accepted samples."""
         return metrics.confusion_matrix(self.true, self.label, self.num_classes, self.accepted)
 
     @cached_property
@@ -141,7 +141,7 @@ class WhatIf:
 
     @cached_property
     def summary(self) -> str:
-        """What changes of what was logged, in words; empty where no sweep was logged."""
+        """Changes to what was logged, in words; empty where no sweep was logged."""
         if self.logged_label is None:
             return ""
         counts = {"label": len(self.changed), "acceptance": int((self.accepted != self.logged_accepted).sum())}

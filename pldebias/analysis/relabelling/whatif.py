@@ -1,4 +1,4 @@
-"""What if this epoch had been pseudo-labelled by another scheme? Cached outputs, relabelled by the package's own chain."""
+"""Cached outputs of an epoch, relabelled by another scheme: the package's own chain, with other parts, thresholds or priors."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ def _as_trained(seen: Outputs) -> tuple[MethodSpec, tuple[str, ...], Relabelled]
 
 
 def _check(seen: Outputs) -> tuple[bool | None, int, Relabelled | None]:
-    """Whether the chain as trained reproduces the log, in how many samples it does not, and what it gives."""
+    """Compare the chain as trained with the log: whether they agree, in how many samples they do not, and the labels of the chain."""
     if seen.label is None or known_method(seen.run)[0] is None:
         return None, 0, None
     try:
@@ -320,7 +320,7 @@ def _given_state(state, seen: Outputs, method: Method) -> tuple[dict[str, Tensor
 
 
 def _logged(seen: Outputs, method: Method, run: Run) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """What `seen` logged, but for what follows from options that a method asked for beside `run` has otherwise; notes on those."""
+    """State that `seen` logged, but for what follows from options that a method asked for beside `run` has otherwise; notes on those."""
     state, trained, notes = dict(seen.state), known_method(seen.run)[0], []
     theirs = dict(effective(trained, options_of(seen.run))) if trained else {}
     known = {n for n, buffer in method.logged_buffers().items() if n in state and buffer.is_floating_point()}
