@@ -307,6 +307,29 @@ def test_relabelling_needs_no_network_and_changes_no_state(row):
     assert all(torch.equal(value, before[name]) for name, value in method.state_dict().items())
 
 
+@pytest.mark.parametrize("row", [row for row in TABLE if row.labels], ids=[row.method for row in TABLE if row.labels])
+def test_relabelling_is_the_formula_of_training_to_the_bit(row, monkeypatch):
+    """In the state in which training labels a batch, the same outputs get the same label, acceptance and weight without a network."""
+    if row.method.startswith(("mixmatch", "selftraining")):
+        pytest.skip("labels the mean of two views, or takes the labels of another run")
+    method, models, batches = make(row)
+    label, seen = method.learner.pseudo_label, []
+
+    def compare(step):
+        label(step)
+        if not step.training:
+            return
+        again = method.relabel(step.logits, step.features, step.t, step.index)
+        for name in ("probs", "confidence", "label", "mask", "weight"):
+            first, second = getattr(step, name), getattr(again, name)
+            assert (first is None and second is None) or torch.equal(first, second), name
+        seen.append(step)
+
+    monkeypatch.setattr(method.learner, "pseudo_label", compare)
+    run(method, models, batches)
+    assert len(seen) >= len(batches)
+
+
 # --- what holds of particular methods ---------------------------------------------------------------------------------------------
 
 

@@ -132,14 +132,14 @@ class DARP(Scheme):
         self.ready.fill_(True)
 
     def blend(self, probs: Tensor, step: Step) -> Tensor:
-        if not step.training:  # a sweep, or what-if: the whole set is at hand
-            whole = len(probs) == len(self.table)
-            refined = refine(probs, self.counts, self.alpha, self.rounds, self.solver) if whole else self.refined[step.index]
-            return torch.where(step.t >= self.first, refined, probs)
-        self.table.index_copy_(0, step.index, probs.to(self.table.dtype))
-        if self.compat == "official" and int(step.t) >= self.first and (int(step.t) + 1) % self.period == 0:
-            self._refine()
-        return torch.where(self.ready & (step.t >= self.first), self.refined[step.index].to(probs.dtype), probs)
+        begun = step.t >= self.first
+        if not step.training and len(probs) == len(self.table):  # the whole set is at hand
+            return torch.where(begun, refine(probs, self.counts, self.alpha, self.rounds, self.solver), probs)
+        if step.training:
+            self.table.index_copy_(0, step.index, probs.to(self.table.dtype))
+            if self.compat == "official" and int(step.t) >= self.first and (int(step.t) + 1) % self.period == 0:
+                self._refine()
+        return torch.where(self.ready & begun, self.refined[step.index].to(probs.dtype), probs)
 
     def expected(self, prior: Tensor) -> Tensor:
         return self.counts / self.counts.sum()
