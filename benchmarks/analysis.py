@@ -1,4 +1,4 @@
-"""How long the reading side takes: what-if relabelling and embeddings, on made-up outputs of real sizes.
+"""Time of the reading side: what-if relabelling and embeddings, on made-up outputs of real sizes.
 
     python -m benchmarks.analysis [--save]
 

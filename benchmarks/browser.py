@@ -59,7 +59,7 @@ def chromium(*arguments: str):
 
 @functools.cache
 def absence() -> str | None:
-    """Why no browser can be started, None if one can; tried once a process."""
+    """Return why no browser can be started, None if one can; tried once a process."""
     try:
         with chromium():
             return None

@@ -76,7 +76,7 @@ class Ours:
         self._turn = ExitStack()
 
     def begin(self, pipeline: bool | None = None) -> None:
-        """What a training sets on its machine; on a CPU a step too, which leaves the allocator as a training finds it."""
+        """Set on this machine what a training sets; on a CPU a step too, which leaves the allocator as a training finds it."""
         self._turn.enter_context(machine(self.state.config, self.state.device))
         if pipeline is not None and self.state.device.type == "cpu":
             self.steps(1, pipeline)

@@ -1,4 +1,4 @@
-"""How quickly the explorer opens, draws and follows a key.
+"""Time in which the explorer opens, draws and follows a key.
 
     python -m benchmarks.explorer [--epochs 500] [--classes 10 100] [--save]
 

@@ -1,4 +1,4 @@
-"""How long ``import pldebias`` and its parts take in a fresh interpreter, and which large packages they bring along.
+"""Time of ``import pldebias`` and its parts in a fresh interpreter, and the large packages that they bring along.
 
     python -m benchmarks.imports [--rounds 7] [--clock children] [--save]
 

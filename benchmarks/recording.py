@@ -1,4 +1,4 @@
-"""What recording costs a training, and how fast a run opens.
+"""Cost of recording for a training, and time to open a run.
 
     python -m benchmarks.recording [--rounds 5] [--epochs 50] [--step 10] [--save]
 
@@ -98,7 +98,7 @@ def train(path: Path, epochs: int, steps: int, products: int, k: int = K) -> tup
 
 
 def shares(root: Path, longest: int, rounds: int, ms: float) -> list[Row]:
-    """What recording takes of a training with short epochs and of one with long ones."""
+    """Share that recording takes of a training with short epochs and of one with long ones."""
     a, found = torch.randn(256, 256), []
     products = max(1, round(ms / 1000 / statistics.median(clock(lambda: torch.mm(a, a), 200))))
     for epochs, steps, k in ((longest, 40, K), (longest, 40, 100), (max(1, longest // 5), 400, K)):

@@ -1,4 +1,4 @@
-"""What benchmarks measured: kept as JSON, one file a benchmark, and rendered as one page.
+"""Results of the benchmarks: kept as JSON, one file a benchmark, and rendered as one page.
 
     python -m benchmarks.speed --save           # measures, prints, and writes benchmarks/results/speed.json and the page
     python -m benchmarks.results                # writes benchmarks/RESULTS.md from benchmarks/results/*.json

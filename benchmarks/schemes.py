@@ -1,4 +1,4 @@
-"""What a scheme adds to FixMatch's step, and how long re-estimations of a whole set take.
+"""Cost of every scheme beside FixMatch's step, and time of re-estimations of a whole set.
 
     python -m benchmarks.schemes [--methods "fixmatch+daso(start=0)" ...] [--network wrn28_2] [--batch 64] [--mu 2] [--rounds 3] [--save]
 
@@ -146,7 +146,7 @@ def outputs(samples: int, classes: int) -> tuple[torch.Tensor, torch.Tensor, tor
 
 
 def re_estimations(samples: int, classes: int) -> dict[str, Callable[[], None]]:
-    """What schemes do between steps or epochs, ready to call, on a set of this size."""
+    """Work of schemes between steps or epochs, ready to call, on a set of this size."""
     logits, labels, counts = outputs(samples, classes)
     problem = Problem(classes, counts, samples, 1000, 100, 8, counts)
     unknown = torch.full_like(labels, -1)

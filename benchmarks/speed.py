@@ -127,7 +127,7 @@ def kernel(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def epoch(options: argparse.Namespace, way: str, iteration: float) -> list[dict[str, Any]]:
-    """What ends an epoch, by part, and its share of `EPOCH_STEPS` iterations of `iteration` seconds."""
+    """Time of what ends an epoch, by part, and its share of `EPOCH_STEPS` iterations of `iteration` seconds."""
     state = Ours(options, pictures(LABELLED, options.unlabelled_images, options.test_images), way.partition(",")[0]).state
     data, network, method = state.dataset, state.ema.teacher, state.method
     times: dict[str, list[float]] = {part: [] for part in EPOCH_PARTS}

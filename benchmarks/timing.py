@@ -54,14 +54,14 @@ def waits(function: torch._ops.OpOverload, args: Sequence[Any] = (), kwargs: dic
 
 
 def _leaves_device(name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> bool:
-    """Whether values go from an accelerator to the host, and the host waits for them."""
+    """Return True if values go from an accelerator to the host, and the host waits for them."""
     source = args[0] if name == "_to_copy" else args[1]
     target = kwargs.get("device", source.device) if name == "_to_copy" else args[0].device
     return source.device.type != "cpu" and torch.device(target).type == "cpu" and not kwargs.get("non_blocking", False)
 
 
 class _Calls(TorchFunctionMode):
-    """What dispatched operations alone do not tell: copies between host and device, which a CPU has no need of, and `one_hot`.
+    """Watch for what dispatched operations alone do not tell: copies between host and device, which a CPU has no need of, and `one_hot`.
 
     `one_hot` with a given number of classes reads the largest label on a CPU, and there alone, to check it.
     """
@@ -102,7 +102,7 @@ class _Watch(TorchDispatchMode):
 
 
 class Counts:
-    """What a block of code dispatched: operations, mere views apart, and by name the waits of the host for its device."""
+    """Counts of what a block of code dispatched: operations, mere views apart, and by name the waits of the host for its device."""
 
     def __init__(self):
         self.operations, self.views, self.syncs = Counter(), Counter(), Counter()

@@ -42,19 +42,8 @@ def pictures(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def made(pictures, tmp_path_factory):
     root = tmp_path_factory.mktemp("gallery")
-    command = [
-        "--size",
-        "small",
-        "--methods",
-        "supervised",
-        "fixmatch+daso",
-        "--seeds",
-        "0",
-        "1",
-        "--quiet",
-        "--source",
-        f"imagefolder:{pictures}",
-    ]
+    command = ["--size", "small", "--jobs", "1", "--methods", "supervised", "fixmatch+daso", "--seeds", "0", "1", "--quiet"]
+    command += ["--source", f"imagefolder:{pictures}"]
     command += ["--out", str(root / "runs"), "--to", str(root / "data"), "--set", *SHORT, f"root={str(root / 'cache')!r}"]
     assert gallery.main(command) == 0
     return root, command

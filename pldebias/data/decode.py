@@ -115,7 +115,7 @@ def _check_png(data: bytes) -> None:
 
 
 def _deep(tile: tuple) -> bool:
-    """Whether Pillow would cut the channels of this tile to 8 bits, as it does silently for 16-bit colour."""
+    """Return True if Pillow would cut the channels of this tile to 8 bits, as it does silently for 16-bit colour."""
     codec, _, _, args = tile
     args = args if isinstance(args, tuple) else (args,)
     return any(isinstance(a, str) and ";16" in a for a in args) or (codec.startswith("ppm") and args[-1] > 255)
@@ -165,7 +165,7 @@ def _fast_jpeg(data: bytes, channels: int) -> Tensor | None:
 
 
 def coloured(data: bytes, where: str) -> bool:
-    """Whether an image file may hold colour, by its header."""
+    """Return True if an image file may hold colour, by its header."""
     components = _jpeg_header(data)[2]
     if components:
         return components > 1

@@ -63,7 +63,7 @@ def say(message: str) -> None:
 
 
 def place(source: str, path: str) -> Path:
-    """Where the `path` of a `source` is on this machine: ``~`` and environment variables stand for what they are here."""
+    """Return the `path` of a `source` on this machine, with ``~`` and environment variables resolved."""
     try:
         return local(path)
     except PathError as error:
@@ -169,12 +169,12 @@ def below(folder: str | os.PathLike) -> Iterator[str]:
 
 
 def is_image(path: str) -> bool:
-    """Whether a file's ending is that of an image."""
+    """Return True if a file's ending is that of an image."""
     return os.path.splitext(path)[1].lower() in SUFFIXES
 
 
 def is_about(path: str) -> bool:
-    """Whether a file is a README, a licence or the like."""
+    """Return True if a file is a README, a licence or the like."""
     return _ABOUT.fullmatch(os.path.basename(path)) is not None
 
 
@@ -407,7 +407,7 @@ def decode_all(
 
 
 def cache_path(root: Path, name: str, part: str, channels: int, key: str) -> Path:
-    """Where decoded images are kept."""
+    """Return the file that keeps decoded images."""
     short = re.sub(r"[^\w.+=-]+", "_", name)[:40]
     digest = hashlib.sha256(f"{DECODER} {channels} {key}".encode()).hexdigest()
     return root / "decoded" / f"{short}-{part}-{digest[:20]}.npy"
@@ -478,7 +478,7 @@ def _remember(path: Path, known: dict) -> None:
 
 
 def cut_test(part: Part, num_classes: int) -> tuple[Part, Part]:
-    """Where no test images are given: 20 % of every class, at least one of two, whatever the seed of the split; returns (train, test)."""
+    """Set 20 % of every class, at least one of two, aside for testing, whatever the seed of the split; returns (train, test)."""
     rng, labels = np.random.RandomState(TEST_SEED), part.labels.numpy()
     test = []
     for c in range(num_classes):

@@ -19,7 +19,7 @@ Splits = dict[str, list[Path]]
 
 
 def is_saved(folder: Path) -> bool:
-    """Whether ``Dataset.save_to_disk`` or ``DatasetDict.save_to_disk`` wrote a folder."""
+    """Return True if ``Dataset.save_to_disk`` or ``DatasetDict.save_to_disk`` wrote a folder."""
     return any((folder / name).is_file() for name in ("state.json", "dataset_dict.json"))
 
 
@@ -97,7 +97,7 @@ def header(folder: Path) -> dict[str, Any]:
 
 
 def configuration(folder: Path, head: dict[str, Any], wanted: str | None) -> tuple[Splits | Path | None, dict[str, Any]]:
-    """What a header says of one configuration.
+    """Read one configuration in a header.
 
     Parameters
     ----------

@@ -160,7 +160,7 @@ class ResidentLoader:
 
     @property
     def index_device(self) -> torch.device:
-        """Where positions are needed."""
+        """Device on which positions are needed."""
         return self.device
 
     def _prepare(self) -> None:
@@ -178,7 +178,7 @@ class ResidentLoader:
         return self.make(*self.draw())
 
     def draw(self) -> tuple[Tensor, ...]:
-        """What the next batch is made of, on the device and of the same shapes every time: positions in both sets, ``[B]`` and ``[M]``."""
+        """Positions of the next batch in both sets, ``[B]`` and ``[M]``, on the device and of the same shapes every time."""
         return self.labelled_stream.take(self.batch_size), self.unlabelled_stream.take(self.unlabelled_batch_size)
 
     def ahead(self) -> None:

@@ -34,7 +34,7 @@ _SERVICE = re.compile(r"_SUCCESS|_(common_)?metadata|_(started|committed)_.*|dat
 
 @dataclass
 class _Columns:
-    """What is read of a table."""
+    """Columns that are read of a table."""
 
     image: str
     label: str
@@ -227,7 +227,7 @@ def _readable(file: Path):
 
 
 def _is(kind: str, found: Any) -> bool:
-    """Whether a column of this type can hold images or labels."""
+    """Return True if a column of this type can hold images or labels."""
     import pyarrow.types as types
 
     if kind == "image":

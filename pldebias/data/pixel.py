@@ -26,7 +26,7 @@ class DasoAugment(Augment):
     fill: ClassVar[tuple[int, int, int]] = (127, 127, 127)
     crops: ClassVar[bool] = True  # over a reflected border; False: `boxes` are cut and resampled
     strategy: str | None = None
-    """How operations are applied, with one result: "grouped" and "masked" (see `randaugment`) or "kernel" (see `pldebias.gpu.kernel`).
+    """Way of applying operations, with one result: "grouped" and "masked" (see `randaugment`) or "kernel" (see `pldebias.gpu.kernel`).
 
     None is the kernel on CUDA, masked where that does not run, and grouped on a CPU.
     """
@@ -67,7 +67,7 @@ class DasoAugment(Augment):
 
     @staticmethod
     def prefers_kernel(images: Tensor) -> bool:
-        """Whether the kernel is the first choice for images on this device."""
+        """Return True if the kernel is the first choice for images on this device."""
         return images.is_cuda
 
     def _by_kernel(self, x: Tensor, place: tuple | None, plan: tuple | None, hole: tuple | None) -> Tensor:
@@ -128,7 +128,7 @@ class DasoAugment(Augment):
         return self._paints[key]
 
     def normal(self, device: torch.device) -> Tensor:
-        """What `normalise` makes of every value on a CPU, float32 ``[C, 256]``, copied to `device` once."""
+        """Table of what `normalise` makes of every value on a CPU, float32 ``[C, 256]``, copied to `device` once."""
         if device not in self._normal:
             every = ops.levels(torch.device("cpu")).view(1, 1, 1, 256).expand(1, len(self.mean), 1, 256)
             self._normal[device] = self.normalise(every)[0, :, 0].contiguous().to(device)

@@ -1,4 +1,4 @@
-"""What a split asks of every class, worked out and checked before an image is read."""
+"""Images that a split takes of every class, worked out and checked before an image is read."""
 
 from __future__ import annotations
 

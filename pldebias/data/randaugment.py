@@ -25,7 +25,7 @@ WARPS = (ROTATE, SHEAR_X, SHEAR_Y, TRANSLATE_X, TRANSLATE_Y)
 
 
 def daso_values(operation: Tensor, level: Tensor, negative: Tensor, height: int, width: int) -> Tensor:
-    """What DASO's code hands to each operation at `level` 1..9.
+    """Parameters that DASO's code gives to each operation at `level` 1..9.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def daso_values(operation: Tensor, level: Tensor, negative: Tensor, height: int,
 
 
 def usb_values(operation: Tensor, magnitude: Tensor, height: int, width: int) -> Tensor:
-    """What USB's code hands to each operation at `magnitude` in [0, 1) of its range; shapes and result as `daso_values`."""
+    """Parameters that USB's code gives to each operation at `magnitude` in [0, 1) of its range; shapes and result as `daso_values`."""
     u = magnitude.double()
     value = torch.where(_is(operation, BRIGHTNESS, COLOR, CONTRAST, SHARPNESS), 0.05 + 0.9 * u, torch.zeros_like(u))
     value = torch.where(operation == POSTERIZE, torch.floor(4 + 4 * u), value)

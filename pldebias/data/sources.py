@@ -1,4 +1,4 @@
-"""Where images come from: one `Source` for every data set, found by the name in a split's `source`."""
+"""Sources of images: one `Source` for every data set, found by the name in a split's `source`."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of a named source before anything is read."""
+    """Facts about a named source, known before anything is read."""
 
     class_names: tuple[str, ...] | None = None
     sizes: tuple[int, ...] | None = None  # training images per class; None where the supply is endless

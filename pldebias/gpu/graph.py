@@ -21,7 +21,7 @@ WARMUP = 3
 
 
 def signature(state: TrainingState) -> tuple[Any, ...]:
-    """What a captured step has fixed: where tensors lie, and the plain values of modules that its Python code may have branched on."""
+    """Values that a captured step has fixed: addresses of tensors, and plain values of modules on which its code may have branched."""
     seen: list[Any] = [id(state.loader), id(state.loader.generator), id(state.generator)]
     for root in (state.student, state.ema.teacher, state.method):
         for path, module in root.named_modules():
@@ -57,7 +57,7 @@ class GraphProgram(StepProgram):
 
     @property
     def captured(self) -> bool:
-        """Whether the next step is a replay."""
+        """True if the next step is a replay."""
         return self._graph is not None
 
     def renew(self) -> None:
@@ -126,7 +126,7 @@ class GraphProgram(StepProgram):
 
 
 def _first(error: BaseException) -> BaseException:
-    """What was raised before the error that the end of a broken capture raises over it."""
+    """Return the exception before the error that the end of a broken capture raises over it."""
     while error.__context__ is not None:
         error = error.__context__
     return error

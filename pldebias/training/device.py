@@ -1,4 +1,4 @@
-"""Where a training runs: which device, how precise its products, how many threads, what memory."""
+"""Device, precision of products, threads and memory of a training."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def pick_device(name: str, precision: str) -> tuple[torch.device, str]:
 
 @contextmanager
 def float32_products(mode: str) -> Iterator[None]:
-    """How CUDA multiplies float32 in matrices and convolutions, ``"ieee"`` or ``"tf32"``; what was set before comes back."""
+    """Set how CUDA multiplies float32 in matrices and convolutions, ``"ieee"`` or ``"tf32"``; the former setting comes back afterwards."""
     matrices, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
     parts = (torch.backends, matrices, convolutions.conv, convolutions.rnn) if hasattr(matrices, "fp32_precision") else ()
     before = [part.fp32_precision for part in parts]

@@ -46,7 +46,7 @@ def compute(state: TrainingState, batch: Batch) -> tuple[dict[str, Tensor], Step
 
 
 def refusal(config: Config, method: Method, device: torch.device) -> str | None:
-    """Why the step will not be captured as a CUDA graph, or None if it will.
+    """Return why the step will not be captured as a CUDA graph, or None if it will.
 
     Raises
     ------

@@ -1,5 +1,8 @@
 """Real CIFAR-10-LT images: from Parquet to a recorded run, and many steps of every method."""
 
+import sys
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +10,7 @@ from needs import SOAK
 
 import pldebias as pld
 from pldebias import metrics
+from pldebias.data import build
 from pldebias.methods import LEARNERS, SCHEMES, parse
 from pldebias.training.loop import train_step
 from pldebias.training.state import TrainingState
@@ -24,8 +28,10 @@ STAGES = {"crt", "selftraining"}  # they go on from another run
 
 @pytest.fixture(scope="module")
 def settings(cifar10_parquet, tmp_path_factory):
-    """Arguments that make any training here one of real images on a small network."""
-    return {"source": f"parquet:{cifar10_parquet}", "root": str(tmp_path_factory.mktemp("data")), "threads": 1}
+    """Arguments that make any training here one of real images on a small network; each split is made once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys.modules["pldebias.training.train"], "build", cache(build))
+        yield {"source": f"parquet:{cifar10_parquet}", "root": str(tmp_path_factory.mktemp("data")), "threads": 1}
 
 
 def test_cifar10_lt_on_a_small_network(settings, tmp_path):
