@@ -92,11 +92,6 @@ def test_the_command_line_takes_everything_of_a_plugin(my_methods, call):
     assert "Noisy stripes" in call("data")[1]
 
 
-def test_processes_of_a_sweep_load_the_plugin(my_methods, tmp_path):
-    runs = pld.sweep(["fixmatch+relaxed", "twice"], seeds=0, jobs=2, plugins=my_methods, out=tmp_path, **{**TINY, "data": "digits-lt"})
-    assert [run.method for run in runs] == ["fixmatch+relaxed", "twice"] and all(run.finished for run in runs)
-
-
 def test_an_installed_package_brings_its_methods(my_methods, tmp_path, monkeypatch):
     (tmp_path / "my_package").mkdir()
     my_methods.rename(tmp_path / "my_package/methods.py")

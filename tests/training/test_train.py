@@ -242,10 +242,12 @@ def test_out_that_cannot_be_written(tmp_path):
         pld.train("fixmatch", out=tmp_path / "file", **SHORT)
 
 
-def test_sweep_in_processes_equals_runs_one_by_one(tmp_path, fixmatch_run):
+def test_sweep_in_processes_equals_runs_one_by_one(tmp_path, fixmatch_run, my_methods):
+    """The second method is of a plugin, which its process loads."""
     short = {**SHORT, "steps": 60}
-    runs = pld.sweep(["fixmatch+daso", "supervised"], seeds=[0], jobs=2, out=tmp_path, **short)
-    assert [run.method for run in runs] == ["fixmatch+daso", "supervised"]
+    runs = pld.sweep(["fixmatch+daso", "twice+relaxed"], seeds=[0], jobs=2, out=tmp_path, plugins=my_methods, **short)
+    assert [run.method for run in runs] == ["fixmatch+daso", "twice+relaxed"]
+    assert runs[1].finished and list(runs[1].attrs["plugins"]) == [str(my_methods)]
     same(runs[0], fixmatch_run)
     with pytest.raises(MethodError, match="fixmatsh"):
         pld.sweep(["fixmatch", "fixmatsh"], out=tmp_path / "none", **short)
