@@ -20,7 +20,7 @@ HALF = $(VENV)/.half-made
 LAB_SETTINGS = $(VENV)/share/jupyter/lab/settings/overrides.json
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo gallery lab test fast fast-list coverage test-oldest soak guard lint bench constraints clean
+.PHONY: help setup demo gallery lab test fast fast-list coverage test-oldest soak guard lint site bench constraints clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r name text; do printf '%-18s%s\n' "$$name" "$$text"; done
@@ -93,6 +93,9 @@ lint: $(READY) ## check style and layout, and the types of the JavaScript where 
 	$(BIN)/ruff format --check .
 	@if command -v npm >/dev/null; then cd tests/js && npm install --silent && npm run --silent check; \
 	else echo "The types of the views' JavaScript are not checked: npm is not on PATH (Debian: nodejs, npm)." >&2; [ -z "$$CI" ]; fi
+
+site: $(READY) ## build the documentation with its live pages into site/ (a minute; site/index.html)
+	$(BIN)/python -m sphinx -W --keep-going -q -j $(JOBS) -b html -c docs . site
 
 bench: $(READY) ## measure speed (minutes; prints tables)
 	$(BIN)/python -m benchmarks
