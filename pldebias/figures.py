@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pldebias._files import put
 from pldebias.analysis.comparing.selection import select
 from pldebias.paths import local, output_folder
-from pldebias.settings import argument, nearest, some_of, typed
+from pldebias.settings import nearest, some_of, typed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,14 +58,12 @@ def figures(
     """
     from pldebias.analysis.comparing.tables import table
     from pldebias.plots.collection import collection
-    from pldebias.plots.paper import ERRORS, canvas
+    from pldebias.plots.frame import checked_style
 
     formats = some_of("formats", formats, FORMATS)
     if unknown := [name for name in style if name not in STYLE]:  # all before each figure would refuse it by itself
         raise ValueError(f"figures are styled by {', '.join(STYLE)}; got {unknown[0]!r}{nearest(unknown[0], STYLE)}")
-    if (error := argument("error", style.get("error", "interval"))) not in ERRORS:
-        raise ValueError(f"error must be one of {', '.join(map(repr, ERRORS))}; got {error!r}")
-    canvas("none", argument("width", style.get("width", "double")), 1.0, font=style.get("font"))
+    checked_style(width=style.get("width", "double"), error=style.get("error", "interval"), font=style.get("font"))
     chosen, folder = select(runs), local(folder)
     made_table = table(chosen, values=values, baseline=baseline, published=published, groups=style.get("groups", "tertiles"))
     output_folder(folder)

@@ -130,7 +130,7 @@ def _explorers(every: list[Run]) -> tuple[str, list[str]]:
 
 def _figures(chosen: dict[str, list[Run]], groups, baseline: str | None) -> tuple[str, list[str]]:
     from pldebias.plots.collection import collection
-    from pldebias.plots.paper import WIDTHS
+    from pldebias.plots.frame import WIDTHS
 
     parts, notes = [], []
     for made in collection(chosen, baseline=baseline, groups=groups):

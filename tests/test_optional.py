@@ -143,7 +143,7 @@ for module in pkgutil.walk_packages(pld.__path__, "pldebias.", onerror=lambda na
 """
     absent = names("lab", "embed", "files", "remote", "loggers", "notebooks")
     for line in without(absent, code).splitlines():
-        assert line.startswith("pldebias.widgets") and "pip install 'pldebias[lab]'" in line, line
+        assert line.startswith(("pldebias.widgets", "pldebias.plots.on_plotly")) and "pip install 'pldebias[lab]'" in line, line
 
 
 def test_a_reader_needs_no_torch():

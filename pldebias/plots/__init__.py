@@ -1,4 +1,4 @@
-"""Figures for papers and still images: one function a file, drawn with matplotlib from numbers of `pldebias.metrics` and `analysis`."""
+"""Figures: one function a file puts numbers of `pldebias.metrics` and `analysis` into marks, which matplotlib or plotly draws."""
 
 import lazy_loader
 

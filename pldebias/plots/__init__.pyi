@@ -11,11 +11,11 @@ from .flows import flows as flows
 from .label_distribution import label_distribution as label_distribution
 from .learned_state import learned_state as learned_state
 from .learning_order import learning_order as learning_order
-from .paper import PaperFigure as PaperFigure
 from .recall_precision import recall_precision as recall_precision
 from .reliability import reliability as reliability
+from .result import Drawn as Drawn
+from .result import PaperFigure as PaperFigure
 from .samples import samples as samples
-from .style import Drawn as Drawn
 from .threshold_sweep import threshold_sweep as threshold_sweep
 from .training_curves import training_curves as training_curves
 from .unlabelled_imbalance import unlabelled_imbalance as unlabelled_imbalance

@@ -5,13 +5,21 @@ from __future__ import annotations
 import numpy as np
 
 from pldebias.analysis.comparing.measures import measure, shadowed, statistic
-from pldebias.analysis.comparing.selection import check_classes, check_data, check_truth, select
-from pldebias.analysis.comparing.spread import over_seeds
+from pldebias.analysis.comparing.selection import check_truth
+from pldebias.analysis.comparing.spread import Spread, over_seeds
 from pldebias.analysis.comparing.sweeps import ratio_in_words, ratios
-from pldebias.plots.paper import PaperFigure, bounds, canvas, finish, legend, lengths, line_styles, seeds_in_words, sentence
+from pldebias.plots.frame import Frame, one_of, sentence
+from pldebias.plots.marks import Axis, Panel, Series
+from pldebias.plots.result import PaperFigure
 from pldebias.settings import argument, typed
 
-__all__ = ["accuracy_gamma"]
+__all__ = ["RATIOS", "accuracy_gamma"]
+
+RATIOS = {
+    "gamma_u": "imbalance ratio of the unlabelled set",
+    "gamma_l": "imbalance ratio of the labelled set",
+    "both": "imbalance ratio",
+}
 
 
 @typed
@@ -45,46 +53,36 @@ def accuracy_gamma(
     Incomparable
         Runs differ in the data by more than this ratio.
     """
+    one_of("gamma", gamma, RATIOS)
     vary = ("gamma_l", "gamma_u") if gamma == "both" else (gamma,)
-    chosen = select(runs, vary=(*vary, "reverse_unlabelled"))
-    every = [run for found in chosen.values() for run in found]
-    parts = check_classes(every, groups)
-    check_data(every, vary=(*vary, "reverse_unlabelled"))
-    one = measure(argument("value", value, str), every[0])
+    frame = Frame(runs, groups, vary=(*vary, "reverse_unlabelled"), error=error)
+    one = measure(argument("value", value, str), frame.every[0])
     if one.needs_truth:
-        check_truth(every)
-    points, places = ratios(every, gamma)
-    drawn, dots = {}, {}
-    for label, found in chosen.items():
+        check_truth(frame.every)
+    points, places = ratios(frame.every, gamma)
+    x, texts = np.arange(len(points)), [ratio_in_words(point) for point in points]
+    drawn, marks, counts = {}, [], []
+    moves = np.linspace(-0.12, 0.12, len(frame.chosen)) if len(frame.chosen) > 1 else (0.0,)
+    for move, (label, found) in zip(moves, frame.chosen.items(), strict=True):
         seeds: dict[int, list[float]] = {}
         for run in found:
-            seeds.setdefault(places[id(run)], []).append(statistic(one, run, parts, which))
-        dots[label] = seeds
-        spreads = [over_seeds(seeds.get(i, [np.nan])) for i in range(len(points))]
-        drawn[label] = type(spreads[0])(*(np.array(column) for column in zip(*spreads, strict=True)))
-    figure, axes = canvas(backend, width, 2.5, font=font)
-    if figure is not None:
-        ax, styles, x = axes[0, 0], line_styles(list(chosen)), np.arange(len(points))
-        shift = np.linspace(-0.12, 0.12, len(chosen)) if len(chosen) > 1 else np.zeros(1)
-        for move, (label, spread) in zip(shift, drawn.items(), strict=True):
-            there = np.isfinite(spread.mean)
-            ax.plot(x[there] + move, spread.mean[there], label=label, **styles[label])
-            ax.vlines(x + move, *bounds(spread, error), color=styles[label]["color"], lw=0.9)
-            for i, values in dots[label].items():
-                ax.plot(np.full(len(values), i + move), values, ls="", marker="_", ms=3, mew=0.6, color=styles[label]["color"], alpha=0.7)
-        ax.set_xticks(x, [ratio_in_words(point) for point in points])
-        ax.set_xlim(-0.4, len(points) - 0.6)
-        told = {
-            "gamma_u": "imbalance ratio of the unlabelled set",
-            "gamma_l": "imbalance ratio of the labelled set",
-            "both": "imbalance ratio",
-        }
-        ax.set_xlabel(told[gamma], fontsize=7.5)
-        ax.set_ylabel(f"{one.family} {one.label}".removeprefix("logged ") + (" (%)" if one.scale == 100 else ""), fontsize=7.5)
-        legend(figure, axes)
-    counts = [len(values) for seeds in dots.values() for values in seeds.values()]
-    caption = f"{sentence(seeds_in_words(counts, error))} Small marks: single seeds."
-    if any(ratio < 1 for ratio in points):
-        caption += " Ratios below 1: the unlabelled set is reversed, its largest class is the labelled tail."
-    caption += shadowed(value, every) + lengths(chosen)
-    return finish(figure, axes, {"runs": drawn, "ratios": np.array(points)}, caption, title=title)
+            seeds.setdefault(places[id(run)], []).append(statistic(one, run, frame.groups, which))
+        spreads = [over_seeds(seeds.get(i, [np.nan])) for i in x]
+        drawn[label] = Spread(*(np.array(column) for column in zip(*spreads, strict=True)))
+        counts += map(len, seeds.values())
+        there = np.flatnonzero(np.isfinite(drawn[label].mean))
+        style, told = frame.styles[label], {"shift": move, "texts": [texts[i] for i in there]}
+        marks.append(Series.of(drawn[label], x[there], error, there, label=label, style=style, **told))
+        place, single = np.array([(i, value) for i, values in seeds.items() for value in values]).T
+        dots = {"color": style["color"], "linestyle": "", "marker": "_", "markersize": 3, "markeredgewidth": 0.6, "alpha": 0.7}
+        marks.append(Series(place, single, label=f"{label}, single seeds", style=dots, shift=move, legend=False))
+    axis = Axis(f"{one.family} {one.label}".removeprefix("logged ") + (" (%)" if one.scale == 100 else ""))
+    panel = Panel(marks, x=Axis(RATIOS[gamma], x, texts, (-0.4, len(points) - 0.6), slant=False), y=axis)
+    caption = frame.caption(
+        f"{sentence(frame.seeds(counts))} Small marks: single seeds.",
+        "Ratios below 1: the unlabelled set is reversed, its largest class is the labelled tail." if min(points) < 1 else "",
+        shadowed(value, frame.every).strip(),
+        groups=False,
+    )
+    values = {"runs": drawn, "ratios": np.array(points)}
+    return frame.finish([panel], values, caption, height=2.5, width=width, title=title, font=font, backend=backend)

@@ -4,28 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from pldebias import metrics
-from pldebias.analysis.comparing.selection import along, check_classes, check_truth, clock, epoch_at, epoch_row, select
-from pldebias.analysis.comparing.spread import over_seeds
+from pldebias.analysis.comparing.selection import along, epoch_row
+from pldebias.analysis.comparing.spread import Spread, over_seeds
 from pldebias.analysis.relabelling.blending import KINDS
 from pldebias.analysis.relabelling.blending import blending as find
-from pldebias.plots.paper import (
-    PaperFigure,
-    bounds,
-    canvas,
-    class_axis,
-    finish,
-    groups_in_words,
-    legend,
-    lengths,
-    line_styles,
-    seeds_in_words,
-)
+from pldebias.plots.frame import Frame
+from pldebias.plots.marks import Axis, Bars, Panel, Strip, Text
+from pldebias.plots.recall_precision import SCORES
+from pldebias.plots.result import PaperFigure
+from pldebias.plots.style import line_styles
 from pldebias.settings import typed
 
 __all__ = ["blending"]
 
-PANELS = ("recall", "precision", "weight")
+PANELS = (*SCORES, "weight")
 
 
 @typed
@@ -67,63 +59,44 @@ def blending(
     The comparison of DASO (Oh et al., CVPR 2022), within one training: its linear pseudo-label is precise for the tail and misses most of
     it, the semantic one finds the tail and overshoots, and the blend takes the semantic one where the linear one is given too often.
     """
-    chosen = select(runs)
-    every = [run for found in chosen.values() for run in found]
-    parts = check_classes(every, groups)
-    check_truth(every)
-    drawn, epochs, unit, stands = {}, {}, clock(every), set()
-    for label, runs_of in chosen.items():
-        found = [find(run, epoch_at(run, epoch, every)) for run in runs_of]
-        stands |= {int(along(run, unit)[epoch_row(run, one.epoch)]) for run, one in zip(runs_of, found, strict=True)}
+    frame = Frame(runs, groups, truth="sweep", error=error)
+    drawn, epochs, stands = {}, {}, set()
+    for label, runs_of in frame.chosen.items():
+        found = [find(run, frame.epoch(run, epoch)) for run in runs_of]
+        stands |= {int(along(run, frame.unit)[epoch_row(run, one.epoch)]) for run, one in zip(runs_of, found, strict=True)}
         epochs[label] = [one.epoch for one in found]
         drawn[label] = {"weight": over_seeds(np.stack([one.weight for one in found]))}
         for kind in KINDS:
             matrices = np.stack([one.confusion(kind, split) for one in found])
-            scores = {"recall": metrics.recall(matrices), "precision": metrics.precision(matrices)}
-            drawn[label][kind] = {name: over_seeds(100 * values) for name, values in scores.items()}
-    told = " and ".join(f"{place:,}" for place in sorted(stands))
-    caption = (
-        f"Linear, semantic and blended pseudo-labels (sweep, {split}) of one network at {unit} {told}, and the "
-        f"weight of the semantic one by linearly predicted class; {seeds_in_words(chosen, error)}. {groups_in_words(parts)} "
-        f"No mark: undefined.{lengths(chosen)}"
+            drawn[label][kind] = {name: over_seeds(100 * score(matrices)) for name, score in SCORES.items()}
+    single, panels, styles = width == "single", [], line_styles(KINDS)
+    for number, (label, arrays) in enumerate(drawn.items()):
+        last = number == len(drawn) - 1
+        for what in PANELS:
+            axis = frame.class_axis(names=last and (what == "weight" or not single), label=last)
+            heading = {"title": label if len(drawn) > 1 and what == PANELS[0] else "", "left": True, "pad": 13}
+            if what == "weight":
+                panels.append(Panel(_weights(frame, arrays[what]), x=axis, y=Axis("semantic weight", limits=(-0.03, 1.03)), **heading))
+                continue
+            lines = frame.by_class({kind: arrays[kind][what] for kind in KINDS}, styles, limits=(0, 100), reach=0.22)
+            panels.append(Panel(lines, x=axis, y=Axis(f"{what} (%)", limits=(-3, 103)), **heading))
+    caption = frame.caption(
+        f"Linear, semantic and blended pseudo-labels (sweep, {split}) of one network at {frame.unit} "
+        f"{' and '.join(f'{place:,}' for place in sorted(stands))}, and the weight of the semantic one by linearly predicted class; "
+        f"{frame.seeds()}.",
+        "No mark: undefined.",
     )
-    entries, single = len(chosen), width == "single"
-    grid = {"nrows": 3 * entries, "ncols": 1} if single else {"nrows": entries, "ncols": 3}
-    figure, axes = canvas(backend, width, (1.5 * 3 if single else 1.75) * entries + 0.6, font=font, **grid)
-    if figure is not None:
-        styles, k = line_styles(KINDS), len(parts.order)
-        shift = np.linspace(-0.22, 0.22, 3) if k <= 30 else np.zeros(3)
-        panels = axes.reshape(entries, 3)
-        for number, (row, (label, arrays)) in enumerate(zip(panels, drawn.items(), strict=True)):
-            last = number == entries - 1
-            for ax, what in zip(row, PANELS, strict=True):
-                class_axis(ax, every[0].class_names, parts, names=last and (what == "weight" or not single))
-                if k > 30 and not last:
-                    ax.set_xlabel("")
-                if what == "weight":
-                    _weights(ax, arrays["weight"], parts.order, error)
-                    continue
-                for move, kind in zip(shift, KINDS, strict=True):
-                    spread, x = arrays[kind][what], np.arange(k) + move
-                    style = {**styles[kind], "linewidth": 0.7, **({"marker": ""} if k > 30 else {})}
-                    ax.plot(x, spread.mean[parts.order], label=kind, **style)
-                    low, high = (np.clip(bound[parts.order], 0, 100) for bound in bounds(spread, error))
-                    ax.vlines(x, low, high, color=style["color"], lw=0.9)
-                ax.set_ylim(-3, 103)
-                ax.set_ylabel(f"{what} (%)", fontsize=7.5)
-            if entries > 1:
-                row[0].set_title(label, fontsize=7.5, loc="left", pad=13, parse_math=False)
-        legend(figure, axes)
-    return finish(figure, axes, {"runs": drawn, "order": parts.order, "epochs": epochs}, caption, title=title)
+    entries = len(drawn)
+    grid = {"shape": (3 * entries, 1) if single else (entries, 3), "height": (1.5 * 3 if single else 1.75) * entries + 0.6}
+    values = {"runs": drawn, "order": frame.order, "epochs": epochs}
+    return frame.finish(panels, values, caption, width=width, title=title, font=font, backend=backend, **grid)
 
 
-def _weights(ax, spread, order, error: str) -> None:
+def _weights(frame: Frame, spread: Spread) -> list:
     """Bars of the blending weight; where it was not logged, a note."""
-    ax.set_ylabel("semantic weight", fontsize=7.5)
-    ax.set_ylim(-0.03, 1.03)
     if np.isnan(spread.mean).all():
-        ax.text(0.5, 0.5, "weight not logged", transform=ax.transAxes, ha="center", va="center", fontsize=7, color="#666666")
-        return
-    x = np.arange(len(order))
-    ax.bar(x, spread.mean[order], width=0.7, color="#c9c9c9", edgecolor="#7a7a7a", linewidth=0.5)
-    ax.vlines(x, *(np.clip(bound[order], 0, 1) for bound in bounds(spread, error)), color="#333333", lw=0.9)
+        return [Strip(frame.groups), Text(0.5, 0.5, "weight not logged", colour="#666666", inside=True)]
+    low, high = (spread.low, spread.high) if frame.error == "interval" else (spread.mean - spread.sd, spread.mean + spread.sd)
+    ends = (np.clip(end[frame.order], 0, 1) for end in (low, high))
+    bars = Bars(np.arange(frame.k), spread.mean[frame.order], *ends, width=0.7, colour="#c9c9c9", edge="#7a7a7a", texts=frame.names())
+    return [Strip(frame.groups), bars]

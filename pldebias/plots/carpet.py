@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from pldebias import metrics
-from pldebias.analysis.comparing.selection import along, check_classes, check_truth, clock, common_epochs, select
-from pldebias.analysis.comparing.spread import Spread, over_seeds
-from pldebias.plots.paper import PaperFigure, canvas, finish, groups_in_words, lengths, seeds_in_words
-from pldebias.plots.style import DIVERGING, GROUPS, NONE, SEQUENTIAL, beyond, colour_map, paint, undefined_hatch
+from pldebias.analysis.comparing.spread import over_seeds
+from pldebias.plots.frame import MOST_NAMES, Frame, checked_style, diverging, finish, group_edges, one_of
+from pldebias.plots.marks import Axis, Heat, Panel, Plan, Segments, Strip
+from pldebias.plots.result import PaperFigure
+from pldebias.plots.style import Scale
 from pldebias.settings import typed
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 __all__ = ["carpet"]
 
 LABELS = {"recall": "recall", "precision": "precision", "ratio": "log2(labels given / true count)"}
 MOST_OCTAVES = 5  # powers of two that colours tell apart to either side of ratio 1
-MOST_COLUMNS = 2000
 SCORES = {"recall": metrics.recall, "precision": metrics.precision, "ratio": metrics.gain}
 
 
@@ -67,140 +62,79 @@ def carpet(
     arrow. A shade has no room for an interval: ``values`` holds it. Columns stand at their epochs, those that were not recorded show the
     nearest; where runs count epochs by different steps, at their iterations.
     """
-    if metric not in LABELS:
-        raise ValueError(f"metric must be one of {tuple(LABELS)}; got {metric!r}")
-    chosen = select(runs)
-    every = [run for found in chosen.values() for run in found]
-    parts = check_classes(every, groups)
-    if ax is None:
-        check_truth(every, kind)
-    drawn, unit = {}, clock(every)
-    for label, found in chosen.items():
-        epochs = common_epochs(label, found)
+    one_of("metric", metric, LABELS)
+    families = checked_style(width=width, font=font)
+    frame = Frame(runs, groups, truth=kind if ax is None else None)
+    drawn: dict = {}
+    for label, found in frame.chosen.items():
+        epochs, x = frame.over_time(label)
         spread = over_seeds(np.stack([SCORES[metric](run.confusion(kind, split)).T for run in found]))
-        drawn[label] = {"spread": spread, "drawn": _shades(spread, metric)[parts.order], "epochs": np.asarray(epochs)}
-        drawn[label]["x"] = along(found[0], unit)
-    seeds = seeds_in_words(chosen).partition(" with ")[0]
-    limit, clipped = _limit(drawn) if metric == "ratio" else (None, "neither")
-    caption = (
-        f"Every class over the {unit}s ({kind}, {split}), head to tail, by {LABELS[metric]}; {seeds}. "
-        f"{groups_in_words(parts)} {_colours(drawn, limit, clipped)} Hatched: undefined.{lengths(chosen)}"
-    )
+        with np.errstate(divide="ignore"):
+            shades = np.log2(spread.mean) if metric == "ratio" else spread.mean
+        drawn[label] = {"spread": spread, "drawn": shades[frame.order], "epochs": np.asarray(epochs), "x": x}
+    scale = _scale(drawn, metric)
+    panels = _panels(frame, drawn, scale, metric, epoch, columns=1 if width == "single" or ax is not None else 2)
     if ax is not None:
-        figure, axes = ax.figure, np.array([[ax]])
-    else:
-        k, columns = len(parts.order), min(len(chosen), 2 if width == "double" else 1)
-        rows = -(-len(chosen) // columns)
-        height = max(1.6, rows * (0.45 + (0.13 * k if k <= 30 else 2.2)) + 0.35)
-        figure, axes = canvas(backend, width, height, font=font, nrows=rows, ncols=columns)
-    if axes is not None:
-        names = [every[0].class_names[c] for c in parts.order]
-        mappable, spans = _mappable(limit), {label: _span(arrays["x"]) for label, arrays in drawn.items()}
-        ends = min(span[0] for span in spans.values()), max(span[1] for span in spans.values())
-        for i, (panel, (label, arrays)) in enumerate(zip(axes.flat, drawn.items(), strict=False)):
-            large = ax is not None
-            _draw(panel, arrays, mappable, parts, names if i % axes.shape[1] == 0 else [], epoch, 8 if large else 7)
-            panel.set_xlim(*ends)
-            panel.set_xlabel(unit, fontsize=8 if large else 7)
-            if large:
-                panel.set_title(f"{every[0].name}: {kind}, {split}" if title is None else title, fontsize=9, loc="left", parse_math=False)
-            elif len(chosen) > 1:
-                panel.set_title(label, fontsize=7.5, loc="left", pad=3, parse_math=False)
-        for panel in axes.flat[len(drawn) :]:
-            panel.set_visible(False)
-        if colourbar:
-            bar = figure.colorbar(mappable, ax=axes if ax is None else ax, fraction=0.04, pad=0.02, extend=clipped)
-            bar.set_label(LABELS[metric] + ("\npurple: no label" if _without(drawn) and limit else ""), fontsize=8 if ax is not None else 7)
-            bar.ax.tick_params(labelsize=7 if ax is not None else 6.5, width=0.5, length=2)
-            bar.outline.set_linewidth(0.4)
-    values = {"runs": drawn, "order": parts.order}
-    return PaperFigure(figure, ax, values, caption) if ax is not None else finish(figure, axes, values, caption, title=title)
+        panels[0].title = f"{frame.every[0].name}: {kind}, {split}" if title is None else title
+    caption = frame.caption(
+        f"Every class over the {frame.unit}s ({kind}, {split}), head to tail, by {LABELS[metric]}; {frame.seeds().partition(' with ')[0]}.",
+        f"{_colours(scale)} Hatched: undefined.",
+    )
+    columns = min(len(panels), 2 if width == "double" else 1)
+    rows = -(-len(panels) // columns)
+    height = max(1.6, rows * (0.45 + (0.13 * frame.k if frame.k <= MOST_NAMES else 2.2)) + 0.35)
+    heading = title or "" if ax is None else ""
+    bar = panels[0].marks[0] if colourbar else None
+    plan = Plan(panels, ({"single": 3.5, "double": 7.16}[width], height), (rows, columns), heading=heading, font=families, bar=bar)
+    return finish(plan, {"runs": drawn, "order": frame.order}, caption, backend=backend, ax=ax, cropped=False)
 
 
-def _shades(spread: Spread, metric: str) -> np.ndarray:
-    """What is coloured, shape ``[K, E]``."""
+def _panels(frame: Frame, drawn: dict, scale: Scale, metric: str, epoch: int | None, columns: int) -> list[Panel]:
+    heats = {}
+    for label, arrays in drawn.items():
+        spread, x = arrays["spread"], arrays["x"]
+        hover = {name: getattr(spread, name)[frame.order] for name in ("mean", "low", "high")}
+        told = f"{{row}}, {frame.unit} {{column}}: <b>{{mean:.3~g}}</b>" + (" labels for one sample" if metric == "ratio" else "")
+        told += " [{low:.3~g}, {high:.3~g}]" if np.isfinite(spread.low).any() else ""
+        names = frame.names()
+        heats[label] = Heat(arrays["drawn"], scale, (names, x), x=x, edges=group_edges(frame.groups), hover=hover, sentence=told)
+    spans = [heat.span() for heat in heats.values()]
+    ends = min(span[0] for span in spans), max(span[1] for span in spans)
+    panels = []
+    for number, (label, heat) in enumerate(heats.items()):
+        x = heat.x
+        ticks = x[np.unique(np.searchsorted(x, np.linspace(x[0], x[-1], 6)).clip(0, len(x) - 1))]
+        marks: list = [heat, Strip(frame.groups, "left", named=frame.k > MOST_NAMES)]
+        if epoch is not None:
+            at = x[np.searchsorted(drawn[label]["epochs"], epoch).clip(0, len(x) - 1)]
+            marks += [Segments([at], [np.nan], [at], [np.nan], [colour], width) for colour, width in (("white", 2.6), ("#111111", 1.1))]
+        shown = list(heat.names[0]) if frame.k <= MOST_NAMES and number % columns == 0 else []
+        axes = {
+            "x": Axis(frame.unit, ticks, [str(tick) for tick in ticks], ends, size=6, slant=False),
+            "y": Axis("", range(len(shown)), shown, size=6),
+        }
+        panels.append(Panel(marks, label if len(heats) > 1 else "", left=True, grid="", pad_names=7, **axes))
+    return panels
+
+
+def _scale(drawn: dict, metric: str) -> Scale:
+    """The same colours for all panels."""
     if metric != "ratio":
-        return spread.mean
-    with np.errstate(divide="ignore"):
-        return np.log2(spread.mean)
-
-
-def _limit(drawn: dict) -> tuple[int, str]:
-    """Powers of two that the scale reaches to either side, the same for all panels, and which ends lie beyond it, in matplotlib's words."""
-    shown = np.concatenate([arrays["drawn"].ravel() for arrays in drawn.values()])
-    shown = shown[np.isfinite(shown)]
+        return Scale(0, 1, LABELS[metric])
+    every = np.concatenate([arrays["drawn"].ravel() for arrays in drawn.values()])
+    shown, none = every[np.isfinite(every)], bool((every == -np.inf).any())
     limit = int(np.clip(np.ceil(np.abs(shown).max(initial=1)), 1, MOST_OCTAVES))
-    return limit, beyond(shown, -limit, limit)
+    return diverging(shown, limit, LABELS[metric] + "\npurple: no label" * none, none=none)
 
 
-def _without(drawn: dict) -> bool:
-    """Whether some class got no label at all at some epoch."""
-    return any((arrays["drawn"] == -np.inf).any() for arrays in drawn.values())
-
-
-def _colours(drawn: dict, limit: int | None, clipped: str) -> str:
+def _colours(scale: Scale) -> str:
     """What white, purple and the ends of the scale mean."""
-    if limit is None:
+    if scale.low == 0:
         return "White: an exact zero."
-    told = ["White: ratio 1, as many labels as samples."]
-    if _without(drawn):
+    told, most = ["White: ratio 1, as many labels as samples."], 2 ** int(scale.high)
+    if scale.none:
         told.append("Purple: no label at all.")
-    if clipped != "neither":
-        ends = {"min": f"below 1/{2**limit}", "max": f"above {2**limit}", "both": f"below 1/{2**limit} and above {2**limit}"}[clipped]
+    if scale.clipped != "neither":
+        ends = {"min": f"below 1/{most}", "max": f"above {most}", "both": f"below 1/{most} and above {most}"}[scale.clipped]
         told.append(f"Ratios {ends} have the colour of the scale's end.")
     return " ".join(told)
-
-
-def _span(x: np.ndarray) -> tuple[float, float]:
-    """Left edge of the first column and right edge of the last one."""
-    half = np.diff(x).min(initial=x[-1] - x[0]) / 2 if len(x) > 1 else 0.5
-    return x[0] - half, x[-1] + half
-
-
-def _spread_out(values: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Columns of equal width over the span of `x`; where none was recorded, the nearest."""
-    left, right = _span(x)
-    count = min(MOST_COLUMNS, round((right - left) / (2 * (x[0] - left))))
-    places = left + (np.arange(count) + 0.5) * (right - left) / count
-    return values[:, np.searchsorted((x[:-1] + x[1:]) / 2, places)]
-
-
-def _mappable(limit: int | None):
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
-
-    scale, anchors = (Normalize(0, 1), SEQUENTIAL) if limit is None else (Normalize(-limit, limit), DIVERGING)
-    return ScalarMappable(scale, colour_map(anchors))
-
-
-def _draw(ax, arrays: dict, mappable, parts, names: Sequence[str], epoch: int | None, size: float) -> None:
-    """One panel; `names` label its rows, if there are any and not too many."""
-    from matplotlib.colors import to_rgba
-
-    values, x = arrays["drawn"], arrays["x"]
-    k = len(values)
-    ax.grid(False)
-    undefined_hatch(ax)
-    shades = paint(values, mappable)
-    shades[values == -np.inf] = to_rgba(NONE)
-    shades = _spread_out(shades, x)
-    ax.imshow(shades, aspect="auto", interpolation="nearest", extent=(*_span(x), k - 0.5, -0.5))
-    edge = 0
-    for name, members in zip(("head", "medium", "tail"), parts, strict=False):
-        if len(members):
-            inside, ends = ax.get_yaxis_transform(), [edge - 0.4, edge + len(members) - 0.6]
-            ax.plot([-0.012, -0.012], ends, color=GROUPS[name], lw=3, transform=inside, clip_on=False, solid_capstyle="butt")
-            if k > 30:
-                ax.text(-0.03, edge + (len(members) - 1) / 2, name, rotation=90, ha="right", va="center", fontsize=size, transform=inside)
-            edge += len(members)
-            if edge < k:
-                ax.axhline(edge - 0.5, color="#333333", lw=0.9)
-    named = [" ".join(str(name).split())[:18] for name in names] if k <= 30 else []
-    ax.set_yticks(range(len(named)), named, fontsize=size - 1, parse_math=False)
-    ax.tick_params(axis="y", length=0, pad=7)
-    ticks = x[np.unique(np.searchsorted(x, np.linspace(x[0], x[-1], 6)).clip(0, len(x) - 1))]
-    ax.set_xticks(ticks, ticks, fontsize=size - 1)
-    if epoch is not None:
-        at = x[np.searchsorted(arrays["epochs"], epoch).clip(0, len(x) - 1)]
-        ax.axvline(at, color="white", lw=2.6)
-        ax.axvline(at, color="#111111", lw=1.1)

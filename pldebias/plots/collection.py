@@ -23,7 +23,7 @@ from pldebias.runs import NotLogged
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from pldebias.plots.paper import PaperFigure
+    from pldebias.plots.result import PaperFigure
     from pldebias.runs import Run
 
 __all__ = ["Made", "collection"]

@@ -6,7 +6,10 @@ import numpy as np
 
 from pldebias import metrics
 from pldebias.analysis.comparing.selection import check_truth
-from pldebias.plots.style import DIVERGING, SEQUENTIAL, Drawn, beyond, colour_map, new_axes, paint, undefined_hatch
+from pldebias.plots.frame import MOST_NAMES, diverging, finish, matrix, one_of, sentence, short
+from pldebias.plots.marks import Plan, Text
+from pldebias.plots.result import PaperFigure
+from pldebias.plots.style import Scale, beyond
 from pldebias.runs.run import as_run
 from pldebias.settings import typed
 
@@ -31,19 +34,18 @@ def _cells(counts: np.ndarray, normalize) -> np.ndarray:
                 "prior": lambda: np.log2(counts * total / (rows * columns))}[normalize]()  # fmt: skip
 
 
-def _norm(normalize, scale: str, top: float):
-    from matplotlib.colors import LogNorm, Normalize, PowerNorm
-
+def _scale(values: np.ndarray, normalize, kind: str, most: int) -> Scale:
     if normalize == "prior":
-        return Normalize(-PRIOR_LIMIT, PRIOR_LIMIT)
-    low = min(1, top / 2) if normalize is None else top / 1000
-    norms = {"linear": lambda: Normalize(0, top), "sqrt": lambda: PowerNorm(0.5, 0, top), "log": lambda: LogNorm(low, top, clip=True)}
-    if scale not in norms:
-        raise ValueError(f"scale must be one of {tuple(norms)}; got {scale!r}")
-    return norms[scale]()
+        return diverging(values, PRIOR_LIMIT, NORMALIZE[normalize])
+    top = {"all": float(np.nanmax(values, initial=0)) or 1.0, None: float(most) or 1.0}.get(normalize, 1.0)
+    low = 0 if kind != "log" else min(1, top / 2) if normalize is None else top / 1000
+    clipped = beyond(values[values != 0] if kind == "log" else values, low, top)
+    return Scale(low, top, NORMALIZE[normalize], kind, percent=normalize is not None, clipped=clipped)
 
 
 def _text(value: float, normalize) -> str:
+    if value == 0:
+        return ""
     if normalize is None:
         return f"{value:.0f}"
     if normalize == "prior":
@@ -53,18 +55,9 @@ def _text(value: float, normalize) -> str:
 
 @typed
 def confusion(
-    run,
-    *,
-    epoch=-1,
-    kind="sweep",
-    split="all",
-    normalize="true",
-    scale="linear",
-    groups="tertiles",
-    ax=None,
-    title=None,
-    colourbar=True,
-) -> Drawn:
+    run, *, epoch=-1, kind="sweep", split="all", normalize="true", scale="linear", groups="tertiles", ax=None, title=None, colourbar=True,
+    backend="matplotlib",
+) -> PaperFigure:  # fmt: skip
     """Draw the matrix of one epoch: true class in rows, pseudo-label or prediction in columns.
 
     Parameters
@@ -85,10 +78,12 @@ def confusion(
     title : str, optional
         Default: the run, the epoch, the kind and the split.
     colourbar : bool
+    backend : {"matplotlib", "plotly", "none"}
+        As in `pldebias.plots.recall_precision`.
 
     Returns
     -------
-    Drawn
+    PaperFigure
         ``values["values"]`` and ``values["counts"]`` of shape ``[K, K]`` in drawing order; ``values["order"]`` the classes.
 
     Notes
@@ -97,58 +92,27 @@ def confusion(
     lie beyond it. Up to 30 classes are labelled with recall
     (right), up to 15 carry numbers, in percent unless ``normalize`` is None or ``"prior"``.
     """
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.ticker import PercentFormatter
-
-    if normalize not in NORMALIZE:
-        raise ValueError(f"normalize must be one of {tuple(NORMALIZE)}; got {normalize!r}")
+    one_of("normalize", normalize, NORMALIZE)
+    one_of("scale", scale, ("linear", "sqrt", "log"))
     run = as_run(run)
     check_truth([run], kind)
     parts = metrics.groups(run.labelled_counts, groups)
-    order = parts.order
+    order, k = parts.order, len(parts.order)
     counts = np.asarray(run.confusion(kind, split, epoch=epoch))
-    values, recall = _cells(counts, normalize)[np.ix_(order, order)], metrics.recall(counts)[order]
-    # Colours mean the same at every epoch of the run.
-    top = 1.0 if normalize in ("true", "pred") else float(run.confusion(kind, split).max()) or 1.0
-    if normalize == "all":
-        top = float(np.nanmax(values)) if np.isfinite(values).any() else 1.0
-
-    ax = new_axes(ax, (5.0, 4.4))
-    K = len(order)
-    mappable = ScalarMappable(_norm(normalize, scale, top), colour_map(DIVERGING if normalize == "prior" else SEQUENTIAL))
-    undefined_hatch(ax)
-    colours = paint(values, mappable)
-    ax.imshow(colours, interpolation="nearest")
-    for edge in np.cumsum([len(part) for part in parts[:3]])[:-1]:
-        if 0 < edge < K:
-            ax.axhline(edge - 0.5, color="#333333", lw=0.9)
-            ax.axvline(edge - 0.5, color="#333333", lw=0.9)
-    if K <= 15:
-        for r, c in zip(*np.nonzero(np.isfinite(values) & (values != 0)), strict=True):
-            dark = colours[r, c, :3] @ (0.2126, 0.7152, 0.0722) < 0.5
-            ax.text(c, r, _text(values[r, c], normalize), ha="center", va="center", fontsize=6.5, color="white" if dark else "#111111")
-    names = [run.class_names[c] for c in order]
-    if K <= 30:
-        ax.set_xticks(range(K), names, rotation=45, ha="right", rotation_mode="anchor", fontsize=7, parse_math=False)
-        ax.set_yticks(range(K), names, fontsize=7, parse_math=False)
-        for row, value in enumerate(recall):
-            ax.text(K - 0.3, row, "–" if np.isnan(value) else f"{100 * value:.0f}", fontsize=7, va="center")
-        ax.text(K - 0.3, -0.75, "recall %", fontsize=7, va="bottom", ha="center")
-    else:
-        ax.set_xticks([])
-        ax.set_yticks([])
-    ax.tick_params(length=0)
-    ax.set_xlabel("prediction (columns)" if kind == "test" else "pseudo-label (columns)", fontsize=8)
-    ax.set_ylabel("true class (rows)", fontsize=8)
+    ordered = np.ix_(order, order)
+    most = run.confusion(kind, split).max() if normalize is None else 1  # colours mean the same at every epoch of the run
+    values, recall = _cells(counts, normalize)[ordered], metrics.recall(counts)[order]
+    panel = matrix(
+        values, [short(run.class_names[c]) for c in order], parts, _scale(values, normalize, scale, most), counts=counts[ordered],
+        text=lambda value: _text(value, normalize), unit=f" ({NORMALIZE[normalize]})", bar=colourbar,
+        labels=("prediction (columns)" if kind == "test" else "pseudo-label (columns)", "true class (rows)"),
+    )  # fmt: skip
+    if k <= MOST_NAMES:
+        panel.marks += [Text(k - 0.3, r, "–" if np.isnan(v) else f"{100 * v:.0f}", align="left") for r, v in enumerate(recall)]
+        panel.marks.append(Text(k - 0.3, -0.85, "recall %", align="left"))
     shown = int(np.asarray(run.epochs)[-1]) if epoch == -1 else epoch
-    if title is None:
-        title = f"{run.name}: epoch {shown}, {kind}, {split}, n = {int(counts.sum()):,}"
-    ax.set_title(title, fontsize=9, loc="left", parse_math=False)
-    if colourbar:
-        clipped = beyond(values[values != 0] if scale == "log" else values, mappable.norm.vmin, mappable.norm.vmax)
-        bar = ax.figure.colorbar(mappable, ax=ax, extend=clipped, fraction=0.04, pad=0.09 if K <= 30 else 0.02)
-        bar.set_label(f"{NORMALIZE[normalize]}", fontsize=8)
-        if normalize not in (None, "prior"):
-            bar.ax.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))  # as in the cells
-        bar.ax.tick_params(labelsize=7)
-    return Drawn(ax.figure, ax, {"values": values, "counts": counts[np.ix_(order, order)], "order": order})
+    panel.title = f"{run.name}: epoch {shown}, {kind}, {split}, n = {int(counts.sum()):,}" if title is None else title
+    panel.left, panel.pad, panel.size, panel.frame = True, 14.0 if k <= MOST_NAMES else 5.0, 9.0, True
+    caption = f"{sentence(NORMALIZE[normalize])} {sentence(parts.rule)} Hatched: undefined. White: an exact zero."
+    arrays = {"values": values, "counts": counts[ordered], "order": order}
+    return finish(Plan([panel], (5.0, 4.4), squeeze=True), arrays, caption, backend=backend, ax=ax)

@@ -5,18 +5,25 @@ from __future__ import annotations
 import numpy as np
 
 from pldebias.analysis.relabelling.confidence import threshold_sweep as measure
-from pldebias.plots.reliability import SHADES, _heading
-from pldebias.plots.style import Drawn
+from pldebias.plots.frame import finish
+from pldebias.plots.marks import Axis, Panel, Plan, Points, Series
+from pldebias.plots.reliability import heading_of
+from pldebias.plots.result import PaperFigure
+from pldebias.plots.style import group_style
 from pldebias.settings import typed
 
 __all__ = ["threshold_sweep"]
 
-DASHES = {"head": "-", "medium": ":", "tail": "--", "all": "-."}
 MARKED = (0.5, 0.7, 0.8, 0.9, 0.95, 0.99)
+AXES = (
+    ("threshold", "accepted share of the labels"),
+    ("threshold", "right of those accepted"),
+    ("accepted share", "right of those accepted"),
+)
 
 
 @typed
-def threshold_sweep(run, scheme=None, *, epoch=-1, thresholds=None, title=None, **options) -> Drawn:
+def threshold_sweep(run, scheme=None, *, epoch=-1, thresholds=None, title=None, backend="matplotlib", **options) -> PaperFigure:
     """Draw acceptance (left) and precision of what is accepted (middle) by threshold, and one against the other (right).
 
     Parameters
@@ -26,10 +33,12 @@ def threshold_sweep(run, scheme=None, *, epoch=-1, thresholds=None, title=None, 
     thresholds : array_like, optional
         0 to 1 by hundredths when None.
     title : str, optional
+    backend : {"matplotlib", "plotly", "none"}
+        As in `pldebias.plots.recall_precision`.
 
     Returns
     -------
-    Drawn
+    PaperFigure
         ``values`` holds ``thresholds`` ``[T]``, ``accepted``, ``precision``, ``lower``, ``upper`` and ``n`` ``[4, T]`` by group of the
         pseudo-label (head, medium, tail, all), and ``now`` ``[4, 2]``, the method's own acceptance and precision.
 
@@ -37,34 +46,34 @@ def threshold_sweep(run, scheme=None, *, epoch=-1, thresholds=None, title=None, 
     -----
     Crosses mark the method's own rule; bands are 95 % Wilson intervals.
     """
-    from matplotlib.figure import Figure
-
     found = measure(run, scheme, epoch=epoch, thresholds=thresholds, **options)
-    figure = Figure(figsize=(8.6, 2.9), layout="constrained")
-    axes = figure.subplots(1, 3)
-    for number, name in enumerate(found.names):
-        style = {"color": SHADES[name], "ls": DASHES[name], "lw": 1.4}
-        axes[0].plot(found.thresholds, found.accepted[number], label=f"called {name}" if name != "all" else name, **style)
-        axes[1].fill_between(found.thresholds, found.lower[number], found.upper[number], color=SHADES[name], alpha=0.13, lw=0)
-        axes[1].plot(found.thresholds, found.precision[number], **style)
-        axes[2].plot(found.accepted[number], found.precision[number], **style)
-        axes[2].plot(*found.now[number], "X", color=SHADES[name], ms=7, mec="white", mew=0.7, zorder=4)
-    for value in MARKED:
-        near = int(np.abs(found.thresholds - value).argmin())
-        if np.isfinite(found.precision[2, near]):
-            axes[2].plot(found.accepted[2, near], found.precision[2, near], "o", color=SHADES["tail"], ms=2.5)
-    labels = (
-        ("threshold", "accepted share of the labels"),
-        ("threshold", "right of those accepted"),
-        ("accepted share", "right of those accepted"),
+    x, panels = (
+        found.thresholds,
+        [Panel([], x=Axis(x, limits=(0, 1.02)), y=Axis(y, limits=(0, 1.02)), frame=True, grid="both") for x, y in AXES],
     )
-    for ax, (x, y) in zip(axes, labels, strict=True):
-        ax.set(xlim=(0, 1.02), ylim=(0, 1.02))
-        ax.set_xlabel(x, fontsize=8)
-        ax.set_ylabel(y, fontsize=8)
-        ax.tick_params(labelsize=7)
-        ax.grid(color="#eeeeee", lw=0.6)
-    axes[0].legend(fontsize=7, frameon=False, loc="lower left")
-    figure.suptitle(_heading(found.result) if title is None else title, fontsize=9, x=0.01, ha="left", parse_math=False)
+    shown = [f"threshold {value:.2f}" for value in x]
+    for number, name in enumerate(found.names):
+        label, style = f"called {name}" if name != "all" else name, {**group_style(name), "linewidth": 1.4}
+        accepted, precision = found.accepted[number], found.precision[number]
+        told = {"label": label, "style": style, "around": "band"}
+        panels[0].marks.append(Series(x, accepted, **told))
+        panels[1].marks.append(Series(x, precision, found.lower[number], found.upper[number], legend=False, **told))
+        panels[2].marks.append(Series(accepted, precision, legend=False, texts=shown, **told))
+    for number, name in enumerate(found.names):
+        colour, now = group_style(name)["color"], found.now[number]
+        text = [f"the method's own rule, {name}: {now[0]:.1%} accepted, {now[1]:.1%} of them right"]
+        panels[2].marks.append(Points(now[:1], now[1:], 49, [colour], marker="X", rim="white", label=name, texts=text))
+    near = [int(np.abs(x - value).argmin()) for value in MARKED]
+    near = [i for i in near if np.isfinite(found.precision[2, i])]
+    dots = Points(
+        found.accepted[2, near], found.precision[2, near], 6, [group_style("tail")["color"]] * len(near), texts=[shown[i] for i in near]
+    )
+    panels[2].marks.append(dots)
     arrays = {name: getattr(found, name) for name in ("thresholds", "accepted", "precision", "lower", "upper", "n", "now")}
-    return Drawn(figure, axes, arrays)
+    caption = (
+        "Acceptance and precision by threshold; crosses mark the method's own rule, dots thresholds of the tail, bands are 95 % Wilson "
+        "intervals."
+    )
+    heading = heading_of(found.result) if title is None else title
+    plan = Plan(panels, (8.6, 2.9), (1, 3), heading=heading, squeeze=True, left=True)
+    return finish(plan, arrays, caption, backend=backend)

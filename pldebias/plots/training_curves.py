@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from pldebias.analysis.comparing.measures import expand, measure, shadowed
-from pldebias.analysis.comparing.selection import along, check_classes, check_truth, clock, common_epochs, select, untold
+from pldebias.analysis.comparing.selection import along, check_truth, untold
 from pldebias.analysis.comparing.spread import over_seeds
-from pldebias.plots.paper import PaperFigure, band, canvas, finish, groups_in_words, legend, lengths, line_styles, seeds_in_words, sentence
+from pldebias.plots.frame import Frame, one_of, sentence
+from pldebias.plots.marks import Axis, Panel
+from pldebias.plots.result import PaperFigure
 from pldebias.runs import NotLogged
 from pldebias.settings import typed
 
@@ -16,17 +18,9 @@ __all__ = ["training_curves"]
 
 @typed
 def training_curves(
-    runs,
-    values=("balanced_accuracy", "pl_recall"),
-    *,
-    x="auto",
-    groups="tertiles",
-    width="double",
-    error="interval",
-    title=None,
-    font=None,
-    backend="matplotlib",
-) -> PaperFigure:
+    runs, values=("balanced_accuracy", "pl_recall"), *, x="auto", groups="tertiles", width="double", error="interval", title=None,
+    font=None, backend="matplotlib",
+) -> PaperFigure:  # fmt: skip
     """Draw measures over the training, one panel each, one line per entry.
 
     Parameters
@@ -57,46 +51,33 @@ def training_curves(
     NotLogged
         Iterations are asked for, and a run was not told them.
     """
-    if x not in ("auto", "epoch", "iteration"):
-        raise ValueError(f"x must be 'auto', 'epoch' or 'iteration'; got {x!r}")
-    chosen = select(runs)
-    every = [run for found in chosen.values() for run in found]
-    if x == "auto":
-        x = clock(every)
-    if x == "iteration" and (silent := untold(every)):
+    one_of("x", x, ("auto", "epoch", "iteration"))
+    frame = Frame(runs, groups, error=error)
+    x = frame.unit if x == "auto" else x
+    if x == "iteration" and (silent := untold(frame.every)):
         raise NotLogged(f"{silent[0].name} does not say its iterations; use x='epoch', or pass iteration= to Recorder.end_epoch")
-    parts = check_classes(every, groups)
-    asked = [measure(name, every[0]) for name in expand(values)]
+    asked = [measure(name, frame.every[0]) for name in expand(values)]
     if any(one.needs_truth for one in asked):
-        check_truth(every)
+        check_truth(frame.every)
     drawn: dict = {}
     key = {one.name: f"{one.name} (logged)" if one.name == "x" else one.name for one in asked}
-    for label, found in chosen.items():
-        epochs = common_epochs(label, found)
+    for label, found in frame.chosen.items():
+        epochs, _ = frame.over_time(label)
         drawn[label] = {"x": along(found[0], x)}
         for one in asked:
-            drawn[label][key[one.name]] = over_seeds(np.stack([one.scale * one.at(run, epochs, parts) for run in found]))
+            drawn[label][key[one.name]] = over_seeds(np.stack([one.scale * one.at(run, epochs, frame.groups) for run in found]))
     columns = min(len(asked), 4 if width == "double" else 2)
-    rows = -(-len(asked) // columns)
-    figure, axes = canvas(backend, width, 0.45 + 1.55 * rows, font=font, nrows=rows, ncols=columns, sharex=True)
-    if figure is not None:
-        styles = line_styles(list(chosen))
-        family = None
-        for ax, one in zip(axes.flat, asked, strict=False):
-            for label, arrays in drawn.items():
-                limits = (0, 100) if one.scale == 100 else (-np.inf, np.inf)
-                band(ax, arrays["x"], arrays[key[one.name]], styles[label], label, error, limits)
-            ax.set_title(one.label, fontsize=7.5, pad=3)
-            if one.scale == 100:
-                top = max(np.nanmax(arrays[key[one.name]].mean, initial=0) for arrays in drawn.values())
-                ax.set_ylim(-2, 102 if top > 50 else None)
-            unit = " (%)" if one.scale == 100 else ""
-            ax.set_ylabel(one.family + unit if one.family != family or ax in axes[:, 0] else "", fontsize=7.5)
-            family = one.family
-        for ax in axes[-1]:
-            ax.set_xlabel(x, fontsize=7.5)
-        for ax in axes.flat[len(asked) :]:
-            ax.set_visible(False)
-        legend(figure, axes)
-    caption = f"{sentence(seeds_in_words(chosen, error))} {groups_in_words(parts)}{shadowed(values, every)}{lengths(chosen)}"
-    return finish(figure, axes, {"runs": drawn, "groups": parts}, caption, title=title)
+    rows, panels, family = -(-len(asked) // columns), [], None
+    for number, one in enumerate(asked):
+        share = one.scale == 100
+        limits, spreads = (0, 100) if share else (-np.inf, np.inf), {label: arrays[key[one.name]] for label, arrays in drawn.items()}
+        curves = [frame.curve(spreads[label], arrays["x"], frame.styles[label], label, limits) for label, arrays in drawn.items()]
+        top = max(np.nanmax(spread.mean, initial=0) for spread in spreads.values())
+        told = one.family + " (%)" * share if one.family != family or number % columns == 0 else ""
+        y = Axis(told, limits=(-2, 102 if top > 50 else None) if share else None)
+        panels.append(Panel(curves, one.label, Axis(x if number >= columns * (rows - 1) else ""), y))
+        family = one.family
+    caption = frame.caption(sentence(frame.seeds()), shadowed(values, frame.every).strip())
+    grid = {"shape": (rows, columns), "height": 0.45 + 1.55 * rows, "share": "x"}
+    drawn = {"runs": drawn, "groups": frame.groups}
+    return frame.finish(panels, drawn, caption, width=width, title=title, font=font, backend=backend, **grid)

@@ -29,7 +29,7 @@ class Drawn:
 
     def png(self, dpi: int | None = None) -> bytes:
         """Draw `figure` as PNG."""
-        from pldebias.plots.style import write
+        from pldebias.plots.result import write
 
         buffer = io.BytesIO()
         write(self.figure(), buffer, {"format": "png", "dpi": dpi or self._dpi, "metadata": {"Software": None}})

@@ -14,8 +14,8 @@ import pldebias as pld
 from pldebias import metrics
 from pldebias.analysis.comparing.selection import Incomparable
 from pldebias.plots.collection import collection
-from pldebias.plots.paper import WIDTHS, line_styles
-from pldebias.plots.style import DIVERGING, NONE
+from pldebias.plots.frame import WIDTHS
+from pldebias.plots.style import DIVERGING, NONE, line_styles
 from pldebias.runs import NotLogged, Recorder, catalogue
 
 A, B = (18, 16, 12, 9, 5, 2), (18, 16, 12, 9, 8, 8)
@@ -309,7 +309,7 @@ def test_unlabelled_imbalance(root):
     gain = figure.values["runs"]["fixmatch+daso"].mean
     assert gain.shape == (3, 3) and set(figure.values["runs"]) == {"fixmatch", "fixmatch+daso"}
     np.testing.assert_allclose(gain[1], [5, 0, 30])  # per class 2 and 0 of 20 more in the head, 6 and 6 in the tail
-    with pytest.raises(ValueError, match="baseline must be one of fixmatch"):
+    with pytest.raises(ValueError, match="baseline must be one of 'fixmatch'"):
         plots.unlabelled_imbalance([root / "fixmatch"], backend="none")
     lonely = {"supervised": root / "supervised" / "1False0", "A": root / "fixmatch" / "1False1"}
     with pytest.raises(Incomparable, match="no ratio and seed in common"):
@@ -453,7 +453,7 @@ def test_what_a_run_lacks_is_said(tmp_path):
 
 def test_choices_are_checked_before_anything_is_drawn(two):
     for options, message in (
-        ({"backend": "plotly"}, "'matplotlib' or 'none'"),
+        ({"backend": "plotlyy"}, r"'matplotlib', 'plotly', 'none'; got 'plotlyy' \(did you mean 'plotly'"),
         ({"width": "full"}, "'single', 'double'"),
         ({"font": "No Such Font"}, r"no font 'No Such Font' on this machine; install it .* DejaVu"),
         ({"error": "sem"}, "'interval', 'sd'"),
