@@ -10,7 +10,7 @@ import shutil
 import sys
 from contextlib import suppress
 from dataclasses import fields
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, cast, get_type_hints
 
 import typer
 
@@ -55,8 +55,10 @@ def _number(text: str) -> float:
 
 def _choice(text: str) -> str | bool | float:
     """What stands for one of several types: true, false, a number or a word."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
     try:
-        return {"true": True, "false": False}.get(text.lower()) if text.lower() in ("true", "false") else float(text)
+        return float(text)
     except ValueError:
         return text
 
@@ -191,7 +193,7 @@ def train(
 
     try:
         settings = {**_settings(settings), "plugins": plugin}
-        runs = sweep(method, data, seed, jobs=jobs, out=out, overwrite=overwrite, progress=not json_, **settings)
+        runs = sweep(method, data, cast("Any", seed), jobs=cast("Any", jobs), out=out, overwrite=overwrite, progress=not json_, **settings)
     except KeyboardInterrupt:
         typer.echo("interrupted; the same command goes on from the last finished epoch", err=True)
         raise typer.Exit(130) from None
@@ -215,7 +217,7 @@ def runs(root: Annotated[str, typer.Argument(help="Folder to search.")] = "runs"
 
     table = summary(root)
     if json_:
-        _print_json(json.loads(table.to_json(orient="records")))
+        _print_json(json.loads(table.to_json(orient="records") or "[]"))
     elif table.empty:
         typer.echo(f"no runs under {root}; train one with: pldebias train fixmatch")
     else:
@@ -365,7 +367,7 @@ def _told(error: Exception) -> str:
         errno.EACCES: "choose another place, or change its permissions",
         errno.EPERM: "choose another place, or change its permissions",
         errno.EROFS: "choose another place",
-    }.get(error.errno)
+    }.get(error.errno or 0)
     return f"{error.filename2 or error.filename}: {error.strerror}" + (f"; {advice}" if advice else "")
 
 

@@ -23,6 +23,7 @@ from pldebias.paths import portable
 from pldebias.registry import Registry
 from pldebias.schemes import Chain, EpochEnd, Models, Problem, Scheme, Step
 from pldebias.schemes.part import call
+from pldebias.schemes.step import Network
 from pldebias.settings import fitted, nearest
 
 
@@ -243,11 +244,11 @@ class Method(nn.Module):
         self.learner.pseudo_label(step)
         return step
 
-    def cached(self, logits: Tensor, features: Tensor, t: Tensor, index: Tensor | None = None) -> Step:
+    def cached(self, logits: Tensor, features: Tensor, t: Tensor, index: Any = None) -> Step:
         """The record of a step that has weak-view outputs ``[N, K]`` and ``[N, D]`` and no pseudo-labels yet."""
         return Step(self.local(t), self.stage, self.chain, index=index, logits=logits, features=features)
 
-    def predict(self, features: Tensor, logits: Tensor, network: nn.Module) -> Tensor:
+    def predict(self, features: Tensor, logits: Tensor, network: Network) -> Tensor:
         """Test-time logits ``[N, K]``."""
         return self.chain.predict(logits, features, network)
 

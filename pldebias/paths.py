@@ -70,11 +70,11 @@ def local(path) -> Path:
         raise PathError(f"{text!r} is no path: it is empty, or holds a null character; give the name of a file or folder")
     for match in _VARIABLE.finditer(text):
         name = match[1] or match[2]
-        part = re.compile(r"[^/\\]*").match(text, match.end()).end()
+        part = match.end() + len(re.split(r"[/\\]", text[match.end() :], maxsplit=1)[0])
         if not os.environ.get(name) and not os.path.lexists(os.path.expanduser(os.path.expandvars(text[:part]))):
             raise PathError(f"{text}: the environment variable {name} is not set; set it, or write the path out")
     found = os.path.expanduser(os.path.expandvars(text))
-    if found.startswith("~") and not os.path.lexists(user := re.match(r"[^/\\]*", found)[0]):
+    if found.startswith("~") and not os.path.lexists(user := re.split(r"[/\\]", found, maxsplit=1)[0]):
         raise PathError(f"{text}: the home folder of {user} is not known on this machine; write the path out")
     for part in re.split(r"[/\\]" if WINDOWS else "/", found):
         if (length := len(os.fsencode(part))) > LONGEST:

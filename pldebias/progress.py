@@ -28,9 +28,9 @@ class Lines(std.tqdm):
         self._told = -1
         super().__init__(*args, **{**options, "delay": 1e-9, "mininterval": EVERY, "miniters": 1, "smoothing": 0})
 
-    def display(self, msg: str | None = None, pos: int | None = None) -> bool:
+    def display(self, msg: str | None = None, pos: int | None = None) -> bool:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Write a line."""
-        shown = self.format_dict | {"prefix": self.desc.removesuffix(": ") or "progress", "unit": self.unit.strip(), "ncols": None}
+        shown = {**self.format_dict, "prefix": self.desc.removesuffix(": ") or "progress", "unit": self.unit.strip(), "ncols": None}
         line = self.format_meter(**{**shown, "bar_format": _LINE if self.total else _ENDLESS})
         if msg != "":
             self.fp.write(" ".join(line.split()) + "\n")
@@ -46,7 +46,7 @@ class Lines(std.tqdm):
         if self.disable:
             return
         self.disable = True
-        self._decr_instances(self)
+        self._decr_instances(self)  # pyright: ignore[reportAttributeAccessIssue]
         if self._told != self.n and (self.leave or self._told >= 0):
             self.display()
 

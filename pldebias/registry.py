@@ -83,7 +83,7 @@ class Registry(UserDict[str, T]):
         load_installed()
         return iter(self.data)
 
-    def __or__(self, other: Any) -> dict[str, Any]:
+    def __or__(self, other: Any) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
         return {**self, **other}
 
     def __delitem__(self, name: str) -> None:

@@ -7,7 +7,7 @@ Sohn et al., FixMatch: Simplifying Semi-Supervised Learning with Consistency and
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor
@@ -74,7 +74,7 @@ class FixMatch(Learner):
         labelled = self.label(step, self._forward(step))
         strong = chain.margin(step.outputs["strong"].logits, step)
         terms = [masked_cross_entropy(strong, self.target(one), one.mask * one.weight) for one in labelled]
-        unlabelled = sum(terms) / len(terms)
+        unlabelled = cast("Tensor", sum(terms)) / len(terms)
         return {"labelled": self.labelled_loss(step), "unlabelled": self.lambda_u * unlabelled, **chain.losses(step)}
 
     def _forward(self, step: Step) -> Output:

@@ -24,6 +24,8 @@ from pldebias.schemes.options import Count, Positive
 if TYPE_CHECKING:
     from pldebias.schemes import Problem, Step
 
+EMBEDDING = 128  # width of MoCo's embeddings
+
 
 def contrastive_loss(query: Tensor, key: Tensor, queue: Tensor, temperature: float) -> Tensor:
     """InfoNCE of queries against their own key and a queue of others (He et al.).
@@ -78,14 +80,14 @@ class MoCo(Learner):
     labelled_views = ("strong", "strong2")
     unlabelled_views = ("strong", "strong2")
     offers = frozenset()
-    heads: ClassVar[dict[str, int | None]] = {"moco": 128}
+    heads: ClassVar[dict[str, int | None]] = {"moco": EMBEDDING}
 
     def __init__(self, queue: Count = 4096, temperature: Positive = 0.2):
         super().__init__()
         self.length, self.temperature = queue, temperature
 
     def setup(self, problem: Problem) -> None:
-        self.register_buffer("queue", torch.zeros(self.length, self.heads["moco"]))
+        self.register_buffer("queue", torch.zeros(self.length, EMBEDDING))
         self.register_buffer("position", torch.zeros((), dtype=torch.int64))
 
     def losses(self, step: Step) -> dict[str, Tensor]:

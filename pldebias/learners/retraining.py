@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -32,9 +32,12 @@ class CRT(Learner):
     name = "crt"
     presets: ClassVar = {"glyphs-lt": {"threshold": 0.9}}
     offers = frozenset({"labelled", "prediction"})
-    needs: ClassVar[dict[str, object]] = {"balanced": True}
     requires_init: ClassVar[bool] = True
     trains_backbone = False
+
+    @property
+    def needs(self) -> dict[str, Any]:
+        return {"balanced": True}
 
     def losses(self, step: Step) -> dict[str, Tensor]:
         self.forward(step)

@@ -8,7 +8,7 @@ Han, Deng, Huang, Wang & Liu, Unsupervised Semantic Aggregation and Deformable T
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import torch
 from torch import Tensor
@@ -89,7 +89,7 @@ class USADTM(Learner):
         self.prototypes.copy_(self.queue.prototypes())
         self.label(step, outputs["weak"])
         pairs = ((identity, weak), (weak, strong), (identity, strong))
-        information = sum(mutual_information_loss(a, b) for a, b in pairs) / len(pairs)
+        information = cast("Tensor", sum(mutual_information_loss(a, b) for a, b in pairs)) / len(pairs)
         return {
             "labelled": self.labelled_loss(step),
             "mutual_information": self.mi_weight * information,

@@ -19,7 +19,7 @@ class _Convolution(torch.autograd.Function):
         return torch.conv2d(x, weight, bias, *options)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple:
+    def backward(ctx: Any, gradient: Tensor) -> tuple:  # pyright: ignore[reportIncompatibleMethodOverride]
         (x, weight), rows, (stride, padding, dilation, groups) = ctx.saved_tensors, ctx.rows, ctx.options
         # Of the core ATen operators, which torch documents and keeps.
         of_rows, of_weight, of_bias = torch.ops.aten.convolution_backward(
@@ -41,7 +41,7 @@ class _Constant(torch.autograd.Function):
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple:
+    def backward(ctx: Any, gradient: Tensor) -> tuple:  # pyright: ignore[reportIncompatibleMethodOverride]
         gradient[ctx.rows :] = 0  # in place: the normalisation made it for this function alone
         return gradient, None
 

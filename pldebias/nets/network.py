@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 import torch.nn.functional as F
@@ -72,7 +72,7 @@ class Network(nn.Module):
     def __init__(self, backbone: nn.Module, num_classes: int, heads: Sequence[tuple[str, int | None]] = (), cosine: float | None = None):
         super().__init__()
         self.backbone = backbone
-        self.feature_dim: int = backbone.feature_dim
+        self.feature_dim = cast("int", backbone.feature_dim)
         width = self.feature_dim
         self.classifier = _linear(width, num_classes) if cosine is None else Cosine(width, num_classes, cosine)
         self.heads = nn.ModuleDict({name: _linear(self.feature_dim, width or num_classes) for name, width in heads})
@@ -95,9 +95,9 @@ class _Strided(nn.Conv2d):
     With a longer stride there, the weights' gradient in bfloat16 on a CPU holds memory that oneDNN never wrote (seen with torch 2.15).
     """
 
-    def forward(self, x: Tensor) -> Tensor:
-        stride = (1, 1) if x.shape[2:] == (1, 1) else self.stride
-        return torch.conv2d(x, self.weight, self.bias, stride, self.padding, self.dilation, self.groups)
+    def forward(self, input: Tensor) -> Tensor:
+        stride = (1, 1) if input.shape[2:] == (1, 1) else self.stride
+        return torch.conv2d(input, self.weight, self.bias, stride, self.padding, self.dilation, self.groups)
 
 
 def _resnet(name: str, in_channels: int, pretrained: bool = False) -> nn.Module:

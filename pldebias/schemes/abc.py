@@ -12,9 +12,9 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from pldebias.schemes.base import Problem, Scheme, Step
+from pldebias.schemes.base import Network, Problem, Scheme, Step
 from pldebias.schemes.formulas.losses import masked_cross_entropy
 from pldebias.schemes.options import Threshold
 from pldebias.schemes.part import Seen
@@ -86,7 +86,7 @@ class ABC(Scheme):
         strong = head(step.outputs["strong"].features)
         return {"labelled": labelled, "unlabelled": len(strong) // len(target) * masked_cross_entropy(strong, target, kept)}
 
-    def predict(self, logits: Tensor, features: Tensor, network: nn.Module) -> Tensor:
+    def predict(self, logits: Tensor, features: Tensor, network: Network) -> Tensor:
         return network.heads["abc"](features)
 
     def estimate_state(self, seen: Seen) -> None:

@@ -12,9 +12,9 @@ from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from pldebias.schemes.base import Problem, Scheme, Step
+from pldebias.schemes.base import Network, Problem, Scheme, Step
 from pldebias.schemes.formulas.adjustment import adjust, posthoc
 from pldebias.schemes.formulas.losses import masked_cross_entropy
 from pldebias.schemes.options import Momentum, Threshold
@@ -148,7 +148,7 @@ class ACR(Scheme):
             "unlabelled": masked_cross_entropy(strong, step.memo["acr/label"], step.memo["acr/mask"]),
         }
 
-    def predict(self, logits: Tensor, features: Tensor, network: nn.Module) -> Tensor:
+    def predict(self, logits: Tensor, features: Tensor, network: Network) -> Tensor:
         return network.heads["acr"](features)
 
     def take_prior(self, prior: Tensor) -> set[str]:

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from torch import Tensor, nn
 
 from pldebias.schemes.part import HOOKS, LifeCycle, Part, call, gather, hook, pipe
-from pldebias.schemes.step import EpochEnd, Models, Problem, Step
+from pldebias.schemes.step import EpochEnd, Models, Network, Problem, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-__all__ = ["Chain", "EpochEnd", "Models", "Problem", "PseudoLabelling", "Scheme", "Step"]
+__all__ = ["Chain", "EpochEnd", "Models", "Network", "Problem", "PseudoLabelling", "Scheme", "Step"]
 
 
 class PseudoLabelling(LifeCycle):
@@ -92,7 +92,7 @@ class PseudoLabelling(LifeCycle):
         return {}
 
     @hook(pipe)
-    def predict(self, logits: Tensor, features: Tensor, network: nn.Module) -> Tensor:
+    def predict(self, logits: Tensor, features: Tensor, network: Network) -> Tensor:
         """Test-time logits ``[N, K]``."""
         return logits
 
@@ -105,7 +105,7 @@ class Scheme(PseudoLabelling, Part):
     branch on a tensor's value.
     """
 
-    acts_on: ClassVar[frozenset[str]] = frozenset({"pseudo_label"})
+    acts_on: frozenset[str] = frozenset({"pseudo_label"})
     """Which parts of a learner the scheme changes, any of
 
     * ``labelled``: the labelled loss;
@@ -115,7 +115,7 @@ class Scheme(PseudoLabelling, Part):
     * ``prediction``: the logits at test time.
     """
     labelled_views: ClassVar[tuple[str, ...]] = ()
-    unlabelled_views: ClassVar[tuple[str, ...]] = ()
+    unlabelled_views: tuple[str, ...] = ()
     """Views that the paper uses; the learner brings those that it does not bring by itself."""
     reads_heads: tuple[str, ...] = ()
     """Heads that another part of the method must bring."""
@@ -130,6 +130,10 @@ class Scheme(PseudoLabelling, Part):
 
 class Chain(PseudoLabelling, nn.ModuleList):
     """Schemes applied one after the other, in the order in which the method names them; every hook joins theirs as it declares."""
+
+    if TYPE_CHECKING:
+
+        def __iter__(self) -> Iterator[Scheme]: ...
 
 
 def _joined(name: str) -> Callable[..., Any]:

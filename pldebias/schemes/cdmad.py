@@ -9,12 +9,12 @@ leaves open (soft targets, threshold 0, two strong views, white image, start) as
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from pldebias.schemes.base import Problem, Scheme, Step
+from pldebias.schemes.base import Network, Problem, Scheme, Step
 from pldebias.schemes.part import Seen
 from pldebias.settings import Range
 
@@ -24,13 +24,13 @@ def debias(logits: Tensor, bias: Tensor) -> Tensor:
     return logits - bias
 
 
-def bias_logits(network: nn.Module, image_shape: tuple[int, ...], like: Tensor, fill: float = 1.0, moves: bool = False) -> Tensor:
+def bias_logits(network: Network, image_shape: tuple[int, ...], like: Tensor, fill: float = 1.0, moves: bool = False) -> Tensor:
     """Logits ``[K]`` of an image of one value `fill` in normalised space, without gradient, on the device and in the dtype of `like`.
 
     The network runs in its present mode, but its running batch statistics, with which it will be tested, do not see the image unless it
     `moves` them.
     """
-    tracking = [module for module in network.modules() if not moves and getattr(module, "track_running_stats", False)]
+    tracking: list[Any] = [module for module in network.modules() if not moves and getattr(module, "track_running_stats", False)]
     for module in tracking:
         module.track_running_stats = False
     try:
@@ -103,7 +103,7 @@ class CDMAD(Scheme):
     def accept(self, mask: Tensor, step: Step) -> Tensor:
         return (step.confidence >= self.confidence_threshold).to(mask.dtype) if self.soft else mask
 
-    def predict(self, logits: Tensor, features: Tensor, network: nn.Module) -> Tensor:
+    def predict(self, logits: Tensor, features: Tensor, network: Network) -> Tensor:
         shape = tuple(self.image_shape.tolist())
         return debias(logits, bias_logits(network, shape, logits, self.fill)) if all(shape) else logits
 

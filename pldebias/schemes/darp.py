@@ -85,7 +85,7 @@ class DARP(Scheme):
 
     def __init__(
         self,
-        target: str | tuple = "labelled",
+        target: str | tuple[float, ...] = "labelled",
         alpha: Positive = 2.0,
         rounds: Count = 10,
         start: Start = 0.4,
@@ -94,11 +94,11 @@ class DARP(Scheme):
         compat: Literal["exact", "official"] = "exact",
     ):
         super().__init__()
-        frequencies = isinstance(target, tuple | list) and all(isinstance(value, int | float) for value in target)
-        if not frequencies and target not in ("labelled", "oracle", "estimate"):
+        frequencies = target if isinstance(target, tuple | list) and all(isinstance(value, int | float) for value in target) else None
+        if frequencies is None and target not in ("labelled", "oracle", "estimate"):
             raise ValueError(f"darp(target={target!r}) is not known; choose 'labelled', 'oracle', 'estimate' or a tuple of frequencies")
-        if frequencies and not abs(sum(target) - 1) <= 1e-3:
-            raise ValueError(f"darp(target=...) has class frequencies that sum to {sum(target):.4g}; divide them by their sum")
+        if frequencies is not None and not abs(sum(frequencies) - 1) <= 1e-3:
+            raise ValueError(f"darp(target=...) has class frequencies that sum to {sum(frequencies):.4g}; divide them by their sum")
         self.given_series = () if target == "estimate" else ("target",)
         self.goal, self.alpha, self.rounds, self.part = target, alpha, rounds, start
         self.period, self.holdout, self.compat = period, holdout, compat

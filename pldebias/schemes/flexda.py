@@ -31,11 +31,11 @@ class FlexDA(Scheme):
         self.goal, self.alpha_min, self.d, self.momentum, self.alpha_by = target, alpha_min, d, momentum, alpha_by
 
     def setup(self, problem: Problem) -> None:
-        if self.goal == "oracle" and problem.unlabelled_counts is None:
-            raise ValueError(f"{self.name}(target=oracle) needs the true labels of the unlabelled set; choose another target")
         self.register_buffer("prior", torch.full((problem.num_classes,), 1 / problem.num_classes))
         self.register_buffer("labelled_prior", problem.prior)
         if self.goal == "oracle":
+            if problem.unlabelled_counts is None:
+                raise ValueError(f"{self.name}(target=oracle) needs the true labels of the unlabelled set; choose another target")
             counts = problem.unlabelled_counts.float()
             self.register_buffer("true_prior", counts / counts.sum())
 

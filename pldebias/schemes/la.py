@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from pldebias.schemes.base import Problem, Scheme, Step
+from pldebias.schemes.base import Network, Problem, Scheme, Step
 from pldebias.schemes.formulas.adjustment import adjust, posthoc
 from pldebias.schemes.part import Button, Seen, Slider
 
@@ -51,7 +51,7 @@ class LA(Scheme):
     def refine(self, logits: Tensor, step: Step) -> Tensor:
         return posthoc(logits, self.prior, self.tau) if self.at == "pseudo" else logits
 
-    def predict(self, logits: Tensor, features: Tensor, network: nn.Module) -> Tensor:
+    def predict(self, logits: Tensor, features: Tensor, network: Network) -> Tensor:
         return posthoc(logits, self.prior, self.tau) if self.at == "posthoc" else logits
 
     def estimate_state(self, seen: Seen) -> None:

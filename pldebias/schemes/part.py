@@ -39,12 +39,15 @@ class Seen(Protocol):
     @property
     def truth(self) -> Tensor:
         """True labels ``[N]``. Raises ValueError if one is unknown."""
+        ...
 
     def prototypes(self) -> tuple[Tensor, str]:
         """Mean feature of each class ``[K, D]``, and how it was found. Raises ValueError if the run kept no features."""
+        ...
 
     def step(self, before: Part | None = None) -> Step:
         """All samples, labelled by the method as it is set up so far; the blending of `before` and of later schemes left out."""
+        ...
 
 
 class Button(NamedTuple):

@@ -8,6 +8,7 @@ of the official code (lib/algorithm/seval.py): offsets first, thresholds on the 
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from pldebias._files import whole
 from pldebias.paths import local, output
-from pldebias.schemes.base import EpochEnd, Problem, Scheme, Step
+from pldebias.schemes.base import EpochEnd, Network, Problem, Scheme, Step
 from pldebias.schemes.formulas.offsets import learn_offsets, rank_groups, refine
 from pldebias.schemes.formulas.thresholds import learn_thresholds, rare_classes
 from pldebias.schemes.options import Momentum, Threshold
@@ -26,15 +27,15 @@ from pldebias.settings import Range
 __all__ = ["SEVAL", "learn_offsets", "learn_thresholds", "load_curve", "refine", "save_curve"]
 
 
-def save_curve(path, offsets: Any, thresholds: Any) -> None:
+def save_curve(path: str | Path, offsets: Any, thresholds: Any) -> None:
     """Keep a learned curriculum, offsets and thresholds ``[E, K]`` of every evaluation, as an ``.npz`` for ``seval(mode=load)``."""
-    path = output(path)
-    path = path if path.suffix == ".npz" else path.with_name(f"{path.name}.npz")
-    with whole(path) as partial, partial.open("wb") as file:
+    place = output(path)
+    place = place if place.suffix == ".npz" else place.with_name(f"{place.name}.npz")
+    with whole(place) as partial, partial.open("wb") as file:
         np.savez(file, offsets=np.asarray(offsets, np.float32), thresholds=np.asarray(thresholds, np.float32))
 
 
-def load_curve(path) -> tuple[Tensor, Tensor]:
+def load_curve(path: str | Path) -> tuple[Tensor, Tensor]:
     """Offsets and thresholds ``[E, K]``, from a file of `save_curve` or straight from a run that learned them (its folder or zip file)."""
     try:
         path = local(path)
@@ -80,6 +81,10 @@ class Curriculum(nn.Module):
     solvers : tuple of str
         Of `learn_offsets` and of `learn_thresholds`.
     """
+
+    offsets: Tensor  # [K]
+    newest: Tensor  # [K]
+    thresholds: Tensor  # [K]
 
     def __init__(
         self,
@@ -191,7 +196,9 @@ class SEVAL(Scheme):
         self.reads_heads = () if head is None else (head,)
         self.group_count, self.offset_group_count = groups, offset_groups
         solvers = ("lbfgs", "scan") if compat == "exact" else ("nelder-mead", "nelder-mead")
-        self.knobs = dict(start=start, target=target, decay=decay, threshold_decay=threshold_decay, least=least, solvers=solvers)
+        self.knobs: dict[str, Any] = dict(
+            start=start, target=target, decay=decay, threshold_decay=threshold_decay, least=least, solvers=solvers
+        )
         self.acts_on = frozenset({"pseudo_label"} | ({"prediction"} if posthoc else set()))
 
     @property
@@ -222,15 +229,17 @@ class SEVAL(Scheme):
         return refine(logits, self.learned.offsets)
 
     def refine_head(self, logits: Tensor, head: str, step: Step) -> Tensor:
-        return refine(logits, self.learned_head.offsets) if head == self.head else logits
+        learned = self.learned_head
+        return logits if learned is None or head != self.head else refine(logits, learned.offsets)
 
     def threshold(self, threshold: Tensor, step: Step) -> Tensor:
         return self.learned.thresholds[step.label]
 
     def threshold_head(self, threshold: Tensor, label: Tensor, head: str, step: Step) -> Tensor:
-        return self.learned_head.thresholds[label] if head == self.head else threshold
+        learned = self.learned_head
+        return threshold if learned is None or head != self.head else learned.thresholds[label]
 
-    def predict(self, logits: Tensor, features: Tensor, network: nn.Module) -> Tensor:
+    def predict(self, logits: Tensor, features: Tensor, network: Network) -> Tensor:
         predicting = self.learned_head or self.learned
         return refine(logits, predicting.newest) if self.posthoc else logits
 
@@ -240,7 +249,7 @@ class SEVAL(Scheme):
             return
         logits, features, labels = end.score("holdout" if self.mode == "estimate" else "validation")
         self.learned.learn(logits, labels)
-        if self.head is not None:
+        if self.head is not None and self.learned_head is not None:
             with torch.no_grad():
                 self.learned_head.learn(end.network.heads[self.head](features), labels)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -61,12 +61,25 @@ class Problem:
         return counts / counts.sum()
 
 
+class Network(Protocol):
+    """A network as parts use it: it returns features and logits, and has extra heads by name."""
+
+    heads: nn.ModuleDict
+    training: bool
+
+    def __call__(self, x: Tensor, /) -> Output: ...
+    def train(self, mode: bool = True, /) -> Any: ...
+    def eval(self) -> Any: ...
+    def modules(self) -> Iterator[nn.Module]: ...
+    def parameters(self) -> Iterator[nn.Parameter]: ...
+
+
 @dataclass
 class Models:
     """The two networks of a training: the student that learns and its EMA teacher."""
 
-    student: nn.Module
-    teacher: nn.Module
+    student: Network
+    teacher: Network
 
 
 _later: Any = None  # a field that the learner or the chain fills
@@ -162,4 +175,4 @@ class EpochEnd:
     step: int  # optimiser steps done
     score: Callable[[str], tuple[Tensor, Tensor, Tensor]]
     new_generation: Callable[[Tensor, Tensor], None]
-    network: nn.Module | None = None
+    network: Network = _later

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -48,8 +48,9 @@ def pick_device(name: str, precision: str) -> tuple[torch.device, str]:
 @contextmanager
 def float32_products(mode: str) -> Iterator[None]:
     """Set how CUDA multiplies float32 in matrices and convolutions, ``"ieee"`` or ``"tf32"``; the former setting comes back afterwards."""
-    matrices, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
-    parts = (torch.backends, matrices, convolutions.conv, convolutions.rnn) if hasattr(matrices, "fp32_precision") else ()
+    matrices: Any = torch.backends.cuda.matmul
+    convolutions: Any = torch.backends.cudnn
+    parts: tuple[Any, ...] = (torch.backends, matrices, convolutions.conv, convolutions.rnn) if hasattr(matrices, "fp32_precision") else ()
     before = [part.fp32_precision for part in parts]
     try:
         flags = matrices.allow_tf32, convolutions.allow_tf32

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import copy
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from pldebias.nets import Network
 
 
 class EMA:
@@ -28,7 +32,7 @@ class EMA:
     lib/models/ema_model.py of the DASO code.
     """
 
-    def __init__(self, student: nn.Module, decay: float = 0.999, mode: str = "train"):
+    def __init__(self, student: Network, decay: float = 0.999, mode: str = "train"):
         if not 0 <= decay < 1:
             raise ValueError(f"ema={decay} must be in [0, 1): 0 copies the student, 0.999 averages over about 1,000 steps")
         if mode not in ("train", "eval"):
@@ -52,7 +56,7 @@ class EMA:
     @torch.no_grad()
     def move(self) -> None:
         """The device's part of an update: move the teacher towards the student by the weight that `begin` has set."""
-        torch._foreach_lerp_(self.ours, self.theirs, [self.weight[t.dtype] for t in self.ours])
+        torch._foreach_lerp_(self.ours, self.theirs, [self.weight[t.dtype] for t in self.ours])  # pyright: ignore[reportPrivateImportUsage]
 
     def update(self) -> None:
         """Move the teacher towards the student; call after the optimiser's step."""

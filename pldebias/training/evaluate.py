@@ -14,6 +14,7 @@ from pldebias.schemes.formulas.adjustment import posthoc
 if TYPE_CHECKING:
     from pldebias.data import ResidentLoader
     from pldebias.methods import Method
+    from pldebias.nets import Network
 
 
 HALF = 65504.0
@@ -55,7 +56,7 @@ def labelled_prototypes(network: nn.Module, loader: ResidentLoader, classes: int
     return sums / torch.bincount(labels, minlength=classes).clamp(min=1)[:, None]
 
 
-def evaluate(network: nn.Module, method: Method, loader: ResidentLoader) -> tuple[np.ndarray, dict[str, float]]:
+def evaluate(network: Network, method: Method, loader: ResidentLoader) -> tuple[np.ndarray, dict[str, float]]:
     """Test confusion matrix ``[K, K]`` (rows true) and the scalars that go with it.
 
     ``balanced_accuracy_la`` is that of post-hoc logit adjustment with tau 1 on the same logits, free for every method.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import warnings
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
@@ -37,7 +37,7 @@ def compute(state: TrainingState, batch: Batch) -> tuple[dict[str, Tensor], Step
         What was pseudo-labelled.
     """
     losses, step = state.method.losses(state.models, batch, state.t, state.generator)
-    sum(losses.values()).backward()
+    cast("Tensor", sum(losses.values())).backward()
     state.optimizer.step()
     state.optimizer.zero_grad()
     state.ema.move()
@@ -144,7 +144,7 @@ class StepProgram:
         for name, value in seen.items():
             if name not in self._totals:
                 self._totals[name] = torch.zeros_like(value)
-        torch._foreach_add_([self._totals[name] for name in seen], list(seen.values()))
+        torch._foreach_add_([self._totals[name] for name in seen], list(seen.values()))  # pyright: ignore[reportPrivateImportUsage]
         self._sound.add_(torch.stack([total for name, total in self._totals.items() if name != "mask_rate"]).sum().isfinite())
 
     def _try(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
@@ -92,9 +92,10 @@ def make_optimizer(network: torch.nn.Module, config: Config, lr: Tensor) -> torc
 def streams(config: Config, dataset: Dataset, device: torch.device) -> bool:
     """Whether images stream through workers: where that is asked for, and where they do not fit into memory or on the device."""
     parts = [part for part in (dataset.labelled, dataset.unlabelled, dataset.test) if part is not None]
-    if config.stream or not all(isinstance(part.images, Tensor) for part in parts):
+    sizes = [part.images.numel() for part in parts if isinstance(part.images, Tensor)]
+    if config.stream or len(sizes) < len(parts):
         return True
-    size = sum(part.images.numel() for part in parts)
+    size = sum(sizes)
     if device.type != "cuda" or size <= SHARE * torch.cuda.mem_get_info(device)[0]:
         return False
     free = torch.cuda.mem_get_info(device)[0]
@@ -178,7 +179,7 @@ class TrainingState:
         if config.init:
             load_backbone(student, local(config.init))
         student.backbone.requires_grad_(learner.trains_backbone)
-        self.student = student.to(self.device, memory_format=torch.channels_last)
+        self.student = student.to(self.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.student.bf16 = config.precision == "bf16"
         self.ema = EMA(self.student, config.ema, config.ema_mode)
         if config.compile:
@@ -227,7 +228,8 @@ class TrainingState:
     def _start_generation(self) -> None:
         """Fresh networks, and a method whose labelled set has the original images and those of `extra`."""
         self._start()
-        more = torch.bincount(self.extra[1], minlength=self.problem.num_classes)
+        _, labels = cast("tuple[Tensor, Tensor]", self.extra)
+        more = torch.bincount(labels, minlength=self.problem.num_classes)
         self.method.restart(self.dataset.labelled_counts + more, self.generation_start)
 
     @property
@@ -236,7 +238,7 @@ class TrainingState:
         return identity(self.config, self.dataset.fingerprint)
 
     @property
-    def evaluated(self) -> torch.nn.Module:
+    def evaluated(self) -> Network:
         """The network that the preset evaluates: the EMA teacher or the student."""
         return self.ema.teacher if self.config.evaluate == "ema" else self.student
 

@@ -61,6 +61,11 @@ class DistributionAlignment(nn.Module):
     the target, so that nothing is changed.
     """
 
+    target: Tensor  # [K]
+    sums: Tensor  # [window, K]
+    rows: Tensor  # [window]
+    pushed: Tensor
+
     def __init__(self, target: Tensor, window: int = 128):
         super().__init__()
         target = target.float()

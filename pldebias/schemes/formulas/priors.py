@@ -8,12 +8,16 @@ Distribution Alignment: Towards Long-tailed Semi-supervised Learning with Proper
 
 from __future__ import annotations
 
+from typing import TypeVar, cast
+
 from torch import Tensor
 
 from pldebias.schemes.formulas.alignment import temper
 
 smooth = temper
 """ADELLO's name for a prior to the power of alpha: the prior itself at 1, uniform at 0."""
+Number = TypeVar("Number", Tensor, float)
+
 _EPS = 1e-9  # on both sides of a ratio of priors
 
 
@@ -32,11 +36,11 @@ def update_prior(prior: Tensor, probs: Tensor, momentum: float) -> Tensor:
     return momentum * prior + (1 - momentum) * probs.mean(0)
 
 
-def alpha(step: Tensor | float, total: float, alpha_min: float = 0.1, d: float = 2.0) -> Tensor | float:
+def alpha(step: Number, total: float, alpha_min: float = 0.1, d: float = 2.0) -> Number:
     """Exponent of the smoothed prior, ``1 - (1 - alpha_min) * (step / total)^d``: 1 at the start, `alpha_min` at the end and after it."""
     done = step / total
     done = done.clamp(max=1) if isinstance(done, Tensor) else min(done, 1.0)
-    return 1 - (1 - alpha_min) * done**d
+    return cast("Number", 1 - (1 - alpha_min) * done**d)
 
 
 def log_ratio(current: Tensor, target: Tensor) -> Tensor:

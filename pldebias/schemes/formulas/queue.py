@@ -21,6 +21,11 @@ class FeatureQueue(nn.Module):
         Feature width D.
     """
 
+    capacity: Tensor  # [K]
+    features: Tensor  # [K + 1, longest, D]
+    head: Tensor  # [K]
+    size: Tensor  # [K]
+
     def __init__(self, capacity: Tensor, dim: int):
         super().__init__()
         classes, longest = len(capacity), int(capacity.max())

@@ -8,6 +8,8 @@ of the official code (common.py).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -72,7 +74,7 @@ def refine(probs: Tensor, target: Tensor, alpha: float = 2.0, rounds: int = 10, 
     return _dense(probs, target, alpha, rounds, _newton if solver == "newton" else _secant)
 
 
-def _dense(probs: Tensor, target: Tensor, alpha: float, rounds: int, solve) -> Tensor:
+def _dense(probs: Tensor, target: Tensor, alpha: float, rounds: int, solve: Callable[..., Tensor]) -> Tensor:
     """`refine` by passes over all N K entries."""
     prior = select(probs.double(), target, alpha)
     entropy = -(prior * (prior + EPS).log()).sum(1, keepdim=True)

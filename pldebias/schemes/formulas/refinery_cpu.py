@@ -7,7 +7,7 @@ polynomials of degree 7, each good for a stretch on which the exponent changes b
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -110,9 +110,10 @@ def refine(probs: np.ndarray, target: np.ndarray, alpha: float, rounds: int) -> 
     samples, classes = probs.shape
     row, column, rest, kept, own, entropy = _prior(probs, target, alpha)
     at, goal = entropy[row], np.log(np.maximum(target, EPS))
-    rows, nu, steepest, grid = entropy, np.zeros(classes), 0.0, None
+    rows, nu, steepest = entropy, np.zeros(classes), 0.0
+    grid: Any = None
     for _ in range(rounds):
-        logs, spread, base = kept + rows[row], None, 0.0
+        logs, spread, scale, base = kept + rows[row], None, 0.0, 0.0
         for _ in range(50):
             if spread is None or nu.min() < base - 5 or (nu - base).max() > steepest:  # a little below zero the grid is good, too
                 base = nu.min()  # exponents are taken relative to the class with the least

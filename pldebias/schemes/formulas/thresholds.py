@@ -20,10 +20,10 @@ _EPS = 1e-6  # added to the summed weight of a precision
 def _weights(y: np.ndarray, prior: Tensor | None, classes: int) -> np.ndarray:
     if prior is None:
         return np.ones(len(y))
-    prior = prior.double().cpu().numpy()
-    if len(prior) != classes or (prior[np.unique(y)] <= 0).any():
-        raise ValueError(f"prior must have {classes} entries, positive for every class of the hold-out; got {prior.round(4).tolist()}")
-    return prior.max() / prior[y]
+    shares = prior.double().cpu().numpy()
+    if len(shares) != classes or (shares[np.unique(y)] <= 0).any():
+        raise ValueError(f"prior must have {classes} entries, positive for every class of the hold-out; got {shares.round(4).tolist()}")
+    return shares.max() / shares[y]
 
 
 def rare_classes(logits: Tensor, labels: Tensor, groups: Tensor | int, prior: Tensor | None = None, least: int = 10) -> Tensor:
