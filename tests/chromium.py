@@ -4,12 +4,27 @@ import contextlib
 
 from benchmarks.browser import chromium
 
+_shared: list = []
+
+
+@contextlib.contextmanager
+def one_browser():
+    """Meanwhile `opened` opens no browser for each page; asyncio cannot be used meanwhile, which Playwright has in its hands."""
+    with chromium() as browser:
+        _shared.append(browser)
+        try:
+            yield
+        finally:
+            _shared.pop()
+
 
 @contextlib.contextmanager
 def opened(path, drawn, width=1280, height=1000, **context):
     """The page once `drawn(page)` returns; whatever went wrong in it, or was asked for elsewhere, fails the test."""
-    with chromium() as browser:
-        page = browser.new_context(offline=True, viewport={"width": width, "height": height}, **context).new_page()
+    with contextlib.nullcontext(_shared[-1]) if _shared else chromium() as browser, contextlib.ExitStack() as stack:
+        own = browser.new_context(offline=True, viewport={"width": width, "height": height}, **context)
+        stack.callback(own.close)
+        page = own.new_page()
         wrong, asked = [], []
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
