@@ -18,9 +18,9 @@ from pldebias.training.train import configure, make_dataset
 
 METHODS = [
     "supervised+la", "supervised+cb", "supervised+ldam+drw(start=0.5)", "supervised+focal", "pseudolabel", "meanteacher", "mixmatch",
-    "remixmatch", "fixmatch", "flexmatch", "freematch", "usadtm(start=20)", "fixmatch+la", "fixmatch+daso(start=50)",
-    "fixmatch+debiaspl", "fixmatch(views=2,teacher=ema)+debiaspl(cld=0.3)", "fixmatch+seval", "fixmatch+adello(start=50)", "fixmatch+udal",
-    "fixmatch+darp", "fixmatch+crest", "fixmatch+crestplus", "fixmatch+abc", "fixmatch+abc+daso(start=50)", "fixmatch+saw", "fixmatch+adsh",
+    "remixmatch", "fixmatch", "flexmatch", "freematch", "usadtm(start=10)", "fixmatch+la", "fixmatch+daso(start=30)",
+    "fixmatch+debiaspl", "fixmatch(views=2,teacher=ema)+debiaspl(cld=0.3)", "fixmatch+seval", "fixmatch+adello(start=30)", "fixmatch+udal",
+    "fixmatch+darp", "fixmatch+crest", "fixmatch+crestplus", "fixmatch+abc", "fixmatch+abc+daso(start=30)", "fixmatch+saw", "fixmatch+adsh",
     "fixmatch+acr", "fixmatch+abcla", "fixmatch+cdmad", "fixmatch+simpro", "rotation", "moco",
 ]  # fmt: skip
 STAGES = {"crt", "selftraining"}  # they go on from another run
@@ -56,7 +56,7 @@ def test_every_method_is_listed():
 
 @pytest.mark.parametrize("method", METHODS)
 def test_many_steps_are_finite_and_move(method, settings):
-    config, built = configure(method, "cifar10-lt-cpu", batch_size=8, steps=400 if SOAK else 100, **settings)
+    config, built = configure(method, "cifar10-lt-cpu", batch_size=8, steps=400 if SOAK else 60, steps_per_epoch=20, **settings)
     torch.manual_seed(0)
     state = TrainingState(config, built, make_dataset(config), torch.device("cpu"))
     before = [p.clone() for p in state.student.parameters() if p.requires_grad]
@@ -74,7 +74,7 @@ def test_many_steps_are_finite_and_move(method, settings):
 
 
 def test_second_stages_go_on_from_a_run_on_real_images(settings, tmp_path):
-    short = {"steps": 200, "steps_per_epoch": 200, "batch_size": 8, "snapshots": 1, "progress": False, **settings}
+    short = {"steps": 60, "steps_per_epoch": 60, "batch_size": 8, "snapshots": 1, "progress": False, **settings}
     base = pld.train("fixmatch", "cifar10-lt-cpu", out=tmp_path, **short)
     for method, init in (("crt", base.path), (f"selftraining(base={base.path!r})", None)):
         run = pld.train(method, "cifar10-lt-cpu", out=tmp_path / "after", init=init, **short)
