@@ -6,6 +6,7 @@ import errno
 import inspect
 import json
 import os
+import re
 import shutil
 import sys
 from contextlib import suppress
@@ -69,66 +70,21 @@ _PARSERS: dict[str, dict[str, Any]] = {
     "bool | float": {"parser": _choice, "metavar": "TEXT"},
     "str | bool": {"parser": _choice, "metavar": "TEXT"},
 }
-_HELP = {
-    "n1": "Labelled images of the head class (N1).",
-    "m1": "Unlabelled images of the head class (M1).",
-    "gamma_l": "Imbalance ratio of the labelled set, at least 1.",
-    "gamma_u": "Imbalance ratio of the unlabelled set; 1 is uniform.",
-    "reverse_unlabelled": "The labelled tail is the unlabelled head.",
-    "class_order": "Class names or ids from head to tail, separated by commas.",
-    "mu": "Unlabelled images per labelled one in a batch.",
-    "steps": "Optimiser steps of the whole training.",
-    "steps_per_epoch": "Steps between two logged epochs.",
-    "snapshots": "About how many epochs keep logits and features.",
-    "device": "auto, cpu, cuda or cuda:N.",
-    "threads": "CPU threads of one run.",
-    "precision": "fp32, tf32 or bf16.",
-    "compile": "torch.compile of the backbone.",
-    "graph": "The step as one CUDA graph: auto, true (or an error) or false.",
-    "source": "Where images come from; `pldebias data` lists sources.",
-    "root": "Folder for downloads and caches.",
-    "protocol": "Paper whose split and normalisation are followed; `data/README.md` lists them.",
-    "validation": "Training images that the protocol sets aside before the split.",
-    "holdout": "Share of the labelled images that schemes such as seval tune on.",
-    "include_labelled": "Also use the labelled images as unlabelled ones.",
-    "unknown_labels": "Treat the true classes of the unlabelled images as unknown.",
-    "relevance": "Share of the unlabelled images that belong to the classes.",
-    "distractors": "Source of the unlabelled images that belong to no class.",
-    "image_size": "Height and width to which images are resized when they are read.",
-    "augment": "Augmentation policy, such as daso or usb.",
-    "view_size": "Height and width of the augmented views; default: that of the images.",
-    "batch_size": "Labelled images in a batch.",
-    "balanced": "Draw labelled batches class-balanced: true, false, or the beta of effective numbers.",
-    "stream": "Decode images as they are needed instead of keeping them in memory.",
-    "network": "Backbone, such as wrn28_2, tiny_resnet or cnn_glyphs.",
-    "init": "Folder of a finished run whose backbone this run starts from.",
-    "optimizer": "sgd or adam.",
-    "lr": "Highest learning rate.",
-    "momentum": "Momentum of SGD, at least 0 and below 1.",
-    "nesterov": "Use Nesterov momentum.",
-    "weight_decay": "Weight decay, 0 or more.",
-    "decay_norm": "Also decay biases and batch norm.",
-    "schedule": "Schedule of the learning rate, such as constant or cosine.",
-    "warmup": "Steps in which the learning rate rises from zero.",
-    "milestones": "Steps at which the step schedule lowers the learning rate, separated by commas.",
-    "lr_decay": "Factor of the learning rate at a milestone.",
-    "ema": "Momentum of the EMA teacher.",
-    "ema_mode": "Batch norm of the teacher in training steps: train or eval.",
-    "evaluate": "Network that is evaluated: ema or student.",
-}
 
 
 def _setting_options() -> list[inspect.Parameter]:
     """One command-line option per field of `Config`; None leaves the preset's value."""
     from pldebias.presets import Config
 
+    told_of = dict(re.findall(r"^    (\w+) : .*\n((?: {8}.*\n)+)", str(Config.__doc__), re.MULTILINE))
     parameters = []
     for field in fields(Config):
         if field.name in ("method", "data", "seed", "options", "plugins"):
             continue
         declared = str(field.type).removesuffix(" | None")
         kind = bool if declared == "bool" else str  # sequences are given separated by commas
-        told = {"help": _HELP.get(field.name), "show_default": "preset's", "rich_help_panel": "Settings"}
+        text = " ".join(told_of.get(field.name, "").replace("``", "`").split())
+        told = {"help": text, "show_default": "preset's", "rich_help_panel": "Settings"}
         option = typer.Option(**told, **_PARSERS.get(declared, {}))
         parameters.append(
             inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option])

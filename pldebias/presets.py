@@ -24,18 +24,121 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True)
 class Config:
-    """All settings of one training; the defaults are DASO's CIFAR-10-LT protocol [daso].
+    """Settings of one training; the defaults are DASO's CIFAR-10-LT protocol [daso].
 
-    Field names are the names of `train`'s arguments and of the command line's options.
+    Field names are the names of `train`'s arguments and of the command line's options, whose help texts are those below.
+
+    Parameters
+    ----------
+    method : str, default "fixmatch"
+        Learner and schemes, such as ``fixmatch+la+daso(T=0.3)``.
+    data : str, default "cifar10-lt"
+        Name of the preset or the data.
+    seed : int, default 0
+        Of the split, the network and everything that is drawn.
+    source : str, default "cifar10"
+        Where images come from; ``pldebias data`` lists sources.
+    n1 : int or None, default 500
+        Labelled images of the head class (N1).
+    m1 : int or None, default 4000
+        Unlabelled images of the head class (M1).
+    gamma_l : float, default 100.0
+        Imbalance ratio of the labelled set, at least 1.
+    gamma_u : float, default 100.0
+        Imbalance ratio of the unlabelled set; 1 is uniform.
+    reverse_unlabelled : bool, default False
+        The labelled tail is the unlabelled head.
+    class_order : tuple of str or int or None, optional
+        Class names or ids from head to tail; on the command line separated by commas.
+    protocol : str, default "daso"
+        Paper whose split and normalisation are followed; ``data/README.md`` lists them.
+    validation : int, default 5000
+        Training images that the protocol sets aside before the split.
+    holdout : float, default 0
+        Share of the labelled images that schemes such as seval tune on.
+    include_labelled : bool, default False
+        Also use the labelled images as unlabelled ones.
+    unknown_labels : bool, default False
+        Treat the true classes of the unlabelled images as unknown.
+    relevance : float, default 1.0
+        Share of the unlabelled images that belong to the classes.
+    distractors : str or None, optional
+        Source of the unlabelled images that belong to no class.
+    image_size : int or None, optional
+        Height and width to which images are resized when they are read; the source's own by default.
+    root : str or None, optional
+        Folder for downloads and caches.
+    augment : str, default "daso"
+        Augmentation policy, such as daso or usb.
+    view_size : int or None, optional
+        Height and width of the augmented views; default: that of the images.
+    batch_size : int, default 64
+        Labelled images in a batch.
+    mu : float, default 2.0
+        Unlabelled images per labelled one in a batch.
+    balanced : bool or float, default False
+        Draw labelled batches class-balanced: true, false, or the beta of effective numbers, below 1.
+    stream : bool, default False
+        Decode images as they are needed instead of keeping them in memory.
+    network : str, default "wrn28_2"
+        Backbone, such as wrn28_2, tiny_resnet or cnn_glyphs.
+    init : str or None, optional
+        Folder of a finished run whose backbone this run starts from.
+    optimizer : str, default "sgd"
+        sgd or adam.
+    lr : float, default 0.03
+        Highest learning rate.
+    momentum : float, default 0.9
+        Momentum of SGD, at least 0 and below 1.
+    nesterov : bool, default True
+        Use Nesterov momentum.
+    weight_decay : float, default 0.0005
+        Weight decay, 0 or more.
+    decay_norm : bool, default True
+        Also decay biases and batch norm.
+    schedule : str, default "constant"
+        Schedule of the learning rate, such as constant or cosine.
+    warmup : int, default 0
+        Steps in which the learning rate rises from zero.
+    milestones : tuple of int
+        Steps at which the step schedule lowers the learning rate, separated by commas.
+    lr_decay : float, default 0.01
+        Factor of the learning rate at a milestone.
+    ema : float, default 0.999
+        Momentum of the EMA teacher.
+    ema_mode : str, default "train"
+        Batch norm of the teacher in training steps: train or eval.
+    evaluate : str, default "ema"
+        Network that is evaluated: ema or student.
+    steps : int, default 250_000
+        Optimiser steps of the whole training.
+    steps_per_epoch : int, default 500
+        Steps between two logged epochs.
+    snapshots : int, default 20
+        About how many epochs keep logits and features.
+    plugins : tuple of str
+        Python files and modules with the method, the network or the data.
+    precision : str, default "fp32"
+        fp32, tf32 or bf16.
+    device : str, default "auto"
+        auto, cpu, cuda or cuda:N.
+    threads : int or None, optional
+        CPU threads of one run.
+    compile : bool, default False
+        torch.compile of the backbone.
+    graph : str or bool, default "auto"
+        The step as one CUDA graph: auto (where it can be), true (or an error) or false.
+    options : dict of dict
+        Options of learners and schemes, by their names; what the method string says comes first.
     """
 
     method: str = "fixmatch"
     data: str = "cifar10-lt"
     seed: int = 0
-    # split
+
     source: str = "cifar10"
-    n1: int | None = 500  # labelled images of the head class
-    m1: int | None = 4000  # unlabelled images of the head class
+    n1: int | None = 500
+    m1: int | None = 4000
     gamma_l: float = 100.0
     gamma_u: float = 100.0
     reverse_unlabelled: bool = False
@@ -45,26 +148,26 @@ class Config:
     holdout: float = 0
     include_labelled: bool = False
     unknown_labels: bool = False
-    relevance: float = 1.0  # share of the unlabelled images that belong to the classes
-    distractors: str | None = None  # source of the others
-    image_size: int | None = None  # size that images are stored at; None is the source's own
+    relevance: float = 1.0
+    distractors: str | None = None
+    image_size: int | None = None
     root: str | None = None
-    # views and batches
+
     augment: str = "daso"
-    view_size: int | None = None  # size of the views, if another than that of the stored images
+    view_size: int | None = None
     batch_size: int = 64
     mu: float = 2.0
-    balanced: bool | float = False  # class-balanced labelled batches; a number below 1 is the effective-number beta
+    balanced: bool | float = False
     stream: bool = False
-    # network and optimiser
+
     network: str = "wrn28_2"
-    init: str | None = None  # folder of a run whose backbone this one starts from
+    init: str | None = None
     optimizer: str = "sgd"
     lr: float = 0.03
     momentum: float = 0.9
     nesterov: bool = True
     weight_decay: float = 5e-4
-    decay_norm: bool = True  # weight decay on biases and batch norm too
+    decay_norm: bool = True
     schedule: str = "constant"
     warmup: int = 0
     milestones: tuple[int, ...] = ()
@@ -72,18 +175,18 @@ class Config:
     ema: float = 0.999
     ema_mode: str = "train"
     evaluate: str = "ema"
-    # length and log
+
     steps: int = 250_000
     steps_per_epoch: int = 500
     snapshots: int = 20
-    plugins: tuple[str, ...] = ()  # files and modules that bring the method, the network or the data
-    # machine
+    plugins: tuple[str, ...] = ()
+
     precision: str = "fp32"
     device: str = "auto"
     threads: int | None = None
-    compile: bool = False  # torch.compile of the backbone
-    graph: str | bool = "auto"  # the step as one CUDA graph: "auto" where it can be, True or an error, False never
-    # options of learners and schemes, by name, under those written in the method string
+    compile: bool = False
+    graph: str | bool = "auto"
+
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
