@@ -1,6 +1,5 @@
 """What-if against training: every method, on recorded outputs, labels as its own training step does, or is refused by name."""
 
-import copy
 import re
 
 import numpy as np
@@ -273,25 +272,6 @@ def test_every_learner_labels_the_runs_of_all_others_or_is_refused(runs, learner
                 result = what_if(run, written(learner), epoch=epoch)
                 check_finite(result)
                 assert (learner in NO_LABELS) == any("labelled as FixMatch would" in note for note in result.notes)
-
-
-OTHER_OUTPUTS = {"darp", "crestplus"}  # a training looks up what it refined before, and aligns to a mean with the batch in it
-
-
-@pytest.mark.parametrize("name", ["", "la(at=pseudo)", *sorted(SCHEMES.keys() - OTHER_OUTPUTS), "relaxed"])
-def test_relabelling_is_the_formula_of_training_to_the_last_bit(my_methods, name):
-    """The state of a training at the moment it labels, in another method, gives the same numbers from the same logits."""
-    if name == "relaxed":
-        load_plugin(my_methods)
-    training, kept = Training("+".join(filter(None, (written("fixmatch"), name))), 1), {}
-    learner, label = training.method.learner, training.method.learner.pseudo_label
-    learner.pseudo_label = lambda step: (kept.update(copy.deepcopy(training.method.state_dict())), label(step))
-    _, step, _ = training.step(training.clock)
-    again = build_method(training.method.spelling).setup(training.method.problem)
-    again.load_state_dict(kept)
-    done = again.relabel(training.logits, training.features, torch.tensor(training.clock), torch.arange(N))
-    for field in ("probs", "confidence", "label", "mask", "weight"):
-        assert torch.equal(getattr(done, field), getattr(step, field)), field
 
 
 @pytest.mark.parametrize("name", sorted(SCHEMES.keys() - REFUSED.keys()))
