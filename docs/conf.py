@@ -50,6 +50,8 @@ html_theme_options = {
     "footer_end": [],
 }
 html_show_sourcelink = False
+html_show_search_summary = False  # it is fetched, which a page opened from disk may not
+html_context = {"default_mode": "auto"}
 html_static_path = ["static"]
 html_css_files = ["site.css"]
 
@@ -119,6 +121,11 @@ def resolve(app, env, node, contnode):
     if found := sorted((name for name in domain.objects if f".{name}".endswith(f".{target}")), key=len):
         entry = domain.objects[found[0]]
         return make_refnode(app.builder, node["refdoc"], entry.docname, entry.node_id, contnode, found[0])
+    owner, _, attribute = target.rpartition(".")
+    for name in sorted((name for name in domain.objects if owner and f".{name}".endswith(f".{owner}")), key=len):
+        if exists(f"{name}.{attribute}"):
+            entry = domain.objects[name]
+            return make_refnode(app.builder, node["refdoc"], entry.docname, entry.node_id, contnode, name)
     return contnode if "." not in target or exists(target) else None
 
 
@@ -131,9 +138,9 @@ def exists(name):
         except ImportError:
             continue
         for part in parts[length:]:
-            if not hasattr(value, part):
+            if not hasattr(value, part) and part not in getattr(value, "__annotations__", ()):
                 return False
-            value = getattr(value, part)
+            value = getattr(value, part, None)
         return True
     return False
 

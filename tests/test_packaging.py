@@ -181,7 +181,7 @@ def test_a_missing_package_is_named_with_the_extra_that_has_it():
     for package, extra in features().items():
         brought = requirements(extra).keys() - own if extra else {package}
         assert package in brought or BROUGHT_BY.get(package) in brought, (package, extra)
-    assert set(features().values()) >= PROJECT["optional-dependencies"].keys() - {"all", "test", "dev"}
+    assert set(features().values()) >= PROJECT["optional-dependencies"].keys() - {"all", "test", "docs", "dev"}
 
 
 # ---- what is installed -----------------------------------------------------------------------------------------------

@@ -107,7 +107,7 @@ def sweep(
     seeds : int or sequence of int, default (0,)
     jobs : int, default 1
         Processes at once, which share the cores: where neither preset nor options say ``threads``, each gets its part of those that torch
-        would use. As many jobs as cores, with one thread each, get through a list fastest (`benchmarks.jobs`).
+        would use. As many jobs as cores, with one thread each, get through a list fastest (docs/speed.md).
     progress : bool, default True
         With one job every run shows its own bar; with more, one bar counts runs.
     **options
