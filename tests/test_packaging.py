@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import venv
 import zipfile
 from pathlib import Path
 
@@ -189,16 +190,44 @@ def test_a_missing_package_is_named_with_the_extra_that_has_it():
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> zipfile.ZipFile:
-    """The wheel of this tree, built without a network and without leaving anything in the tree."""
-    tree, out = tmp_path_factory.mktemp("tree"), tmp_path_factory.mktemp("wheel")
+    """The wheel of the source archive of this tree, built without a network and without leaving anything in the tree."""
+    tree, out = tmp_path_factory.mktemp("tree"), tmp_path_factory.mktemp("dist")
     shutil.copytree(ROOT / "pldebias", tree / "pldebias", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tree)
-    build = "import sys, setuptools.build_meta as b; b.build_wheel(sys.argv[1])"
-    done = subprocess.run([sys.executable, "-c", build, out], cwd=tree, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
+    build = "import sys, setuptools.build_meta as b; getattr(b, sys.argv[1])(sys.argv[2])"
+    run([sys.executable, "-c", build, "build_sdist", out], tree)
+    (archive,) = out.glob("*.tar.gz")
+    shutil.unpack_archive(archive, out, filter="data")
+    run([sys.executable, "-c", build, "build_wheel", out], out / archive.name.removesuffix(".tar.gz"))
     (path,) = out.glob("*.whl")
     return zipfile.ZipFile(path)
+
+
+def run(command: list, folder: Path) -> str:
+    """Standard output of a command that must succeed, without this tree on Python's path."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(list(map(str, command)), cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return done.stdout
+
+
+def test_the_wheel_runs_the_demo_in_an_environment_of_its_own(wheel, tmp_path):
+    """Installed by pip outside the clone; its dependencies are those of this environment, which have no other pldebias."""
+    venv.create(tmp_path / "env", with_pip=True, symlinks=os.name != "nt")
+    scripts = tmp_path / "env" / ("Scripts" if os.name == "nt" else "bin")
+    python, work = scripts / "python", tmp_path / "work"
+    work.mkdir()
+    run([python, "-m", "pip", "install", "-q", "--no-deps", "--no-index", "--disable-pip-version-check", wheel.filename], work)
+    (site,) = json.loads(run([python, "-c", "import json, site; print(json.dumps(site.getsitepackages()[-1:]))"], work))
+    Path(site, "dependencies.pth").write_text("\n".join(path for path in sys.path if "packages" in path))
+    size = ["--steps", "20", "--m1", "100", "--gamma-u", "2", "--out", "runs"]
+    run([scripts / "pldebias", "train", "fixmatch", "--data", "glyphs-lt", *size], work)
+    page = "import glob, pldebias as pld; run = pld.open_run(glob.glob('runs/**/fixmatch*', recursive=True)[0])"
+    page += "; pld.explore(run).to_html('page.html'); print(pld.__file__)"
+    where = run([python, "-c", page], work).strip()
+    assert Path(where).is_relative_to(site) and (work / "page.html").stat().st_size > 50_000, where
+    assert "fixmatch" in run([scripts / "pldebias", "runs"], work)
 
 
 def test_wheel_holds_every_module_and_every_asset(wheel):
