@@ -150,7 +150,7 @@ def _jpeg_header(data: bytes) -> tuple[int, int, int]:
 
 
 def _fast_jpeg(data: bytes, channels: int) -> Tensor | None:
-    """torchvision's decoder: the pixels of Pillow in a third of the time; None where it cannot, so that Pillow tries (and reports)."""
+    """Decode by torchvision: the pixels of Pillow in a third of the time; None where it cannot, so that Pillow tries (and reports)."""
     try:
         from torchvision.io import ImageReadMode, decode_jpeg
     except ImportError:  # torchvision announces that its decoders will go

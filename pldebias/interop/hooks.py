@@ -54,6 +54,7 @@ def end(recorder: Recorder, iteration: int, logged: dict, more: dict | None, cou
 
 
 def check(recorder, epoch_end) -> None:
+    """Refuse what is no open recorder or no function."""
     if not isinstance(recorder, Recorder):
         raise ValueError(f"recorder must be a pldebias.Recorder; got {type(recorder).__name__}")
     if recorder.closed:
@@ -63,6 +64,7 @@ def check(recorder, epoch_end) -> None:
 
 
 def warn(message: str) -> None:
+    """Warn at the line that called the caller."""
     warnings.warn(message, RuntimeWarning, stacklevel=3)
 
 

@@ -38,11 +38,13 @@ def facts(run: Run) -> dict[str, str]:
 
 
 def describe(run: Run) -> str:
+    """Text of ``repr(run)``."""
     lines = "\n".join(f"  {key:<10}{value}" for key, value in facts(run).items())
     return f"<Run {run.name} at {run.path}>\n{lines}"
 
 
 def describe_html(run: Run) -> str:
+    """Table that a notebook shows of a run."""
     cell = "style='text-align:left'"
     rows = "".join(f"<tr><th {cell}>{html.escape(key)}</th><td {cell}>{html.escape(value)}</td></tr>" for key, value in facts(run).items())
     return f"<b>{html.escape(run.name)}</b> <code>{html.escape(run.path)}</code><table>{rows}</table>"

@@ -61,6 +61,7 @@ def describe(shape, chunks, dtype: str, dims, *, fill=None, compress: bool = Fal
 
 
 def chunk_shape(meta: dict) -> tuple[int, ...]:
+    """Shape of every chunk of an array."""
     return tuple(meta["chunk_grid"]["configuration"]["chunk_shape"])
 
 
@@ -70,10 +71,12 @@ def chunk_name(index) -> str:
 
 
 def fill_value(meta: dict):
+    """Value of what was never written."""
     return math.nan if meta["fill_value"] == "NaN" else meta["fill_value"]
 
 
 def is_compressed(meta: dict) -> bool:
+    """Whether chunks are compressed by zstd."""
     return any(codec["name"] == "zstd" for codec in meta["codecs"])
 
 

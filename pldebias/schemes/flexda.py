@@ -40,7 +40,7 @@ class FlexDA(Scheme):
             self.register_buffer("true_prior", counts / counts.sum())
 
     def exponent(self, step: Step) -> Tensor:
-        """alpha of this step."""
+        """Exponent alpha of this step."""
         problem = step.problem
         if self.alpha_by == "step":
             return alpha(step.t, problem.total_steps, self.alpha_min, self.d)

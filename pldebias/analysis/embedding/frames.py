@@ -113,6 +113,7 @@ def _tsne(features: np.ndarray, after: np.ndarray | None, settings: dict) -> np.
 
 
 def cache_folder(run: Run, cache: str | Path | bool) -> Path | None:
+    """Folder of finished frames, made if need be; None where none is wanted or can be written."""
     if cache is False:
         return None
     if cache is not True:
