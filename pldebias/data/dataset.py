@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pldebias.data import glyphs, longtail
-from pldebias.data.decode import LazyImages
+from pldebias.data.decode import LazyImages, subset
 from pldebias.data.errors import DataError, checked
 from pldebias.data.plan import plan_counts, resolve_order
 from pldebias.data.sources import KNOWN, Known, Source, glyph_test_set, load_source, parse_source, render_glyphs
@@ -169,8 +169,7 @@ def _glyph_parts(spec: SplitSpec, known: Known, seed: int) -> tuple[Source, dict
 
 def _take(images, labels: Tensor, positions: np.ndarray | Tensor) -> Images:
     index = torch.as_tensor(positions, dtype=torch.int64)
-    chosen = images[index] if isinstance(images, Tensor) else images.select(index)
-    return Images(chosen, labels[index], index)
+    return Images(subset(images, index), labels[index], index)
 
 
 def _cut_holdout(spec: SplitSpec, source: Source, parts: dict[str, Images]) -> None:

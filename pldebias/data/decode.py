@@ -256,6 +256,11 @@ class LazyImages:
         return LazyImages(self.reader, self.rows[index])
 
 
+def subset(images: Tensor | LazyImages, index: Tensor) -> Tensor | LazyImages:
+    """Return the images at `index`, which stay where they are, in memory or on disk."""
+    return images[index] if isinstance(images, Tensor) else images.select(index)
+
+
 def decoded(images: Iterator[tuple[Tensor, str]], count: int, path: Path, *, description: str, progress: bool) -> Tensor | LazyImages:
     """Write a stream of decoded images to the cache file `path` and map it; where the data root cannot be written, keep them in memory.
 

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import unicodedata
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,8 +18,8 @@ import torch
 from torch import Tensor
 
 from pldebias._files import put
-from pldebias.data.decode import SUFFIXES, FileReader, LazyImages, coloured, decode, decoded, mapped, probe
-from pldebias.data.errors import DataError
+from pldebias.data.decode import SUFFIXES, FileReader, LazyImages, coloured, decode, decoded, mapped, probe, subset
+from pldebias.data.errors import DataError, say, some
 from pldebias.paths import PathError, composed, local
 
 TEST_FRACTION, TEST_SEED = 0.2, 77
@@ -57,23 +56,12 @@ class Part:
     positions: Tensor | None = None  # in the list of files or rows; None where nothing was cut off
 
 
-def say(message: str) -> None:
-    """Warn of something that the user should know but need not change."""
-    warnings.warn(message, stacklevel=3)
-
-
 def place(source: str, path: str) -> Path:
     """Return the `path` of a `source` on this machine, with ``~`` and environment variables resolved."""
     try:
         return local(path)
     except PathError as error:
         raise DataError(f"{source}:{error}") from error
-
-
-def some(names: Iterable, limit: int = 5) -> str:
-    """The first few of `names` for a message."""
-    names = [str(name) for name in names]
-    return ", ".join(names[:limit]) + (f", ... ({len(names)} in all)" if len(names) > limit else "")
 
 
 # -- Names of splits and classes ------------------------------------------------------------------------------------------
@@ -488,7 +476,6 @@ def cut_test(part: Part, num_classes: int) -> tuple[Part, Part]:
     rest = torch.from_numpy(np.setdiff1d(np.arange(len(labels)), chosen.numpy()))
 
     def take(index: Tensor) -> Part:
-        images = part.images[index] if isinstance(part.images, Tensor) else part.images.select(index)
-        return Part(images, part.labels[index], part.content, index)
+        return Part(subset(part.images, index), part.labels[index], part.content, index)
 
     return take(rest), take(chosen)

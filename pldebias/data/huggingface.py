@@ -11,8 +11,7 @@ import re
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pldebias.data.errors import DataError
-from pldebias.data.files import say, some
+from pldebias.data.errors import DataError, say, some
 
 Splits = dict[str, list[Path]]
 """Files by the name of a split as its author wrote it; empty for a set without a name."""

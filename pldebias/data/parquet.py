@@ -19,8 +19,8 @@ from torch import Tensor
 from pldebias.data import files as trees
 from pldebias.data import huggingface
 from pldebias.data.decode import mapped, probe
-from pldebias.data.errors import DataError
-from pldebias.data.files import Part, say, some
+from pldebias.data.errors import DataError, say, some
+from pldebias.data.files import Part
 from pldebias.optional import needed
 
 CLASSES = 32767  # what a run can count

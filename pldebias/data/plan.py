@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pldebias.data.errors import DataError
+from pldebias.data.errors import DataError, some
 from pldebias.data.longtail import check_gamma, class_counts
 from pldebias.paths import composed
 
@@ -25,7 +25,8 @@ def resolve_order(order: Sequence[str | int] | None, class_names: Sequence[str],
         for entry, text, is_name, is_number in zip(order, texts, named, numbers, strict=True):
             if not is_name and not is_number:
                 raise DataError(
-                    f"class_order: {entry!r} is no class; allowed are the names {_short(names)}, or the ids 0..{len(names) - 1}"
+                    f"class_order: {entry!r} is no class; allowed are the names {some(map(repr, names), 12)}, "
+                    f"or the ids 0..{len(names) - 1}"
                 )
             if is_name and is_number and names.index(text) != int(text):
                 raise DataError(f"class_order: {entry!r} is ambiguous, the name of one class and the id of another; give names alone")
@@ -37,8 +38,8 @@ def resolve_order(order: Sequence[str | int] | None, class_names: Sequence[str],
         twice = sorted({names[c] for c in ids if ids.count(c) > 1})
         raise DataError(
             f"class_order must name each of the {len(names)} classes once, head to tail; it has {len(ids)} entries"
-            + (f", lacks {_short(missing)}" if missing else "")
-            + (f", repeats {_short(twice)}" if twice else "")
+            + (f", lacks {some(map(repr, missing), 12)}" if missing else "")
+            + (f", repeats {some(map(repr, twice), 12)}" if twice else "")
         )
     return tuple(ids)
 
@@ -129,7 +130,3 @@ def plan_counts(
                 f"{labelled[c] + unlabelled[c] - available[c]} (or set fewer images aside for validation)"
             )
     return labelled, unlabelled
-
-
-def _short(names: Sequence, limit: int = 12) -> str:
-    return ", ".join(map(repr, names[:limit])) + (f", ... ({len(names)} in all)" if len(names) > limit else "")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from pldebias.data import digits, downloads, files, glyphs, ops, parquet
-from pldebias.data.errors import DataError, checked
+from pldebias.data.errors import DataError, checked, say, some
 from pldebias.data.names import CIFAR10, FASHION, STL10
 from pldebias.paths import local
 from pldebias.registry import Registry
@@ -224,7 +224,7 @@ def _load_files(kind: str, path: str, root: Path, image_size: int | None, progre
         if not len(parts["test"].labels):
             raise DataError(f"{kind}:{path}: no class has two images, so that none can be set aside for a test; add images or a test set")
     if missing := [name for k, name in enumerate(names) if not (parts["test"].labels == k).any()]:
-        files.say(f"{kind}:{path}: no test image of the classes {files.some(missing)}; their test accuracy is undefined")
+        say(f"{kind}:{path}: no test image of the classes {some(missing)}; their test accuracy is undefined")
     shapes = {part: tuple(p.images.shape[1:]) for part, p in parts.items()}
     if len(set(shapes.values())) > 1:
         raise DataError(f"{kind}:{path}: images of different shapes ({shapes}): give image_size")
