@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from pldebias.paths import local
+from pldebias.paths import PathError, local
 from pldebias.settings import nearest
 
 T = TypeVar("T")
@@ -166,15 +166,18 @@ def _run(name: str, load: Any) -> ModuleType:
             raise PluginError("it registers nothing; call pld.register on its classes and functions")
         return module
     except PluginError as error:
-        raise PluginError(f"plugin {name}: {error}") from error
+        raise PluginError(f"plugin {name!r}: {error}") from error
     except (Exception, SystemExit) as error:
-        raise PluginError(f"plugin {name} cannot be loaded: {_last_line(error)}") from error
+        raise PluginError(f"plugin {name!r} cannot be loaded: {_last_line(error)}") from error
     finally:
         _loading.pop()
 
 
 def _from_file(name: str) -> ModuleType:
-    path = local(name).resolve()
+    try:
+        path = local(name).resolve()
+    except PathError as error:
+        raise PluginError(str(error)) from error
     if not path.is_file():
         raise PluginError(f"there is no file {path}; give a Python file such as my_methods.py, or a module such as package.module")
     for module in list(sys.modules.values()):  # imported under its own name, or the script that runs

@@ -186,8 +186,8 @@ def train(
 
     Raises
     ------
-    MethodError, ConfigError, DataError
-        Something asked for is unknown or impossible; raised before training starts.
+    MethodError, ConfigError, DataError, PluginError
+        Something asked for is unknown or impossible, or a plugin cannot be loaded; raised before training starts.
     RunError
         The folder holds another run, or cannot be written.
     TrainingError

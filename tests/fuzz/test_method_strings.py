@@ -14,6 +14,7 @@ import pldebias
 from pldebias.data import DataError, SplitSpec, build
 from pldebias.methods import LEARNERS, SCHEMES, Method, MethodError, build_method, parse, slug
 from pldebias.presets import PRESETS, Config, ConfigError, resolve
+from pldebias.registry import PluginError
 from pldebias.runs import open_run
 from pldebias.schemes import Problem
 from pldebias.training import TrainingError
@@ -105,7 +106,7 @@ def test_configurations(data, settings):
         try:
             config = resolve("fixmatch", data, **settings)
             configure("fixmatch+daso", data, **settings)
-        except (ConfigError, MethodError, DataError) as error:
+        except (ConfigError, MethodError, DataError, PluginError) as error:
             assert str(error)
             return
         assert config.epochs >= 1
@@ -164,7 +165,7 @@ def test_trainings(tmp_path_factory, method, settings):
         try:
             settings = {"n1": 20, "m1": 20, "steps": 1, "steps_per_epoch": 1, "batch_size": 4, "progress": False} | settings
             run = pldebias.train(method, "digits-lt", out=out, **settings)
-        except (ConfigError, MethodError, DataError, TrainingError) as error:
+        except (ConfigError, MethodError, DataError, PluginError, TrainingError) as error:
             assert str(error)
             assert isinstance(error, TrainingError) or not list(out.rglob("zarr.json"))
             return

@@ -69,13 +69,14 @@ def test_a_scheme_with_state_trains_resumes_is_relabelled_and_plotted(my_methods
 
 
 @pytest.mark.parametrize("method", ["fixmatch+relaxed", "twice+relaxed"])
-def test_the_contract_of_every_method_holds_for_those_of_plugins(my_methods, method):
+def test_the_contract_of_every_method_holds_for_those_of_plugins(my_methods, method, monkeypatch):
     """Every test of the contract table, for a row that no table holds."""
     pld.load_plugin(my_methods)
+    given = {"row": Row(method), "classes": 10, "monkeypatch": monkeypatch}
     tests = [test for name, test in vars(test_methods).items() if name.startswith("test_") and "row" in inspect.signature(test).parameters]
     assert len(tests) > 6
     for test in tests:
-        test(Row(method), **({"classes": 10} if "classes" in inspect.signature(test).parameters else {}))
+        test(**{name: given[name] for name in inspect.signature(test).parameters})
 
 
 def test_the_command_line_takes_everything_of_a_plugin(my_methods, call):
@@ -103,7 +104,7 @@ def test_an_installed_package_brings_its_methods(my_methods, tmp_path, monkeypat
     monkeypatch.setattr(registry, "_looked", False)
     monkeypatch.syspath_prepend(tmp_path)
     assert "la" in SCHEMES and not registry._looked  # a known name asks no package
-    with pytest.warns(RuntimeWarning, match=r"my-package: plugin broken_package .*OSError: no licence \(.*, line 1\); it is left out"):
+    with pytest.warns(RuntimeWarning, match=r"my-package: plugin 'broken_package' .*OSError: no licence \(.*, line 1\); it is left out"):
         run = pld.train("twice+relaxed", **STRIPES, out=tmp_path, progress=False)
     assert list(run.attrs["plugins"]) == ["my_package.methods"]
     assert SCHEMES.origins["relaxed"] == "my_package.methods"
@@ -132,7 +133,10 @@ def test_a_run_that_needs_a_plugin_names_it_and_loads_nothing(my_methods, tmp_pa
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("import torch\ndef f():\n    raise KeyError('x')\nf()", r"plugin .*mine.py cannot be loaded: KeyError: 'x' \(.*mine.py, line 3\)"),
+        (
+            "import torch\ndef f():\n    raise KeyError('x')\nf()",
+            r"plugin .*mine.py' cannot be loaded: KeyError: 'x' \(.*mine.py, line 3\)",
+        ),
         ("x = (", r"cannot be loaded: SyntaxError: '\(' was never closed \(.*mine.py, line 1\)"),
         ("import sys; sys.exit(3)", "cannot be loaded: SystemExit: 3"),
         ("import no_such_package", "No module named 'no_such_package'"),
@@ -169,6 +173,8 @@ def test_missing_files_and_modules(tmp_path, monkeypatch, call):
     monkeypatch.chdir(tmp_path)
     code, _, err = call("train", "fixmatch", "--plugin", "nothing.py")
     assert code == 2 and f"there is no file {tmp_path / 'nothing.py'}" in err
+    with pytest.raises(PluginError, match="plugin '': '' is no path"):
+        pld.load_plugin("")
     with pytest.raises(PluginError, match=r"there is no module 'no'; for a file write no\.methods\.py"):
         pld.load_plugin("no.methods")
 
