@@ -35,6 +35,7 @@ BROUGHT_BY = {
     "IPython": "jupyterlab",
     "jinja2": "nbconvert",
     "nbformat": "nbclient",
+    "google_crc32c": "zarr",
     "numcodecs": "zarr",
     "packaging": "pytest",
     "traitlets": "anywidget",

@@ -13,8 +13,8 @@ import numpy as np
 from pldebias import metrics
 from pldebias._files import whole
 from pldebias.paths import output
-from pldebias.runs.layout import NotLogged
 from pldebias.runs.run import Run
+from pldebias.runs.schema import NotLogged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

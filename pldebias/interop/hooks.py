@@ -8,8 +8,8 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pldebias.runs.checks import is_scalar
 from pldebias.runs.recorder import Recorder
+from pldebias.runs.schema import is_scalar
 
 _MORE = tuple(inspect.signature(Recorder.end_epoch).parameters)[1:]
 

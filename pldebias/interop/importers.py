@@ -12,9 +12,9 @@ import numpy as np
 
 from pldebias.interop.columns import classes, column, name_of, read_table, row_of, truths, whole
 from pldebias.paths import local
-from pldebias.runs.checks import EPOCHS
 from pldebias.runs.named import in_rows, labelled, listed, mapping, names_of
 from pldebias.runs.run import Run, open_run
+from pldebias.runs.schema import EPOCHS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -12,9 +12,9 @@ import numpy as np
 
 from pldebias._files import whole
 from pldebias.paths import output
-from pldebias.runs.layout import NotLogged
 from pldebias.runs.recorder import RESERVED, Recorder
 from pldebias.runs.run import Run, as_run
+from pldebias.runs.schema import NotLogged
 from pldebias.settings import fitted
 
 LAST = 20

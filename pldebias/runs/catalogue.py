@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from pldebias.metrics import last_and_median
 from pldebias.paths import local
 from pldebias.runs.display import problems
-from pldebias.runs.layout import RunError
 from pldebias.runs.run import Run
+from pldebias.runs.schema import RunError
 
 if TYPE_CHECKING:
     import pandas
@@ -89,9 +89,9 @@ def _row(path: Path, check: bool) -> dict:
             "problem": problems(run.dropped) or None,
         }
         row |= {f"config.{key}": value for key, value in _flat(run.config).items()}
-        names = run._archive.arrays["scalars"]["attributes"]["names"]
+        names = run._reader.arrays["scalars"]["attributes"]["names"]
         if len(run.epochs):
-            last, median = last_and_median(run._archive.table("scalars", run.epochs).T)
+            last, median = last_and_median(run._reader.read("scalars", run.epochs).T)
             row |= {f"final.{name}": value for name, value in zip(names, last.tolist(), strict=True)}
             row |= {f"median20.{name}": value for name, value in zip(names, median.tolist(), strict=True)}
     except Exception as error:  # a broken run is listed, whatever broke it; one must not hide the others

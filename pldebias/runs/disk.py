@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pldebias import paths
 from pldebias.paths import patiently
-from pldebias.runs.layout import RunError
+from pldebias.runs.schema import RunError
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from typing import TYPE_CHECKING
 
-from pldebias.runs.layout import RunError
+from pldebias.runs.schema import RunError
 
 if TYPE_CHECKING:
     from pldebias.runs.run import Run

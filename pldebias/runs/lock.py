@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 from pldebias.paths import replace
-from pldebias.runs.layout import RunError
+from pldebias.runs.schema import RunError
 
 _held: set[tuple[int, str]] = set()
 """Process and path of the locks that this process holds, to tell them from one that it could not remove."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from pldebias.optional import needed
 from pldebias.paths import is_address, local
 from pldebias.runs.disk import no_link
-from pldebias.runs.layout import RunError
+from pldebias.runs.schema import RunError
 
 CONNECT, SILENCE, WHOLE = 10, 30, 600
 """Seconds that a remote place may take to answer, may say nothing, and may take for one read altogether."""

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from pldebias._background import Handover, Worker
 from pldebias.paths import composed, is_address, is_portable, local
-from pldebias.runs import checks, layout
-from pldebias.runs.archive import Archive
+from pldebias.runs import schema
 from pldebias.runs.counts import Counter, labels, matrices, tally
 from pldebias.runs.disk import explained
 from pldebias.runs.given import (
@@ -32,9 +31,10 @@ from pldebias.runs.given import (
     whole,
     whole_number,
 )
-from pldebias.runs.layout import RunError
 from pldebias.runs.lock import WriterLock
 from pldebias.runs.named import by_class, in_rows, mapping, names_of
+from pldebias.runs.reader import Reader
+from pldebias.runs.schema import RunError
 from pldebias.runs.store import Store
 
 RESERVED = ("pldebias_format", "class_names", "labelled_counts", "unlabelled_counts", "num_epochs", "finished", "checksum")
@@ -124,11 +124,11 @@ class Recorder:
         tests = None if test_labels is None else self._classes("test_labels", test_labels)
         known = truth[truth >= 0]
         self.num_unlabelled = len(truth)
-        self.num_epochs = None if num_epochs is None else whole_number("num_epochs", num_epochs, 0, checks.EPOCHS)
+        self.num_epochs = None if num_epochs is None else whole_number("num_epochs", num_epochs, 0, schema.EPOCHS)
         self.num_features = None if num_features is None else whole_number("num_features", num_features, 1, 2**40)
         if isinstance(snapshots, str) or not hasattr(snapshots, "__iter__"):
             raise ValueError(f"snapshots must be a list of epochs; got {snapshots!r}")
-        self.snapshots = frozenset(whole_number("snapshots", epoch, 0, checks.EPOCHS) for epoch in snapshots)
+        self.snapshots = frozenset(whole_number("snapshots", epoch, 0, schema.EPOCHS) for epoch in snapshots)
         self._test_labels, self._has_unknown = tests, len(known) < len(truth)
         self._counter = Counter(truth, k, self.class_names)
         if device is not None:
@@ -141,14 +141,14 @@ class Recorder:
         if clash := [name for name in kept_attrs if name in RESERVED]:
             raise ValueError(f"attrs must not set {', '.join(clash)}; the recorder does")
         kept_attrs |= {
-            "pldebias_format": layout.FORMAT,
+            "pldebias_format": schema.FORMAT,
             "class_names": list(self.class_names),
             "labelled_counts": counts.tolist(),
             "unlabelled_counts": None if self._has_unknown else np.bincount(known, minlength=k).tolist(),
             "num_epochs": self.num_epochs,
             "finished": False,
         }
-        if problem := checks.attributes(kept_attrs):
+        if problem := schema.attributes(kept_attrs):
             raise ValueError(problem)
         with explained("write beside", self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -160,7 +160,7 @@ class Recorder:
             self._lock.release()
             raise
         self.epoch = store.progress.first_unfinished
-        self._end = int(np.flatnonzero(store.progress.done).max(initial=-1)) + 1
+        self._end = store.progress.end
         done = np.flatnonzero(store.progress.done)
         self._iterations = dict(zip(done.tolist(), store.progress.iteration[done].tolist(), strict=True))
         self._stored = {name: (tuple(meta["shape"][1:]), np.dtype(meta["data_type"])) for name, meta in store.arrays.items() if "/" in name}
@@ -169,7 +169,7 @@ class Recorder:
         if "test_labels" in store.arrays:
             self._test_labels = store.read_labels("test_labels").astype(np.int64)
         self._names = {*store.arrays["scalars"]["attributes"]["names"]}
-        self._length, self._block = store.arrays["done"]["shape"][0], layout.chunk_shape(store.arrays["done"])[0]
+        self._length, self._block = store.arrays["done"]["shape"][0], schema.chunk_shape(store.arrays["done"])[0]
         self._stale = True  # epochs from here on may lie on disk, half-trusted; they are forgotten before the first is written
         self._store, self._writer = store, Worker(f"writer of {self.path}")
         self._finalizer = weakref.finalize(self, _abandon, self._writer, self._lock)
@@ -186,7 +186,7 @@ class Recorder:
             length = self.num_epochs if self.num_epochs is not None else 64
             return Store.create(path, attrs, truth, tests, length, len(self.snapshots))
         if not resume:
-            n = int(Archive(path).progress().done.sum())
+            n = int(Reader(path).progress().done.sum())
             raise RunError(f"{path} already holds a run with {n} epochs; pass resume=True to continue it, or choose another directory")
         store = Store(path)
         if different := self._differences(store, attrs, truth, tests):
@@ -240,7 +240,7 @@ class Recorder:
         epoch : int
             0 or more.
         """
-        epoch = whole_number("epoch", epoch, 0, checks.EPOCHS - 1)
+        epoch = whole_number("epoch", epoch, 0, schema.EPOCHS - 1)
         self.flush()
         self._store.rewind(epoch)
         self.epoch, self._end = epoch, min(self._end, epoch)
@@ -425,12 +425,12 @@ class Recorder:
         for kind, cells in kinds.items():
             chunks |= matrices(kind, cells, k, self._has_unknown)
         epoch, stale = self.epoch, self._stale
-        names, length = self._names | {*plain}, checks.grown(epoch, self._length)
-        tables = (("scalars", len(names), layout.COLUMNS), ("arrays", len(stored) + 32, layout.COLUMNS), ("classes", k if series else 0, k))
+        names, length = self._names | {*plain}, schema.grown(epoch, self._length)
+        tables = (("scalars", len(names), schema.COLUMNS), ("arrays", len(stored) + 32, schema.COLUMNS), ("classes", k if series else 0, k))
         for what, columns, together in tables:
-            if checks.is_too_large((length, columns), (self._block, together)):
+            if schema.is_too_large((length, columns), (self._block, together)):
                 raise ValueError(
-                    f"epoch {epoch} of {columns} {what} makes a table of more than {checks.TABLE >> 20} MB, or of too many files, which is "
+                    f"epoch {epoch} of {columns} {what} makes a table of more than {schema.TABLE >> 20} MB, or of too many files, which is "
                     "not read again; record fewer names, or steps as iteration and not as epochs"
                 )
 
@@ -489,7 +489,7 @@ class Recorder:
         if not values.size:
             raise ValueError(f"{what} is empty, of shape {list(shape)}; leave it out")
         if full not in stored:
-            if problem := checks.clash(full, stored):
+            if problem := schema.clash(full, stored):
                 raise ValueError(f"{what} {problem}")
             stored[full] = shape, values.dtype if root != "scheme" or values.dtype in (np.float32, np.float64) else np.dtype(np.float64)
         there, dtype = stored[full]
@@ -605,7 +605,7 @@ def _states(what: str, states) -> dict:
     """State as given, by its names."""
     states = mapping(what, states, "from 'scheme/name' to values")
     for name in states:
-        if not checks.is_state(name) or not all(map(is_portable, name.split("/"))):
+        if not schema.is_state(name) or not all(map(is_portable, name.split("/"))):
             raise ValueError(
                 "state is named 'scheme/name' as folders can be on any system, and the name is not epoch, snapshot or klass; "
                 f"got {brief(name)}"
@@ -616,9 +616,9 @@ def _states(what: str, states) -> dict:
 def _scalars(scalars) -> dict[str, float]:
     plain: dict[str, float] = {}
     for name, value in mapping("scalars", scalars, "from names to numbers").items():
-        if not checks.is_scalar(name):
+        if not schema.is_scalar(name):
             raise ValueError(
-                f"a scalar is named by one line of text without control characters, and not {', '.join(checks.COLUMNS)}, which "
+                f"a scalar is named by one line of text without control characters, and not {', '.join(schema.OURS)}, which "
                 f"are columns of our own; got {brief(name)}"
             )
         plain[str.__str__(name)] = number(f"scalars[{name!r}]", value)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pldebias.runs import layout
-from pldebias.runs.archive import Archive
+from pldebias.runs import schema
 from pldebias.runs.display import describe, describe_html
-from pldebias.runs.layout import NotLogged, RunError
+from pldebias.runs.reader import Reader
+from pldebias.runs.schema import NotLogged, RunError
 from pldebias.settings import argument
 
 if TYPE_CHECKING:
@@ -42,19 +42,19 @@ class Run:
     """
 
     def __init__(self, address, check: str = "sizes"):
-        self._archive, self._check = Archive(address), check
-        self.path: str = self._archive.address.rstrip("/")
+        self._reader, self._check = Reader(address), check
+        self.path: str = self._reader.address.rstrip("/")
         self._load()
 
     def _load(self) -> None:
-        self.attrs: dict = self._archive.attrs
-        self._progress = self._archive.progress(self._check)
+        self.attrs: dict = self._reader.attrs
+        self._progress = self._reader.progress(self._check)
         self.dropped = self._progress.dropped
         self._cubes: dict[str, np.ndarray] = {}
 
     def refresh(self) -> Run:
         """See epochs that were recorded since; returns the run itself."""
-        self._archive.reload()
+        self._reader.reload()
         self.__dict__.pop("scalars", None)
         self._load()
         return self
@@ -114,7 +114,7 @@ class Run:
     @property
     def num_unlabelled(self) -> int:
         """N."""
-        return self._archive.arrays["true_labels"]["shape"][0]
+        return self._reader.arrays["true_labels"]["shape"][0]
 
     @cached_property
     def true_labels(self) -> np.ndarray:
@@ -124,13 +124,12 @@ class Run:
     @property
     def test_labels(self) -> np.ndarray:
         """True classes of the test set, shape ``[T]``."""
-        if "test_labels" not in self._archive.arrays:
+        if "test_labels" not in self._reader.arrays:
             raise NotLogged(f"{self.name}: the recorder was given no test_labels")
         return self._labels("test_labels")
 
     def _labels(self, name: str) -> np.ndarray:
-        # An empty array has no chunk.
-        return self._within(name, self._archive.read(name, fill=not self._archive.arrays[name]["shape"][0]), -1).astype(np.int64)
+        return self._within(name, self._reader.read(name), -1).astype(np.int64)
 
     def _within(self, name: str, labels: np.ndarray, least: int) -> np.ndarray:
         """Refuse labels that are no classes: they would be counted as others."""
@@ -173,7 +172,7 @@ class Run:
     @property
     def kinds(self) -> tuple[str, ...]:
         """Kinds of matrices that it holds, of ``visits``, ``sweep`` and ``test``."""
-        return tuple(kind for kind in layout.MATRICES if len(self.logged(kind)))
+        return tuple(kind for kind in schema.MATRICES if len(self.logged(kind)))
 
     @property
     def snapshots(self) -> np.ndarray:
@@ -195,7 +194,7 @@ class Run:
                     f"{self.name} has {name!r} at {len(have)} of {len(self.epochs)} epochs; pass epoch=run.logged({name!r}) for those"
                 )
             if name not in self._cubes:
-                self._cubes[name] = self._archive.read(name, have)
+                self._cubes[name] = self._reader.read(name, have)
                 self._cubes[name].flags.writeable = False
             return self._cubes[name]
         epoch = argument("epoch", epoch, int | tuple[int, ...])
@@ -204,7 +203,7 @@ class Run:
         if len(absent := np.setdiff1d(wanted, have)):
             raise NotLogged(self._absent(name, int(absent[0]), have))
         cube = self._cubes.get(name)
-        rows = self._archive.read(name, wanted) if cube is None else cube[np.searchsorted(have, wanted)]
+        rows = self._reader.read(name, wanted) if cube is None else cube[np.searchsorted(have, wanted)]
         return rows if np.ndim(epoch) else rows[0]
 
     def _absent(self, name: str, epoch: int, have: np.ndarray) -> str:
@@ -254,8 +253,8 @@ class Run:
         return self.confusion(kind, split, epoch).sum(-2) + self.unknown(kind, split, epoch)
 
     def _split(self, kind: str, split: str, epoch, suffix: str) -> np.ndarray:
-        if kind not in layout.MATRICES:
-            raise ValueError(f"kind must be one of {', '.join(layout.MATRICES)}; got {kind!r}")
+        if kind not in schema.MATRICES:
+            raise ValueError(f"kind must be one of {', '.join(schema.MATRICES)}; got {kind!r}")
         if split not in SPLITS:
             raise ValueError(f"split must be one of {', '.join(SPLITS)}; got {split!r}")
         if kind == "test" and split != "all":
@@ -290,7 +289,7 @@ class Run:
     def _snapshot(self, name: str, epoch: int) -> np.ndarray:
         have = self.logged(name)
         if not len(have):
-            held = [item for item in (*layout.SNAPSHOTS, *self.snapshot_states) if len(self.logged(item))]
+            held = [item for item in (*schema.SNAPSHOTS, *self.snapshot_states) if len(self.logged(item))]
             raise NotLogged(f"{self.name} has no {name}; its snapshots hold {', '.join(held) or 'nothing'}")
         epoch = argument("epoch", epoch)
         epoch = int(have[-1]) if epoch == -1 else epoch
@@ -299,7 +298,7 @@ class Run:
                 raise NotLogged(f"epoch {epoch} of {self.name} is damaged: {self.dropped[epoch]}")
             raise NotLogged(f"{self.name} has {name} at the epochs {', '.join(map(str, have.tolist()))}; not at {epoch}")
         slot = int(np.flatnonzero(self._progress.snapshot == epoch)[0])
-        return self._archive.read(name, [slot])[0]
+        return self._reader.read(name, [slot])[0]
 
     def logits(self, epoch: int = -1) -> np.ndarray:
         """Logits of the unlabelled set at a snapshot epoch, shape ``[N, K]``, float32 (kept as float16)."""
@@ -316,7 +315,7 @@ class Run:
     # -- state and scalars --------------------------------------------------------------------------------------------
 
     def _named(self, root: str) -> tuple[str, ...]:
-        return tuple(sorted(name.removeprefix(root) for name in self._archive.arrays if name.startswith(root)))
+        return tuple(sorted(name.removeprefix(root) for name in self._reader.arrays if name.startswith(root)))
 
     @property
     def series(self) -> tuple[str, ...]:
@@ -332,7 +331,7 @@ class Run:
         """State of a scheme at every epoch of `epochs`, shape ``[E, K]``; NaN where it was not given."""
         if name not in self.series:
             raise NotLogged(f"{self.name} has no state {name!r}; it has {', '.join(self.series) or 'none'}")
-        return self._archive.table(f"scheme/{name}", self.epochs)
+        return self._reader.read(f"scheme/{name}", self.epochs)
 
     def snapshot_state(self, name: str, epoch: int = -1) -> np.ndarray:
         """Larger state of a scheme at a snapshot epoch, shape ``[K, ...]``."""
@@ -343,9 +342,9 @@ class Run:
         """Losses, accuracies ... one column each, one row per epoch of `epochs`; NaN where not given."""
         import pandas
 
-        names = self._archive.arrays["scalars"]["attributes"]["names"]
+        names = self._reader.arrays["scalars"]["attributes"]["names"]
         index = pandas.Index(self.epochs, name="epoch")
-        return pandas.DataFrame(self._archive.table("scalars", self.epochs), columns=names, index=index)
+        return pandas.DataFrame(self._reader.read("scalars", self.epochs), columns=names, index=index)
 
     def to_xarray(self) -> xarray.Dataset:
         """All arrays as a lazy Dataset; scheme state under its full name, such as ``scheme/daso/class_dist``.
@@ -355,9 +354,9 @@ class Run:
         """
         import xarray
 
-        store = self._archive.place.store()
+        store = self._reader.place.store()
         ds = xarray.open_zarr(store, chunks=None)
-        for root in sorted({name.rpartition("/")[0] for name in self._archive.arrays if "/" in name}):
+        for root in sorted({name.rpartition("/")[0] for name in self._reader.arrays if "/" in name}):
             group = xarray.open_zarr(store, group=root, chunks=None)
             # Runs of older versions name the dimensions of a/x and b/x alike, whatever their lengths.
             group = group.rename({dim: f"{root}/{dim}" for dim, n in group.sizes.items() if ds.sizes.get(dim, n) != n})

@@ -1,4 +1,7 @@
-"""What the metadata of a run may say. A run may come from a stranger or a failing disk: nothing is read before it has passed here."""
+"""How a run lies on disk: the table of its arrays, what their metadata may say, and the version of both.
+
+A run may come from a stranger or a failing disk: nothing of it is read before its metadata have passed here.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,13 @@ import math
 import re
 import unicodedata
 import zlib
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import NamedTuple
 
-from pldebias.runs import layout
-from pldebias.runs.layout import RunError
-
+FORMAT = 2
+"""Version of the layout; readers refuse a newer one. Runs of format 1 (pldebias 0.1) are read, and become format 2 when they go on."""
+ROWS, COLUMNS = 256, 32
+"""Most rows and columns of a table in one file."""
 EPOCHS = 2**21
 """More epochs than anybody records."""
 TABLE = 2**28
@@ -20,40 +24,100 @@ TABLE = 2**28
 FILES = 200_000
 """Files that one of them may be spread over."""
 REQUIRED = ("done", "iteration", "snapshot", "scalars", "written", "true_labels")
+MATRICES = ("visits", "sweep", "test")
+SNAPSHOTS = ("logits", "semantic", "features")
 _CONTROL = ("Cc", "Cs", "Zl", "Zp")
 
 
-class _Kind(NamedTuple):
-    """What an array of one name must be. `role`: a row per epoch in a "table", a "chunk" per epoch, one chunk for the "whole", "names"."""
+class RunError(OSError):
+    """A run could not be created, written, opened or trusted; the message says which, why and what to do."""
+
+
+class NotLogged(KeyError):
+    """Asked for something that the run does not hold; the message lists what it does hold."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+
+# -- the arrays -----------------------------------------------------------------------------------------------------------
+
+
+class Kind(NamedTuple):
+    """What an array of one name must be.
+
+    `role` is how it is cut: a "table" has a row per epoch or snapshot, many rows to a file, each with its checksum; of a "chunk" array
+    every epoch or snapshot is one file; a "whole" array is one file; "names" are texts. The first of `dtypes` is the usual one, `fill`
+    the value of what was not written (None: the type's own).
+    """
 
     role: str
     dims: tuple[str, ...]
     dtypes: tuple[str, ...]
-    fill: int | None = None  # None is the type's own
+    fill: int | None = None
 
 
 _INTEGERS = tuple(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
-_SERIES = _Kind("table", ("epoch", "klass"), ("float32", "float64"))
-_STATE = _Kind("chunk", ("snapshot",), ("bool", *_INTEGERS, "float16", "float32", "float64"))
+_SERIES = Kind("table", ("epoch", "klass"), ("float32", "float64"))
+_STATE = Kind("chunk", ("snapshot",), ("bool", *_INTEGERS, "float16", "float32", "float64"))
 _ALL = [f"{kind}{split}" for kind in ("visits", "sweep") for split in ("", "_accepted")]
-_KNOWN: dict[str, _Kind] = {
-    "done": _Kind("table", ("epoch",), ("bool",)),
-    "iteration": _Kind("table", ("epoch",), ("int64",), -1),
-    "snapshot": _Kind("table", ("snapshot",), ("int64",), -1),
-    "scalars": _Kind("table", ("epoch", "scalar"), ("float64",)),
-    "written": _Kind("table", ("epoch", "item"), ("int64",)),
-    "crc32": _Kind("table", ("epoch", "entry"), ("uint32",)),
-    "true_labels": _Kind("whole", ("sample",), ("int16",)),
-    "test_labels": _Kind("whole", ("test_sample",), ("int16",)),
-    "history": _Kind("chunk", ("epoch", "sample"), ("int16",)),
-    "history_accepted": _Kind("chunk", ("epoch", "sample"), ("bool",)),
-    "test": _Kind("chunk", ("epoch", "true", "pred"), ("uint32",)),
-    "features": _Kind("chunk", ("snapshot", "sample", "feature"), ("float16",)),
-    **{name: _Kind("chunk", ("snapshot", "sample", "klass"), ("float16",)) for name in ("logits", "semantic")},
-    **{name: _Kind("chunk", ("epoch", "true", "pseudo"), ("uint32",)) for name in _ALL},
-    **{f"{name}_unknown": _Kind("chunk", ("epoch", "pseudo"), ("uint32",)) for name in _ALL},
-    **{name: _Kind("names", (name,), ("string",)) for name in ("true", "pseudo", "pred", "klass", "scalar")},
+_KNOWN: dict[str, Kind] = {
+    "done": Kind("table", ("epoch",), ("bool",)),
+    "iteration": Kind("table", ("epoch",), ("int64",), -1),
+    "snapshot": Kind("table", ("snapshot",), ("int64",), -1),
+    "scalars": Kind("table", ("epoch", "scalar"), ("float64",)),
+    "written": Kind("table", ("epoch", "item"), ("int64",)),
+    "crc32c": Kind("table", ("epoch", "entry"), ("uint32",)),
+    "crc32": Kind("table", ("epoch", "entry"), ("uint32",)),  # of format 1
+    "true_labels": Kind("whole", ("sample",), ("int16",)),
+    "test_labels": Kind("whole", ("test_sample",), ("int16",)),
+    "history": Kind("chunk", ("epoch", "sample"), ("int16",)),
+    "history_accepted": Kind("chunk", ("epoch", "sample"), ("bool",)),
+    "test": Kind("chunk", ("epoch", "true", "pred"), ("uint32",)),
+    "features": Kind("chunk", ("snapshot", "sample", "feature"), ("float16",)),
+    **{name: Kind("chunk", ("snapshot", "sample", "klass"), ("float16",)) for name in ("logits", "semantic")},
+    **{name: Kind("chunk", ("epoch", "true", "pseudo"), ("uint32",)) for name in _ALL},
+    **{f"{name}_unknown": Kind("chunk", ("epoch", "pseudo"), ("uint32",)) for name in _ALL},
+    **{name: Kind("names", (name,), ("string",)) for name in ("true", "pseudo", "pred", "klass", "scalar")},
 }
+
+
+def kind_of(name: str) -> Kind | None:
+    """What is known of an array of ours; None for anything else."""
+    return _SERIES if name.startswith("scheme/") else _STATE if name.startswith("snapshot_state/") else _KNOWN.get(name)
+
+
+def chunk_shape(meta: dict) -> tuple[int, ...]:
+    """Shape of every chunk of an array; of a table that of its files."""
+    return tuple(meta["chunk_grid"]["configuration"]["chunk_shape"])
+
+
+def chunk_name(index) -> str:
+    """File name of a chunk: ``c.3.0.0``, flat, so that an epoch costs no directories."""
+    return ".".join(["c", *(str(int(i)) for i in index)])
+
+
+def entry(name: str, columns: tuple[int, ...] = ()) -> str:
+    """Name under which `crc32c` holds the checksum of an array's chunk, or of the part of a table's row in one of its files."""
+    return "/".join([name, *map(str, columns)])
+
+
+def fill_value(meta: dict):
+    """Value of what was never written."""
+    return math.nan if meta["fill_value"] == "NaN" else meta["fill_value"]
+
+
+def codecs(meta: dict) -> list[str]:
+    """Names of the codecs of a chunk; of a table whose rows are chunks of their own in one file (a shard), of a row."""
+    return [codec["name"] for codec in (meta["codecs"][0]["configuration"]["codecs"] if in_rows(meta) else meta["codecs"])]
+
+
+def in_rows(meta: dict) -> bool:
+    """Whether every row of a file has its own checksum: a Zarr shard, as tables are since format 2."""
+    return meta["codecs"][0]["name"] == "sharding_indexed"
+
+
+# -- names ----------------------------------------------------------------------------------------------------------------
 
 
 def is_plain(text) -> bool:
@@ -69,9 +133,9 @@ def is_name(name) -> bool:
     return all(part and part[0] != "." and part[-1] not in ". " and part != "zarr.json" for part in name.split("/"))
 
 
-COLUMNS = ("epoch", "iteration", "recall_<kind>/<head, medium or tail>")
+OURS = ("epoch", "iteration", "recall_<kind>/<head, medium or tail>")
 """Names that tables and exports of scalars give to columns of their own."""
-_COLUMN = re.compile(rf"epoch|iteration|recall_({'|'.join(layout.MATRICES)})/(head|medium|tail)")
+_COLUMN = re.compile(rf"epoch|iteration|recall_({'|'.join(MATRICES)})/(head|medium|tail)")
 
 
 def is_scalar(name) -> bool:
@@ -104,6 +168,9 @@ def clash(name: str, others) -> str | None:
 @lru_cache(4096)
 def _folded(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold().replace("/", ".")
+
+
+# -- metadata -------------------------------------------------------------------------------------------------------------
 
 
 def _whole(value, most: int = 2**53) -> bool:
@@ -168,9 +235,9 @@ def parse(text: bytes, where: str) -> tuple[dict, dict[str, dict], dict[str, dic
         raise RunError(f"{where} is a Zarr group, but no run of pldebias (no attribute pldebias_format)")
     if not _whole(version) or version < 1:
         raise RunError(f"{damaged} (pldebias_format is {str(version)[:40]})")
-    if version > layout.FORMAT:
+    if version > FORMAT:
         raise RunError(
-            f"{where} has store format {version}; this pldebias reads up to {layout.FORMAT}. Upgrade pldebias, "
+            f"{where} has store format {version}; this pldebias reads up to {FORMAT}. Upgrade pldebias, "
             "or read the arrays with xarray.open_zarr"
         )
     if problem := attributes(attrs):
@@ -187,7 +254,7 @@ def parse(text: bytes, where: str) -> tuple[dict, dict[str, dict], dict[str, dic
 
 def seal(attrs: dict, arrays: dict[str, dict]) -> int:
     """Checksum of the attributes and of the names of the tables' columns."""
-    columns = [arrays[name]["attributes"].get("names") for name in ("scalars", "written", "crc32") if name in arrays]
+    columns = [arrays[name]["attributes"].get("names") for name in ("scalars", "written", "crc32c", "crc32") if name in arrays]
     kept = {key: value for key, value in attrs.items() if key != "checksum"}
     try:
         return zlib.crc32(json.dumps([kept, columns], sort_keys=True).encode())
@@ -203,7 +270,7 @@ def _arrays(tree: dict, where: str, k: int) -> tuple[dict[str, dict], dict[str, 
             raise RunError(f"{where} is damaged: its zarr.json lists {name[:80]!r}, which cannot be the name of an array")
         if meta.get("node_type") == "group":
             continue
-        kind = _kind(name)
+        kind = kind_of(name)
         if kind is None:
             others[name] = meta
             continue
@@ -219,25 +286,16 @@ def _arrays(tree: dict, where: str, k: int) -> tuple[dict[str, dict], dict[str, 
     return arrays, others
 
 
-def is_table(name: str) -> bool:
-    """Whether every epoch (or snapshot) sets a row of this array in place."""
-    kind = _kind(name)
-    return kind is not None and kind.role == "table"
+_CRC, _PLAIN, _BYTES = {"name": "crc32c"}, {"name": "bytes"}, {"name": "bytes", "configuration": {"endian": "little"}}
+_CODECS = {
+    "table": ([],),  # of format 1; since format 2 they are shards
+    "chunk": ([], ["zstd"], ["crc32c"], ["zstd", "crc32c"]),
+    "whole": ([], ["zstd"], ["crc32c"], ["zstd", "crc32c"]),
+    "names": ([], ["crc32c"]),
+}
 
 
-def _kind(name: str) -> _Kind | None:
-    """What is known of an array of ours; None for anything else."""
-    return _SERIES if name.startswith("scheme/") else _STATE if name.startswith("snapshot_state/") else _KNOWN.get(name)
-
-
-@cache
-def _written(dtype: str, fill, compress: bool) -> tuple[object, dict, list[str]]:
-    """Fill value, names of chunks and codecs of an array as this version writes it."""
-    meta = layout.describe((1,), (1,), dtype, ("epoch",), fill=fill, compress=compress)
-    return meta["fill_value"], meta["chunk_key_encoding"], [codec["name"] for codec in meta["codecs"]]
-
-
-def _structure(meta: dict, kind: _Kind) -> str | None:
+def _structure(meta: dict, kind: Kind) -> str | None:
     """What is wrong with the metadata of an array."""
     shape, chunks, dims = meta["shape"], meta["chunk_grid"]["configuration"]["chunk_shape"], meta["dimension_names"]
     if not isinstance(shape, list) or not all(_whole(n, 2**40) for n in shape):
@@ -250,16 +308,13 @@ def _structure(meta: dict, kind: _Kind) -> str | None:
         return f"{len(dims)} dimensions"
     if meta["data_type"] not in kind.dtypes:
         return f"type {str(meta['data_type'])[:60]}"
-    zstd = kind.role in ("chunk", "whole") and [codec["name"] for codec in meta["codecs"]] == ["bytes", "zstd"]
-    fill, encoding, codecs = _written(meta["data_type"], kind.fill, zstd)
+    fill = kind.fill if kind.fill is not None else {"f": "NaN", "b": False, "s": ""}.get(meta["data_type"][0], 0)
     if meta["fill_value"] != fill or isinstance(meta["fill_value"], bool) != isinstance(fill, bool):
         return f"fill value {str(meta['fill_value'])[:60]}"
-    if meta["chunk_key_encoding"] != encoding:
+    if meta["chunk_key_encoding"] != {"name": "default", "configuration": {"separator": "."}}:
         return "names of chunks"
-    if [codec["name"] for codec in meta["codecs"]] != codecs:
+    if not _as_written(meta["codecs"], chunks, kind.role, meta["data_type"]):
         return f"codecs {str(meta['codecs'])[:60]}"
-    if meta["codecs"][0].get("configuration", {}).get("endian", "little") != "little":
-        return "byte order"
     whole = [1 if kind.role == "chunk" else max(1, shape[0]), *(max(1, n) for n in shape[1:])]
     if kind.role in ("chunk", "whole") and chunks != whole:
         return f"chunks {chunks} of shape {shape}"
@@ -270,6 +325,19 @@ def _structure(meta: dict, kind: _Kind) -> str | None:
     return None if _whole(meta["attributes"].get("crc32", 0), 2**32 - 1) else "checksum"
 
 
+def _as_written(found: list[dict], chunks: list[int], role: str, dtype: str) -> bool:
+    """Whether these are codecs that this version or 0.1 gives an array."""
+    if role == "table" and found[0]["name"] == "sharding_indexed":
+        rows = {"chunk_shape": [1, *chunks[1:]], "index_codecs": [_BYTES, _CRC], "index_location": "end"}
+        first = found[0]["configuration"]["codecs"][0]
+        return first in (_PLAIN, _BYTES) and found == [{"name": "sharding_indexed", "configuration": {**rows, "codecs": [first, _CRC]}}]
+    return (
+        found[0]["name"] == ("vlen-utf8" if dtype == "string" else "bytes")
+        and found[0].get("configuration", {}).get("endian", "little") == "little"
+        and [codec["name"] for codec in found[1:]] in _CODECS[role]
+    )
+
+
 def _lengths(arrays: dict[str, dict], where: str, k: int) -> None:
     """Every dimension has one length in all arrays, and tables have a size that somebody may have recorded."""
     lengths = {"true": k, "pseudo": k, "pred": k, "klass": k, "sample": arrays["true_labels"]["shape"][0]}
@@ -278,8 +346,8 @@ def _lengths(arrays: dict[str, dict], where: str, k: int) -> None:
         for dim, n in zip(meta["dimension_names"], meta["shape"], strict=True):
             if lengths.get(dim, n) != n:
                 raise RunError(f"{where} is damaged: {name} has {n} entries along {dim}, not {lengths[dim]} as the others")
-        if _kind(name).role in ("table", "names"):
-            chunks = layout.chunk_shape(meta)
+        if kind_of(name).role in ("table", "names"):
+            chunks = chunk_shape(meta)
             if is_too_large(meta["shape"], chunks):
                 raise RunError(f"{where} is damaged: {name} of shape {meta['shape']} in chunks {list(chunks)} is larger than any run's")
 
