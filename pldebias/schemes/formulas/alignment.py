@@ -9,6 +9,7 @@ the temperature of the target is CReST+ (Wei et al., CVPR 2021, section 4.3).
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from pldebias.schemes.part import Seen
@@ -16,13 +17,15 @@ from pldebias.schemes.part import Seen
 _EPS = 1e-6  # on both sides of the ratio, as in all public code
 
 
-def temper(target: Tensor, t: float | Tensor) -> Tensor:
+def temper(target: Float[Tensor, " K"], t: float | Tensor) -> Float[Tensor, " K"]:
     """Target distribution ``target^t``, normalised; 1 leaves it as it is, 0 makes it uniform. Shape ``[K]``."""
     tempered = target**t
     return tempered / tempered.sum()
 
 
-def align(probs: Tensor, running: Tensor, target: Tensor, t: float | Tensor = 1.0) -> Tensor:
+def align(
+    probs: Float[Tensor, "N K"], running: Float[Tensor, " K"], target: Float[Tensor, " K"], t: float | Tensor = 1.0
+) -> Float[Tensor, "N K"]:
     """Aligned predictions, ``normalise(probs * (target^t + eps) / (running + eps))`` with eps = 1e-6.
 
     Parameters

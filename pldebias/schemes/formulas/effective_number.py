@@ -8,10 +8,11 @@ Cui et al., Class-Balanced Loss Based on Effective Number of Samples, CVPR 2019.
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 
-def effective_weights(counts: Tensor, beta: float | None = None) -> Tensor:
+def effective_weights(counts: Shaped[Tensor, " K"], beta: float | None = None) -> Float[Tensor, " K"]:
     """Class weights ``(1 - beta) / (1 - beta^n_k)``, scaled to the sum K (Cui et al.).
 
     Parameters

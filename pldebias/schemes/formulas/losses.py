@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 
-def masked_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+def masked_cross_entropy(logits: Float[Tensor, "N K"], target: Shaped[Tensor, "M ..."], weight: Float[Tensor, " M"]) -> Tensor:
     """``mean_i(weight_i * CE(logits_i, target_i))`` over the whole batch, accepted or not.
 
     The divisor is the batch size and not the sum of weights, as in all public code of the field; a batch without an accepted sample

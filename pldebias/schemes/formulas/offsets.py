@@ -12,17 +12,18 @@ import math
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 _BOUNDS = (1e-3, 3.0)  # of an offset in the official code; its ratio bounds the exact solver too
 
 
-def refine(logits: Tensor, offsets: Tensor) -> Tensor:
+def refine(logits: Float[Tensor, "N K"], offsets: Float[Tensor, " K"]) -> Float[Tensor, "N K"]:
     """Refined logits ``logits - log(offsets)``; ``[N, K]``, ``[K]`` (positive) to ``[N, K]``."""
     return logits - offsets.log()
 
 
-def rank_groups(counts: Tensor, groups: int) -> Tensor:
+def rank_groups(counts: Shaped[Tensor, " K"], groups: int) -> Int[Tensor, " K"]:
     """Group id ``[K]`` of each class: classes of similar count share one, ``ceil(K / groups)`` by ``ceil(K / groups)``, largest first."""
     if not 1 <= groups <= len(counts):
         raise ValueError(f"groups={groups} must be between 1 and the number of classes, {len(counts)}")
@@ -52,7 +53,7 @@ def as_arrays(logits: Tensor, labels: Tensor) -> tuple[np.ndarray, np.ndarray]:
     return z, y
 
 
-def balanced_nll(logits: Tensor, labels: Tensor, offsets: Tensor) -> float:
+def balanced_nll(logits: Float[Tensor, "N K"], labels: Int[Tensor, " N"], offsets: Float[Tensor, " K"]) -> float:
     """Objective of the offsets: class-balanced mean of ``-log softmax(logits - log offsets)[label] / K``; an absent class adds 2.
 
     Parameters
@@ -80,7 +81,9 @@ def _logsumexp(z: np.ndarray) -> np.ndarray:
     return np.log(np.exp(z - top[:, None]).sum(1)) + top
 
 
-def learn_offsets(logits: Tensor, labels: Tensor, groups: Tensor | int | None = None, solver: str = "lbfgs") -> Tensor:
+def learn_offsets(
+    logits: Float[Tensor, "N K"], labels: Int[Tensor, " N"], groups: Int[Tensor, " K"] | int | None = None, solver: str = "lbfgs"
+) -> Float[Tensor, " K"]:
     """Offsets pi that minimise the class-balanced negative log-likelihood of ``logits - log pi`` on a hold-out.
 
     Parameters

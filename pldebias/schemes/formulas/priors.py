@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TypeVar, cast
 
+from jaxtyping import Float
 from torch import Tensor
 
 from pldebias.schemes.formulas.alignment import temper
@@ -21,7 +22,7 @@ Number = TypeVar("Number", Tensor, float)
 _EPS = 1e-9  # on both sides of a ratio of priors
 
 
-def update_prior(prior: Tensor, probs: Tensor, momentum: float) -> Tensor:
+def update_prior(prior: Float[Tensor, " K"], probs: Float[Tensor, "N K"], momentum: float) -> Float[Tensor, " K"]:
     """Running mean of the predictions, ``momentum * prior + (1 - momentum) * mean(probs)``.
 
     Parameters
@@ -43,6 +44,6 @@ def alpha(step: Number, total: float, alpha_min: float = 0.1, d: float = 2.0) ->
     return cast("Number", 1 - (1 - alpha_min) * done**d)
 
 
-def log_ratio(current: Tensor, target: Tensor) -> Tensor:
+def log_ratio(current: Float[Tensor, " K"], target: Float[Tensor, " K"]) -> Float[Tensor, " K"]:
     """Adjustment ``log((current + 1e-9) / (target + 1e-9))`` that turns logits of `target` into logits of `current`; shapes ``[K]``."""
     return ((current + _EPS) / (target + _EPS)).log()

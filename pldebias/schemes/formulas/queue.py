@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
 
@@ -54,6 +55,6 @@ class FeatureQueue(nn.Module):
         return self.features[:-1].sum(1) / self.size.clamp(min=1)[:, None]
 
 
-def cosine(features: Tensor, prototypes: Tensor) -> Tensor:
+def cosine(features: Float[Tensor, "N D"], prototypes: Float[Tensor, "K D"]) -> Float[Tensor, "N K"]:
     """Cosine similarity of features ``[N, D]`` to prototypes ``[K, D]``; zero towards a prototype that is zero."""
     return F.normalize(features, dim=1) @ F.normalize(prototypes, dim=1).T

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from pldebias.schemes.formulas import refinery_cpu
@@ -24,7 +25,7 @@ def scaled(target: Tensor, rows: int, classes: int) -> Tensor:
     return rows * target.double() / target.double().sum()
 
 
-def select(probs: Tensor, target: Tensor, alpha: float = 2.0) -> Tensor:
+def select(probs: Float[Tensor, "N K"], target: Float[Tensor, " K"], alpha: float = 2.0) -> Float[Tensor, "N K"]:
     """First two steps: keep each class's ``int(alpha * target)`` likeliest samples, and scale them towards its target.
 
     Shapes ``[N, K]``, ``[K]`` (counts) to ``[N, K]``, rows summing to one.
@@ -36,7 +37,9 @@ def select(probs: Tensor, target: Tensor, alpha: float = 2.0) -> Tensor:
     return scaled / scaled.sum(1, keepdim=True)
 
 
-def refine(probs: Tensor, target: Tensor, alpha: float = 2.0, rounds: int = 10, solver: str = "newton") -> Tensor:
+def refine(
+    probs: Float[Tensor, "N K"], target: Float[Tensor, " K"], alpha: float = 2.0, rounds: int = 10, solver: str = "newton"
+) -> Float[Tensor, "N K"]:
     """Pseudo-labels nearest to the given ones, confident ones least changed, whose class totals are the target.
 
     Parameters

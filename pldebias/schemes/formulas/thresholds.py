@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from pldebias.schemes.formulas.offsets import as_arrays, group_ids
@@ -26,7 +27,13 @@ def _weights(y: np.ndarray, prior: Tensor | None, classes: int) -> np.ndarray:
     return shares.max() / shares[y]
 
 
-def rare_classes(logits: Tensor, labels: Tensor, groups: Tensor | int, prior: Tensor | None = None, least: int = 10) -> Tensor:
+def rare_classes(
+    logits: Float[Tensor, "N K"],
+    labels: Int[Tensor, " N"],
+    groups: Int[Tensor, " K"] | int,
+    prior: Float[Tensor, " K"] | None = None,
+    least: int = 10,
+) -> Bool[Tensor, " K"]:
     """Classes whose group has too few hold-out data to learn a threshold from, bool ``[K]``.
 
     That is, fewer than `least` samples of the group's classes, or predictions of it that weigh no more than a tenth of an even share.
@@ -53,14 +60,14 @@ def _scan(confidence: np.ndarray, gaps: np.ndarray) -> float:
 
 
 def learn_thresholds(
-    logits: Tensor,
-    labels: Tensor,
+    logits: Float[Tensor, "N K"],
+    labels: Int[Tensor, " N"],
     target: float,
-    groups: Tensor | int,
-    prior: Tensor | None = None,
+    groups: Int[Tensor, " K"] | int,
+    prior: Float[Tensor, " K"] | None = None,
     least: int = 10,
     solver: str = "scan",
-) -> Tensor:
+) -> Float[Tensor, " K"]:
     """Thresholds at which the predictions of a group of classes have precision `target` on a hold-out.
 
     Parameters
