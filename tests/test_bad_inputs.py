@@ -128,9 +128,9 @@ def test_every_threshold_is_looked_at():
         ((0.2,) * 10, r"sum to 2; divide them by their sum"),
         ((0.0,) * 10, "sum to 0"),
         ((-0.1, 0.2) * 4 + (0.3, 0.3), "entries >= 0"),
-        ((float("nan"),) + (0.1,) * 9, "sum to nan"),
-        ((float("inf"),) + (0.1,) * 9, "sum to inf"),
-        (("a",) * 10, "or a tuple of frequencies"),
+        ((float("nan"),) + (0.1,) * 9, "finite number"),
+        ((float("inf"),) + (0.1,) * 9, "finite number"),
+        (("a",) * 10, "give a text or a list of which each entry is a finite number"),
     ],
 )
 def test_target_distributions_of_the_wrong_length_or_sum_are_refused(target, says):
