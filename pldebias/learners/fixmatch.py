@@ -77,6 +77,9 @@ class FixMatch(Learner):
         unlabelled = cast("Tensor", sum(terms)) / len(terms)
         return {"labelled": self.labelled_loss(step), "unlabelled": self.lambda_u * unlabelled, **chain.losses(step)}
 
+    def draws(self, step: Step, view: str) -> list[Tensor]:
+        return super().draws(step, view)[: self.views if view == "weak" else None]  # a scheme may have asked for more
+
     def _forward(self, step: Step) -> Output:
         """Run the networks; fills ``step.outputs`` and returns the outputs that are labelled, of all draws of the weak view."""
         student = step.models.student

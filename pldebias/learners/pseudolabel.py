@@ -43,7 +43,7 @@ class PseudoLabel(Learner):
         self.lambda_u, self.ramp = lambda_u, ramp
 
     def losses(self, step: Step) -> dict[str, Tensor]:
-        chain, weak = step.chain, self.forward(step, ("weak",))["weak"]
+        chain, weak = step.chain, self.forward(step, ("weak",), draws=1)["weak"]
         self.label(step, weak)
         loss = masked_cross_entropy(chain.margin(weak.logits, step), self.target(step), step.mask * step.weight)
         factor = self.lambda_u * ramp_up(step.t, self.ramp * step.problem.total_steps)

@@ -92,7 +92,7 @@ class SelfTraining(Learner):
         return labels
 
     def losses(self, step: Step) -> dict[str, Tensor]:
-        logits = self.forward(step, ("weak",))["weak"].logits
+        logits = self.forward(step, ("weak",), draws=1)["weak"].logits
         step.label = self.labels[step.index]
         step.mask = step.weight = torch.ones_like(step.label, dtype=logits.dtype)
         unlabelled = F.cross_entropy(logits, step.label)

@@ -82,7 +82,7 @@ class USADTM(Learner):
         step.mask = step.mask * (nearest == step.label) * (step.t >= self.start)
 
     def losses(self, step: Step) -> dict[str, Tensor]:
-        outputs = self.forward(step, ("identity", "weak", "strong"))
+        outputs = self.forward(step, ("identity", "weak", "strong"), draws=1)
         identity, weak, strong = (outputs[view].logits for view in ("identity", "weak", "strong"))
         labelled = outputs["labelled"].features.detach()
         self.queue.push(labelled, step.batch.y)

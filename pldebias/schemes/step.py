@@ -141,7 +141,7 @@ class Step:
 
     @property
     def training(self) -> bool:
-        """Whether this is a step of a training, and not the relabelling of outputs."""
+        """True in a training, False where outputs are relabelled."""
         return self.batch is not None
 
     @property

@@ -12,7 +12,7 @@ import pldebias as pld
 from pldebias.analysis.relabelling import whatif
 from pldebias.analysis.relabelling.counterpart import trained_counterpart
 from pldebias.analysis.relabelling.whatif import SENTENCE, reproduction, what_if
-from pldebias.methods import MethodError
+from pldebias.methods import MethodError, parse
 from pldebias.runs import NotLogged, Recorder
 from pldebias.schemes import daso, debiaspl
 
@@ -99,6 +99,13 @@ def test_as_trained_reproduces_the_log(trained, method):
 
 def test_a_run_is_opened_by_its_path(trained):
     assert what_if(trained("fixmatch").path).reproduces
+
+
+def test_a_chain_may_be_given_as_it_was_read(trained):
+    run = trained("fixmatch")
+    written, read = what_if(run, "debiaspl(tau=1)"), what_if(run, parse("debiaspl(tau=1)"))
+    assert (read.method, read.scheme) == (written.method, written.scheme)
+    np.testing.assert_array_equal(read.label, written.label)
 
 
 @pytest.mark.parametrize("scheme", ["", "debiaspl(tau=0)", "la(at=pseudo,tau=0)", "daso(weight=0)"])
