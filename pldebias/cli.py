@@ -11,7 +11,8 @@ import shutil
 import sys
 from contextlib import suppress
 from dataclasses import fields
-from typing import Annotated, Any, cast, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 import typer
 
@@ -64,12 +65,22 @@ def _choice(text: str) -> str | bool | float:
         return text
 
 
-_PARSERS: dict[str, dict[str, Any]] = {
-    "int": {"parser": _whole, "metavar": "INTEGER"},
-    "float": {"parser": _number, "metavar": "FLOAT"},
-    "bool | float": {"parser": _choice, "metavar": "TEXT"},
-    "str | bool": {"parser": _choice, "metavar": "TEXT"},
+_INTEGER: dict[str, Any] = {"parser": _whole, "metavar": "INTEGER"}
+_PARSERS: dict[frozenset[type], dict[str, Any]] = {
+    frozenset([int]): _INTEGER,
+    frozenset([float]): {"parser": _number, "metavar": "FLOAT"},
+    frozenset([bool, float]): {"parser": _choice, "metavar": "TEXT"},
+    frozenset([bool, str]): {"parser": _choice, "metavar": "TEXT"},
 }
+
+
+def _kinds(hint: Any) -> frozenset[type]:
+    """Types of the values of a setting, but None."""
+    if get_origin(hint) is Literal:
+        return frozenset(map(type, get_args(hint)))
+    if get_origin(hint) in (Union, UnionType):
+        return frozenset().union(*map(_kinds, get_args(hint))) - {type(None)}
+    return frozenset([hint])
 
 
 def _setting_options() -> list[inspect.Parameter]:
@@ -77,15 +88,15 @@ def _setting_options() -> list[inspect.Parameter]:
     from pldebias.presets import Config
 
     told_of = dict(re.findall(r"^    (\w+) : .*\n((?: {8}.*\n)+)", str(Config.__doc__), re.MULTILINE))
-    parameters = []
+    hints, parameters = get_type_hints(Config), []
     for field in fields(Config):
         if field.name in ("method", "data", "seed", "options", "plugins"):
             continue
-        declared = str(field.type).removesuffix(" | None")
-        kind = bool if declared == "bool" else str  # sequences are given separated by commas
+        kinds = _kinds(hints[field.name])
+        kind = bool if kinds == {bool} else str  # sequences are given separated by commas
         text = " ".join(told_of.get(field.name, "").replace("``", "`").split())
         told = {"help": text, "show_default": "preset's", "rich_help_panel": "Settings"}
-        option = typer.Option(**told, **_PARSERS.get(declared, {}))
+        option = typer.Option(**told, **_PARSERS.get(kinds, {}))
         parameters.append(
             inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option])
         )
@@ -136,9 +147,9 @@ def _table(title: str, columns: list[str], rows: list[list[str]]) -> None:
 def train(
     method: Annotated[list[str], typer.Argument(help="One or more methods, such as fixmatch or 'fixmatch+la+daso(T=0.3)'.")],
     data: Annotated[str, typer.Option(help="A preset or a source; `pldebias data` lists them.")] = "glyphs-lt",
-    seed: Annotated[list[str], typer.Option(help="May be repeated.", **_PARSERS["int"])] = ["0"],  # noqa: B006 - nobody changes it
+    seed: Annotated[list[str], typer.Option(help="May be repeated.", **_INTEGER)] = ["0"],  # noqa: B006 - nobody changes it
     out: Annotated[str, typer.Option(help="Folder that receives <data>/<method>/s<seed>.")] = "runs",
-    jobs: Annotated[str, typer.Option(help="Runs at once.", **_PARSERS["int"])] = "1",
+    jobs: Annotated[str, typer.Option(help="Runs at once.", **_INTEGER)] = "1",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete runs that lie there and start anew.")] = False,
     plugin: Plugins = None,
     json_: Json = False,

@@ -7,15 +7,15 @@ classic_cv_imb configurations, [glyphs] and [digits] chosen for this project on 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
 
 from pldebias.registry import Registry
-from pldebias.settings import nearest, normalise, plain
+from pldebias.settings import Range, nearest, normalise, plain, within
 
-PRECISIONS = ("fp32", "tf32", "bf16")
-SCHEDULES = ("constant", "cosine", "steps")
-MOST_THREADS = 1024
-"""CPU threads of a training; torch ends the process where the system refuses it one."""
+Precision = Literal["fp32", "tf32", "bf16"]
+Schedule = Literal["constant", "cosine", "steps"]
+PRECISIONS, SCHEDULES = get_args(Precision), get_args(Schedule)
+POSITIVE, NOT_NEGATIVE = Range("(0, inf)"), Range("[0, inf)")
 
 
 class ConfigError(ValueError):
@@ -134,7 +134,7 @@ class Config:
 
     method: str = "fixmatch"
     data: str = "cifar10-lt"
-    seed: int = 0
+    seed: Annotated[int, Range("[0, 2147483647]")] = 0
 
     source: str = "cifar10"
     n1: int | None = 500
@@ -154,38 +154,38 @@ class Config:
     root: str | None = None
 
     augment: str = "daso"
-    view_size: int | None = None
-    batch_size: int = 64
-    mu: float = 2.0
+    view_size: Annotated[int, Range("[1, inf)")] | None = None
+    batch_size: Annotated[int, POSITIVE] = 64
+    mu: Annotated[float, Range("(0, inf)", "to train on labelled images alone, use the learner 'supervised'")] = 2.0
     balanced: bool | float = False
     stream: bool = False
 
     network: str = "wrn28_2"
     init: str | None = None
-    optimizer: str = "sgd"
-    lr: float = 0.03
-    momentum: float = 0.9
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    lr: Annotated[float, POSITIVE] = 0.03
+    momentum: Annotated[float, Range("[0, 1)", "the part of the last step that the next one keeps")] = 0.9
     nesterov: bool = True
-    weight_decay: float = 5e-4
+    weight_decay: Annotated[float, NOT_NEGATIVE] = 5e-4
     decay_norm: bool = True
-    schedule: str = "constant"
-    warmup: int = 0
+    schedule: Schedule = "constant"
+    warmup: Annotated[int, NOT_NEGATIVE] = 0
     milestones: tuple[int, ...] = ()
-    lr_decay: float = 0.01
-    ema: float = 0.999
-    ema_mode: str = "train"
-    evaluate: str = "ema"
+    lr_decay: Annotated[float, NOT_NEGATIVE] = 0.01
+    ema: Annotated[float, NOT_NEGATIVE] = 0.999
+    ema_mode: Literal["train", "eval"] = "train"
+    evaluate: Literal["ema", "student"] = "ema"
 
-    steps: int = 250_000
-    steps_per_epoch: int = 500
-    snapshots: int = 20
+    steps: Annotated[int, POSITIVE] = 250_000
+    steps_per_epoch: Annotated[int, POSITIVE] = 500
+    snapshots: Annotated[int, NOT_NEGATIVE] = 20
     plugins: tuple[str, ...] = ()
 
-    precision: str = "fp32"
+    precision: Precision = "fp32"
     device: str = "auto"
-    threads: int | None = None
+    threads: Annotated[int, Range("[1, 1024]", "more than the machine has cores make it slower")] | None = None
     compile: bool = False
-    graph: str | bool = "auto"
+    graph: Literal["auto", True, False] = "auto"
 
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -196,41 +196,16 @@ class Config:
     def __post_init__(self):
         if problem := normalise(self):
             raise ConfigError(problem)
-        positive = ("batch_size", "mu", "lr", "steps", "steps_per_epoch")
-        for name in positive:
-            if not getattr(self, name) > 0:
-                way = "; to train on labelled images alone, use the learner 'supervised'" if name == "mu" else ""
-                raise ConfigError(f"{name}={getattr(self, name)!r} must be positive{way}")
-        for name in ("momentum", "weight_decay", "warmup", "lr_decay", "ema", "snapshots"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name}={getattr(self, name)!r} must be 0 or more")
-        if self.momentum >= 1:
-            raise ConfigError(f"momentum={self.momentum!r} must be below 1: the part of the last step that the next one keeps")
+        try:
+            within(Config, vars(self), "{}")
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
         if self.nesterov and not self.momentum and self.optimizer == "sgd":
             raise ConfigError("nesterov=True needs momentum above 0; without momentum give nesterov=False")
-        for name in ("view_size", "threads"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise ConfigError(f"{name}={getattr(self, name)!r} must be at least 1, or None")
-        if (self.threads or 1) > MOST_THREADS:
-            raise ConfigError(f"threads={self.threads!r} must be at most {MOST_THREADS}; more than the machine has cores make it slower")
         if list(self.milestones) != sorted(self.milestones):
             raise ConfigError(f"milestones={list(self.milestones)!r} must ascend; give {sorted(self.milestones)}")
         if int(self.batch_size * self.mu) < 1:
             raise ConfigError(f"mu={self.mu} of batch_size={self.batch_size} is less than one unlabelled image a step; raise one of them")
-        if not 0 <= self.seed < 2**31:
-            raise ConfigError(f"seed={self.seed} must lie in 0..{2**31 - 1}")
-        choices = {
-            "optimizer": ("sgd", "adam"),
-            "schedule": SCHEDULES,
-            "precision": PRECISIONS,
-            "ema_mode": ("train", "eval"),
-            "evaluate": ("ema", "student"),
-            "graph": ("auto", True, False),
-        }
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                value = getattr(self, name)
-                raise ConfigError(f"{name}={value!r} is not known{nearest(value, allowed)}; choose one of {', '.join(map(str, allowed))}")
         if self.steps % self.steps_per_epoch:
             raise ConfigError(
                 f"steps={self.steps} must be a multiple of steps_per_epoch={self.steps_per_epoch}: an epoch is logged whole; "

@@ -117,17 +117,18 @@ def within(function: Any, values: Mapping[str, Any], where: str) -> None:
     Raises
     ------
     ValueError
-        One is outside; the message begins with ``where(name=value)``.
+        One is outside; the message begins with `where`, in which ``name=value`` stands for ``{}``.
     """
     for name, value in values.items():
         hint = _hints(function, extras=True).get(name)
         for kind in typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,):
             allowed = typing.get_args(kind)
             if typing.get_origin(kind) is typing.Literal and value not in (*allowed, None):
-                raise ValueError(f"{where}({name}={value!r}) is not known; choose {_either(map(repr, allowed))}")
+                known = f"is not known{nearest(value, allowed)}; choose {_either(map(repr, allowed))}"
+                raise ValueError(f"{where.format(f'{name}={value!r}')} {known}")
             for limit in allowed[1:] if typing.get_origin(kind) is typing.Annotated else ():
                 if value is not None and value not in limit:
-                    raise ValueError(f"{where}({name}={value!r}) {limit}")
+                    raise ValueError(f"{where.format(f'{name}={value!r}')} {limit}")
 
 
 ARGUMENTS: dict[str, Any] = {

@@ -106,7 +106,7 @@ def test_no_runs_yet(call, tmp_path):
         (["train", "fixmatch", "--steps", "1.5"], "'1.5' is no whole number"),
         (["train", "fixmatch", "--seed", "x"], "'x' is no number"),
         (["train", "fixmatch", "--balanced", "maybe"], "balanced='maybe': give true or false or a finite number"),
-        (["train", "fixmatch", "--graph", "perhaps"], "choose one of auto, true, false"),
+        (["train", "fixmatch", "--graph", "perhaps"], "choose 'auto', true or false"),
         (["train", "fixmatch+la(tau=big)"], "la(tau='big'): give a finite number"),
         (["train", "fixmatch+daso(T=True)"], "daso(t=true): give a finite number"),
         (["train", "fixmatch+daso(queue=1.5)"], "daso(queue=1.5): give a whole number"),

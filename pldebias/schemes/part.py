@@ -175,7 +175,7 @@ def _checked(init: F) -> F:
 
     @functools.wraps(init)
     def __init__(self: Part, *args: Any, **options: Any) -> None:
-        within(init, signature.bind(self, *args, **options).arguments, self.name)
+        within(init, signature.bind(self, *args, **options).arguments, f"{self.name}({{}})")
         init(self, *args, **options)
 
     return __init__  # type: ignore[return-value]

@@ -122,7 +122,7 @@ def test_images_that_do_not_fit_memory_stream(tmp_path, monkeypatch):
 def test_a_graph_that_cannot_be_is_refused_before_anything_is_written(tmp_path):
     with pytest.raises(ConfigError, match=r"graph=True: the step of fixmatch cannot be a CUDA graph \(it runs on the device 'cpu'"):
         train("fixmatch", out=tmp_path, graph=True, **TINY)
-    with pytest.raises(ConfigError, match=r"graph='always' is not known; choose one of auto, True, False"):
+    with pytest.raises(ConfigError, match=r"graph='always' is not known; choose 'auto', True or False"):
         train("fixmatch", out=tmp_path, graph="always", **TINY)
     assert not list(tmp_path.rglob("zarr.json"))
 
