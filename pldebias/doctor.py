@@ -24,7 +24,6 @@ PACKAGES = (
     "jupyterlab",
     "anywidget",
     "plotly",
-    "seaborn",
 )
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome", "firefox")
 

@@ -29,7 +29,7 @@ __all__ = ["SEVAL", "learn_offsets", "learn_thresholds", "load_curve", "refine",
 
 def save_curve(path: str | Path, offsets: Any, thresholds: Any) -> None:
     """Keep a learned curriculum, offsets and thresholds ``[E, K]`` of every evaluation, as an ``.npz`` for ``seval(mode=load)``."""
-    place = output(path)
+    place = Path(output(path))
     place = place if place.suffix == ".npz" else place.with_name(f"{place.name}.npz")
     with whole(place) as partial, partial.open("wb") as file:
         np.savez(file, offsets=np.asarray(offsets, np.float32), thresholds=np.asarray(thresholds, np.float32))
