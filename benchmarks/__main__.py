@@ -3,6 +3,6 @@
 import subprocess
 import sys
 
-for name in ("imports", "recording", "analysis", "explorer", "speed"):
+for name in ("imports", "recording", "analysis", "speed", "explorer"):
     print(f"\n== python -m benchmarks.{name}\n", flush=True)
     subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *sys.argv[1:]], check=True)
