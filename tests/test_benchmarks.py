@@ -1,9 +1,6 @@
 """No step waits for its device, the conventional loop does the same mathematics, and every benchmark runs."""
 
-import inspect
 import sys
-from dataclasses import fields
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -14,62 +11,18 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parents[1]))  # benchmarks/ is part of the repository and not of the installed package
 
 from benchmarks import accuracy, contenders, conventional, imports, timing
-from pldebias.data import ResidentLoader, SplitSpec, build, make_augment
+from pldebias.data import ResidentLoader, make_augment
 from pldebias.data.randaugment import OPERATIONS, apply, daso_values
 from pldebias.methods import LEARNERS, SCHEMES, build_method, parse
 from pldebias.nets import build_network
-from pldebias.training import resolve, train
+from pldebias.training import resolve
 from pldebias.training.loop import train_step
 from pldebias.training.state import TrainingState
-from pldebias.training.train import configure
 
 CPU = torch.device("cpu")
 
 
 # -- nothing in a step waits for the device ---------------------------------------------------------------------------------
-
-
-@cache
-def dataset(spec: SplitSpec):
-    return build(spec, 0)
-
-
-SMALL = {"m1": 100, "batch_size": 8, "steps": 100, "steps_per_epoch": 100}
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> str:
-    """Folder of a finished run, for second stages."""
-    settings = {**SMALL, "steps": 2, "steps_per_epoch": 1}
-    return str(train("fixmatch", "glyphs-lt", 0, out=tmp_path_factory.mktemp("runs"), progress=False, **settings).path)
-
-
-def started(method: str, finished: str) -> TrainingState:
-    """A training on the glyphs that has done two steps; a second stage starts from the run `finished`."""
-    learner = LEARNERS[parse(method)[0].name]
-    if "base" in inspect.signature(learner).parameters:
-        method = f"{method}(base={finished!r})"
-    config, built = configure(method, "glyphs-lt", **SMALL, init=finished if learner.requires_init else None)
-    state = TrainingState(config, built, dataset(SplitSpec(**{f.name: getattr(config, f.name) for f in fields(SplitSpec)})), CPU)
-    for _ in range(2):
-        train_step(state)
-    return state
-
-
-METHODS = [
-    *LEARNERS,
-    *(f"fixmatch+{name}" for name in SCHEMES),
-    *("fixmatch+la+daso", "supervised(augment=strong)", "supervised+la", "remixmatch+daso"),
-]
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_no_step_waits_for_the_device(method, finished, monkeypatch):
-    state = started(method, finished)
-    monkeypatch.setattr(state.method, "after_step", lambda done: None)  # the one place of a step where the host may wait
-    with timing.no_host_sync():
-        for _ in range(2):
-            train_step(state)
 
 
 @pytest.mark.parametrize("policy", ["daso", "usb", "imagenet", "glyphs", "digits"])
