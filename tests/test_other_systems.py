@@ -19,7 +19,7 @@ from pldebias._files import put
 from pldebias.data.errors import DataError
 from pldebias.data.files import visible
 from pldebias.presets import ConfigError
-from pldebias.runs import disk, lock, places
+from pldebias.runs import disk, places
 from pldebias.training.device import pick_device
 
 sweep = importlib.import_module("pldebias.training.sweep")  # the package has a function of this name
@@ -102,21 +102,6 @@ def test_links_are_refused_without_the_flag_for_it(windows, tmp_path):
     with pytest.raises(OSError, match="is a link"):
         disk.no_link(f"{tmp_path}/link", os.O_RDWR)
     assert places.Folder(tmp_path).get(["real"], 10) == [b"x"]
-
-
-@pytest.mark.parametrize("moved", [0.0, 1.5, -1.5])
-def test_locks_without_proc(monkeypatch, moved):
-    """Start times come from psutil, and move by a little when the clock is set."""
-
-    def none(*_, **__):
-        raise FileNotFoundError
-
-    monkeypatch.setattr(lock.Path, "read_text", none)
-    me = os.getpid()
-    assert lock._runs(me, lock._started(me) + moved) and lock._runs(me, None)
-    assert not lock._runs(me, lock._started(me) - 3600) and not lock._runs(2**31 - 7, None) and not lock._runs(2**31 - 7, 1e9)
-    monkeypatch.setattr(lock.psutil, "Process", none)
-    assert lock._runs(me, 1e9)  # unknown counts as alive
 
 
 def test_a_worker_ends_when_its_parent_is_gone(windows, monkeypatch):

@@ -29,7 +29,6 @@ NEVER_IMPORTED = {
 }
 # Imported here and there, and always installed by a declared package that builds on them.
 BROUGHT_BY = {
-    "filelock": "torch",
     "triton": "torch",
     "google": "tensorboard",  # protobuf, in which its event files are written
     "IPython": "jupyterlab",

@@ -1,4 +1,4 @@
-"""One writer per run: a lock file beside the run's directory that names the process which writes."""
+"""One writer per run: a lease beside the run's directory, which names the process that writes and is renewed while it lives."""
 
 from __future__ import annotations
 
@@ -11,41 +11,21 @@ from contextlib import suppress
 from pathlib import Path
 
 import psutil
+from filelock import SoftFileLease, Timeout
 
-from pldebias.paths import replace
 from pldebias.runs.schema import RunError
 
+BEAT, LEASE = 20.0, 180.0
+"""Seconds between two renewals, and after which a lease that nobody renewed ends."""
 _held: set[tuple[int, str]] = set()
-"""Process and path of the locks that this process holds, to tell them from one that it could not remove."""
-
-
-def _started(pid: int) -> str | float | None:
-    """When a process of this machine started, to tell a reused process id; None where unknown.
-
-    In clock ticks on Linux, else in seconds, which change by a little when the clock is set.
-    """
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        pass
-    try:
-        return psutil.Process(pid).create_time()
-    except (psutil.Error, OSError):
-        return None
-
-
-def _runs(pid: int, started: str | float | None) -> bool:
-    """Whether the process that started then still runs; this must not send a signal, which would end it on Windows."""
-    now = _started(pid)
-    if isinstance(now, float) and isinstance(started, float):
-        return abs(now - started) < 60
-    return psutil.pid_exists(pid) if None in (now, started) else now == started
+"""Process and path of the leases that this process holds, to tell them from one that it could not remove."""
 
 
 class WriterLock:
-    """``<run>.lock``: holds process id and host; a lock left by a dead process of this machine is replaced.
+    """``<run>.lock``: the lease of filelock, beside the run, so that its directory holds a Zarr group and nothing of ours besides.
 
-    It lies beside the run, not in it, so that a run's directory holds a Zarr group and nothing of ours besides.
+    One that a dead process of this machine left is taken over at once. Whether a process of another machine lives nobody can ask: its
+    lease is watched, and taken over if it is not renewed for `LEASE` seconds.
 
     Parameters
     ----------
@@ -55,60 +35,86 @@ class WriterLock:
     Raises
     ------
     RunError
-        Another live process, or one on another machine, holds the lock.
+        Another live process writes the run.
     """
 
     def __init__(self, run: Path):
         self.run, self.path = run, run.with_name(run.name + ".lock")
         self._key = os.getpid(), os.path.abspath(self.path)
-        self._own = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "started": _started(os.getpid())})
-        for _ in range(3):
+        self._lease = SoftFileLease(self.path, lease_duration=LEASE, heartbeat_interval=BEAT, thread_local=False)
+        wait = 0.0
+        for _ in range(5):
+            self._look()
             try:
-                handle = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
-            except FileExistsError:
-                self._clear_stale()
+                self._lease.acquire(timeout=wait, poll_interval=min(1.0, BEAT / 4))
+                _held.add(self._key)
+                return
+            except Timeout:
+                owner = self._owner()
+            pid, host = owner.get("pid"), owner.get("host")
+            if not pid:
                 continue
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(self._own)
-            _held.add(self._key)
-            return
+            if host == socket.gethostname():
+                raise RunError(f"{run} is being written by process {pid} on this machine; wait for it or choose another directory")
+            if wait:
+                raise RunError(f"{run} is being written by process {pid} on {host}; wait for it or choose another directory")
+            wait = LEASE + 2 * BEAT  # it is taken over within, unless its owner lives
         raise RunError(f"{run} is being opened for writing by several processes at once; try again")
 
-    def _clear_stale(self) -> None:
+    def _owner(self) -> dict[str, str]:
+        """What the lease tells of its owner; empty if it is gone, or being written."""
+        with suppress(OSError, ValueError), self.path.open("rb") as file:
+            return dict(line.split("=", 1) for line in file.read(4096).decode().splitlines() if "=" in line)
+        return {}
+
+    def _look(self) -> None:
+        """Refuse what is no lock, and a lock of 0.1 (JSON) whose owner may live; remove what a dead process left."""
         try:
-            if not stat.S_ISREG(os.lstat(self.path).st_mode):  # a pipe would be waited for
+            found = os.lstat(self.path)
+            if not stat.S_ISREG(found.st_mode):  # a pipe would be waited for
                 raise RunError(f"{self.path} is no plain file, so no lock of ours; remove it, or choose another directory")
             with self.path.open("rb") as file:
-                owner = json.loads(file.read(4096))
+                text = file.read(4096)
         except FileNotFoundError:
             return
+        if text.startswith(b"filelock/"):
+            mine = self._owner().get("pid") == str(os.getpid()) and self._owner().get("host") == socket.gethostname()
+            if mine and self._key in _held:
+                raise RunError(f"{self.run} is already open for writing in this process; close() that Recorder first")
+            if mine:  # it lay on a disk that was gone for a while, or is of the first process of a container that was started again
+                self.path.unlink(missing_ok=True)
+            return
+        try:
+            owner = json.loads(text)
         except (ValueError, RecursionError):
             owner = None
-            if time.time() - self.path.stat().st_mtime < 10:  # created, its content still to come
+            if time.time() - found.st_mtime < 10:  # created, its content still to come
                 raise RunError(f"{self.run} is being opened for writing by another process; try again") from None
         owner = owner if isinstance(owner, dict) else {}
         host, pid = owner.get("host"), owner.get("pid")
         here = host == socket.gethostname() and isinstance(pid, int) and 0 < pid < 2**31
-        if here and self._key in _held:
-            raise RunError(f"{self.run} is already open for writing in this process; close() that Recorder first")
-        # One with our own number is of a process before us (the first of a container is always 1), or of a disk that was gone for a while.
-        if here and pid != os.getpid() and _runs(pid, owner.get("started")):
-            raise RunError(f"{self.run} is being written by process {pid} on this machine; wait for it or choose another directory")
-        if not here and owner:
+        if owner and (not here or (pid != os.getpid() and psutil.pid_exists(pid))):
             raise RunError(
                 f"{self.run} is being written by process {pid} on {host}; wait for it, or delete {self.path} if that process is surely gone"
             )
-        # Whoever renames the stale file has removed it; a second process finds nothing and simply tries again.
-        grave = self.path.with_name(f"{self.path.name}.{os.getpid()}")
-        try:
-            replace(self.path, grave)
-            grave.unlink()
-        except FileNotFoundError:
-            return
+        self.path.unlink(missing_ok=True)
+
+    def check(self) -> None:
+        """Ask before an epoch counts: a process that slept through its lease must not write into what another goes on with.
+
+        Raises
+        ------
+        RunError
+            Another process has taken over.
+        """
+        if self._lease.compromise is not None or self._owner().get("token") != self._lease.token:
+            raise RunError(
+                f"{self.run} was taken over by another process, since this one was silent for more than {LEASE:.0f} s (or {self.path} was "
+                "removed); it stops here, and the other goes on"
+            )
 
     def release(self) -> None:
-        """Remove the lock if it is still ours; one on a disk that refuses or is gone is replaced by the next writer of this machine."""
+        """Give the lease up; one on a disk that refuses or is gone is replaced by the next writer of this machine."""
         _held.discard(self._key)
         with suppress(OSError):
-            if self.path.read_text(encoding="utf-8") == self._own:
-                self.path.unlink()
+            self._lease.release()

@@ -325,8 +325,8 @@ def decode(data: bytes, meta: dict, rows: np.ndarray, told: np.ndarray | None = 
     if schema.in_rows(meta):
         return _decode_rows(data, meta, rows, told)
     if "crc32c" in codecs:
-        data, told = data[:-4], data[-4:]
-        if google_crc32c.value(data).to_bytes(4, "little") != told:
+        data, found = data[:-4], data[-4:]
+        if google_crc32c.value(data).to_bytes(4, "little") != found:
             raise ValueError("was altered: its checksum is another one")
     if meta["data_type"] == "string":
         return np.array(_texts(data), dtype=object), rows[:0]
@@ -335,9 +335,9 @@ def decode(data: bytes, meta: dict, rows: np.ndarray, told: np.ndarray | None = 
         from numcodecs.zstd import Zstd
 
         # What the frame says of its content is compared before any memory is taken: a few bytes can unpack to terabytes.
-        told = content_size(data)
-        if told != size:
-            raise ValueError(f"unpacks to {told} bytes where {size} belong")
+        unpacked = content_size(data)
+        if unpacked != size:
+            raise ValueError(f"unpacks to {unpacked} bytes where {size} belong")
         try:
             data = Zstd().decode(data)
         except RuntimeError as error:

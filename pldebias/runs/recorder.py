@@ -156,6 +156,7 @@ class Recorder:
         try:
             store = self._open(kept_attrs, truth, tests, resume)
             store.probe()
+            store.before_done = self._lock.check
         except BaseException:
             self._lock.release()
             raise

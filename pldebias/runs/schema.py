@@ -82,9 +82,14 @@ _KNOWN: dict[str, Kind] = {
 }
 
 
-def kind_of(name: str) -> Kind | None:
-    """What is known of an array of ours; None for anything else."""
-    return _SERIES if name.startswith("scheme/") else _STATE if name.startswith("snapshot_state/") else _KNOWN.get(name)
+def is_ours(name: str) -> bool:
+    """Whether this is the name of an array of a run."""
+    return name.startswith(("scheme/", "snapshot_state/")) or name in _KNOWN
+
+
+def kind_of(name: str) -> Kind:
+    """What an array of this name must be; a KeyError for anything that is not ours."""
+    return _SERIES if name.startswith("scheme/") else _STATE if name.startswith("snapshot_state/") else _KNOWN[name]
 
 
 def chunk_shape(meta: dict) -> tuple[int, ...]:
@@ -270,12 +275,11 @@ def _arrays(tree: dict, where: str, k: int) -> tuple[dict[str, dict], dict[str, 
             raise RunError(f"{where} is damaged: its zarr.json lists {name[:80]!r}, which cannot be the name of an array")
         if meta.get("node_type") == "group":
             continue
-        kind = kind_of(name)
-        if kind is None:
+        if not is_ours(name):
             others[name] = meta
             continue
         try:
-            if problem := _structure(meta, kind):
+            if problem := _structure(meta, kind_of(name)):
                 raise RunError(f"{where} is damaged: the metadata of {name} are not those of a run ({problem})")
         except (KeyError, TypeError, AttributeError, IndexError) as error:
             raise RunError(f"{where} is damaged: the metadata of {name} lack something ({error})") from error

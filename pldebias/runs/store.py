@@ -13,9 +13,10 @@ import asyncio
 import json
 import os
 import shutil
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import google_crc32c
 import numpy as np
@@ -32,8 +33,8 @@ from pldebias.runs.schema import RunError
 
 UNFORCED = 4096
 """Files that may wait, at most, to be forced to the disk."""
-_KEYS = {"name": "default", "configuration": {"separator": "."}}
-_ALL = {"write_empty_chunks": True}  # a chunk of zeros is a file too: one that is missing was lost
+_KEYS: Any = {"name": "default", "configuration": {"separator": "."}}
+_ALL: Any = {"write_empty_chunks": True}  # a chunk of zeros is a file too: one that is missing was lost
 
 
 class _Files(LocalStore):
@@ -115,6 +116,9 @@ class Store:
         An existing run; see `Store.create` for a new one.
     """
 
+    before_done: Callable[[], None] = staticmethod(lambda: None)
+    """What is called before an epoch counts; the recorder asks its lock here."""
+
     def __init__(self, path: Path):
         self._take(path)
         with explained("tidy up", path):
@@ -173,7 +177,8 @@ class Store:
         """Make an array as the table of the schema tells."""
         kind = schema.kind_of(name)
         dtype, whole = dtype or kind.dtypes[0], tuple(max(1, n) for n in shape)
-        shards, codecs = None, [Crc32cCodec()]
+        shards: tuple[int, ...] | None = None
+        codecs: list[Any] = [Crc32cCodec()]
         if kind.role == "table":
             columns = (schema.COLUMNS,) if len(shape) > 1 and kind.dims[1] != "klass" else whole[1:]
             chunks, shards = (1, *columns), (min(whole[0], schema.ROWS), *columns)
@@ -191,7 +196,8 @@ class Store:
         self._changed.add(name)
 
     def _array(self, name: str) -> zarr.AsyncArray:
-        return zarr.AsyncArray(metadata=self.arrays[name], store_path=StorePath(self.files, name), config=_ALL)
+        metadata: Any = self.arrays[name]
+        return zarr.AsyncArray(metadata=metadata, store_path=StorePath(self.files, name), config=_ALL)
 
     def _tidy(self) -> None:
         """Remove what a killed writer left, repair tables whose files were cut off, and refuse links, through which one would write."""
@@ -389,6 +395,7 @@ class Store:
                     sums |= self._row(table, epoch, [row.get(name, empty) for name in self._columns(table, row)])
             if self._changed:
                 self._save_metadata()
+            self.before_done()
             self._row("done", epoch, True)
             self.files.written.clear()
             if len(self.files.unforced) > UNFORCED:

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import resource
+import signal
 import subprocess
 import sys
 import threading
@@ -126,8 +127,9 @@ def test_a_second_writer_is_refused(tmp_path, world):
 
 
 def owner(**change):
+    """A lock as 0.1 wrote it."""
     pid = os.getppid()
-    return json.dumps({"pid": pid, "host": lock.socket.gethostname(), "started": lock._started(pid)} | change)
+    return json.dumps({"pid": pid, "host": lock.socket.gethostname(), "started": "1"} | change)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +152,7 @@ def test_a_lock_left_behind_is_replaced(tmp_path, world):
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     old = time.time() - 60
-    for text in (owner(pid=gone.pid), owner(started="1"), "", "not json", "[]", "[" * 5000, "\0" * 10**6):
+    for text in (owner(pid=gone.pid), "", "not json", "[]", "[" * 5000, "\0" * 10**6):
         path = tmp_path / "run.lock"
         path.write_text(text)
         os.utime(path, (old, old))
@@ -173,14 +175,105 @@ def test_a_lock_of_no_process_is_respected(tmp_path, world, pid):
         world.start(tmp_path / "run")
 
 
-def test_a_lock_of_a_process_with_our_own_number_is_replaced(tmp_path, world):
+def test_a_lock_of_a_process_with_our_own_number_is_replaced(tmp_path, world, monkeypatch):
     """As that of the first process of a container that was started again, or one that lay on a disk which was gone for a while."""
-    for change in ({"started": "1"}, {}):
-        (tmp_path / "run.lock").write_text(
-            json.dumps(json.loads(owner()) | {"pid": os.getpid(), "started": lock._started(os.getpid())} | change)
-        )
-        world.start(tmp_path / "run", resume=True).close()
-        assert not list(tmp_path.glob("*.lock*"))
+    (tmp_path / "run.lock").write_text(owner(pid=os.getpid()))
+    world.start(tmp_path / "run", resume=True).close()
+    assert not list(tmp_path.glob("*.lock*"))
+    recorder = world.start(tmp_path / "run", resume=True)
+    text = (tmp_path / "run.lock").read_text()
+    recorder.close()
+    (tmp_path / "run.lock").write_text(text)
+    world.start(tmp_path / "run", resume=True).close()
+    assert not list(tmp_path.glob("*.lock*"))
+
+
+HOLDER = """
+import sys, time
+from pldebias.runs import lock
+lock.BEAT, lock.LEASE = 0.2, 1.0
+held = lock.WriterLock(lock.Path(sys.argv[1]))
+print("held", flush=True)
+for line in sys.stdin:
+    try:
+        held.check()
+        print("mine", flush=True)
+    except lock.RunError as error:
+        print(error, flush=True)
+"""
+
+
+@pytest.fixture
+def on(tmp_path):
+    """Start a process that holds the lock of a run, on a host of a name."""
+    if subprocess.run(["unshare", "--uts", "--user", "--map-root-user", "true"], capture_output=True).returncode:
+        pytest.skip("no host names of one's own here")
+    begun = []
+
+    def start(host):
+        command = [
+            "unshare",
+            "--uts",
+            "--user",
+            "--map-root-user",
+            "sh",
+            "-c",
+            f'hostname {host}; exec "$@"',
+            "sh",
+            sys.executable,
+            "-c",
+            HOLDER,
+        ]
+        one = subprocess.Popen([*command, str(tmp_path / "run")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ)
+        begun.append(one)
+        assert one.stdout.readline() == "held\n"
+        return one
+
+    yield start
+    for one in begun:
+        one.kill()
+        one.communicate()
+
+
+def ask(one):
+    one.stdin.write("?\n")
+    one.stdin.flush()
+    return one.stdout.readline()
+
+
+def test_a_lease_between_hosts(tmp_path, world, monkeypatch, on):
+    """A live owner on another host is respected; a killed one, and one that slept, is taken over when its lease has run out."""
+    monkeypatch.setattr(lock, "BEAT", 0.2)
+    monkeypatch.setattr(lock, "LEASE", 1.0)
+    owner = on("nodeA")
+    with pytest.raises(RunError, match=r"is being written by process \d+ on nodeA"):
+        world.start(tmp_path / "run")
+    assert ask(owner) == "mine\n"
+    owner.send_signal(signal.SIGSTOP)  # as a machine that is paused
+    with world.start(tmp_path / "run") as recorder:
+        owner.send_signal(signal.SIGCONT)
+        assert "was taken over by another process" in ask(owner)
+        world.record(recorder, range(2))
+    owner = on("nodeB")
+    owner.kill()
+    owner.wait()
+    with world.start(tmp_path / "run", resume=True) as recorder:
+        world.record(recorder, range(2, 5))
+    assert open_run(tmp_path / "run").finished
+
+
+def test_a_recorder_that_lost_its_lease_stops(tmp_path, world):
+    """No epoch counts after another process has taken over."""
+    recorder = world.start(tmp_path / "run")
+    world.record(recorder, range(2))
+    recorder.flush()
+    (tmp_path / "run.lock").write_text("filelock/2\npid=1\nhost=elsewhere\nmode=lease\ntoken=0\nduration=180.0\n")
+    with pytest.raises(RunError, match="was taken over by another process"):
+        world.record(recorder, range(2, 3))
+        recorder.flush()
+    with pytest.raises(RunError, match="was taken over"):
+        recorder.close()
+    assert open_run(tmp_path / "run").epochs.tolist() == [0, 1]
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
