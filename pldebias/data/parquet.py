@@ -125,7 +125,8 @@ def _groups(base: Path, source: str) -> dict[str, list[Path]]:
     files = [file for file in everything if file.suffix.lower() in _ENDINGS]
     more = [file.name for file in everything if file.suffix.lower() not in _ENDINGS]
     if not files:
-        raise DataError(f"{source}: no .parquet file in this folder" + (f", only {some(more)}" if more else ""))
+        hint = f"; for folders of images give imagefolder:{base}" if any(map(trees.is_image, more)) else ""
+        raise DataError(f"{source}: no .parquet file in this folder" + (f", only {some(more)}{hint}" if more else ""))
     if more := [name for name in more if not trees.is_about(Path(name)) and not _SERVICE.fullmatch(name)]:
         say(f"{source}: not read, as only .parquet files are: {some(more)}")
     groups: dict[str, list[Path]] = {}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from test_odd_files import IDS, RED, hub, pets, read, sizes, table, write
+from test_odd_files import IDS, RED, hub, lay, pets, read, sizes, table, write
 
 from pldebias.data import DataError, SplitSpec, build, load_source
 
@@ -152,6 +152,12 @@ def test_names_that_contradict_one_another_are_refused(tmp_path):
     path = repository(tmp_path / "repo", INFO, train=hub(table(IDS), label=pets("a", "b", "c")))
     with pytest.raises(DataError, match="its schema names the classes a, b, c, but the description beside it cat, dog, owl"):
         load_source(f"huggingface:{path}", root=tmp_path / "root")
+
+
+def test_a_repository_of_images_is_read_as_folders(tmp_path):
+    lay(tmp_path / "repo", "data/train/cat*4|data/train/dog*4|README.md")
+    with pytest.raises(DataError, match=r"no \.parquet file in this folder, only .*; for folders of images give imagefolder:"):
+        load_source(f"huggingface:{tmp_path / 'repo'}", root=tmp_path / "root")
 
 
 def test_a_readme_without_a_header_is_a_readme(tmp_path):
