@@ -54,6 +54,7 @@ class FlexMatch(FixMatch):
     """
 
     name = "flexmatch"
+    estimated = ("beta",)
     presets: ClassVar = {"glyphs-lt": {"threshold": 0.9}}
     estimate_order = 3
     follows: ClassVar = {"beta": ("threshold", "warmup", "slots")}
@@ -84,8 +85,6 @@ class FlexMatch(FixMatch):
         self.beta.copy_(torch.where(counts[:-1].sum() > 0, beta, self.beta))
 
     def estimate_state(self, seen: Seen) -> str | None:
-        if "beta" not in seen.missing:
-            return None
         step = seen.step()
         confident = step.confidence >= self.confidence_threshold
         counts = torch.bincount(step.label[confident], minlength=len(self.beta)).float()

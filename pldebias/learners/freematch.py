@@ -74,6 +74,7 @@ class FreeMatch(FixMatch):
     """
 
     name = "freematch"
+    estimated = ("global_threshold", "class_mean")
     presets: ClassVar = {"glyphs-lt": {"momentum": 0.99}}
     follows: ClassVar = dict.fromkeys(("global_threshold", "class_mean", "histogram"), ("quantile",))
 
@@ -116,8 +117,6 @@ class FreeMatch(FixMatch):
         return {**losses, "fairness": self.fairness * fairness(strong, mask, self.class_mean, self.histogram)}
 
     def estimate_state(self, seen: Seen) -> str | None:
-        if not {"global_threshold", "class_mean"} & seen.missing:
-            return None
         self._update(seen.probs, 0.0)
         return "running confidence and class means: over this epoch's outputs"
 

@@ -46,6 +46,7 @@ class ReMixMatch(Mixing):
     """
 
     name = "remixmatch"
+    estimated = ("alignment.sums", "alignment.rows")
     prior_buffer = "alignment.target"
     estimate_order = 2
     follows: ClassVar = {"alignment": ("align",)}
@@ -90,7 +91,7 @@ class ReMixMatch(Mixing):
         return step.chain.refine(step.logits, step).softmax(1)
 
     def estimate_state(self, seen: Seen) -> str | None:
-        return self.alignment.estimate_state(seen, self.refined(seen.step())) if self.align else None
+        return self.alignment.estimate_state(self.refined(seen.step())) if self.align else None
 
     def losses(self, step: Step) -> dict[str, Tensor]:
         chain, student = step.chain, step.models.student

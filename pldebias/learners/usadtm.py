@@ -58,6 +58,7 @@ class USADTM(Learner):
     """
 
     name = "usadtm"
+    estimated = ("prototypes",)
     presets: ClassVar = {"glyphs-lt": {"start": 100}, "cifar10-lt-cpu": {"start": 400}}
     reads_features = True
     starts = "start"
@@ -97,8 +98,6 @@ class USADTM(Learner):
         }
 
     def estimate_state(self, seen: Seen) -> str | None:
-        if "prototypes" not in seen.missing:
-            return None
         prototypes, note = seen.prototypes()
         self.prototypes.copy_(prototypes)
         return note

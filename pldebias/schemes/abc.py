@@ -17,7 +17,6 @@ from torch import Tensor
 from pldebias.schemes.base import Network, Problem, Scheme, Step
 from pldebias.schemes.formulas.losses import masked_cross_entropy
 from pldebias.schemes.options import Threshold
-from pldebias.schemes.part import Seen
 
 
 def keep_rates(counts: Tensor) -> Tensor:
@@ -54,6 +53,7 @@ class ABC(Scheme):
     """
 
     name = "abc"
+    estimated = ()
     presets: ClassVar = {"glyphs-lt": {"threshold": 0.9}}
     acts_on = frozenset({"views", "prediction"})
     heads: ClassVar = {"abc": None}
@@ -88,9 +88,6 @@ class ABC(Scheme):
 
     def predict(self, logits: Tensor, features: Tensor, network: Network) -> Tensor:
         return network.heads["abc"](features)
-
-    def estimate_state(self, seen: Seen) -> None:
-        """Nothing: rates follow from the labelled counts and the step, and only its losses read them."""
 
     def series(self) -> dict[str, Tensor]:
         return {"keep_labelled": self.rates, "keep_unlabelled": self.present}

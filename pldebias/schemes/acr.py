@@ -72,6 +72,7 @@ class ACR(Scheme):
     """
 
     name = "acr"
+    estimated = ("tau_now",)
     presets: ClassVar = {"glyphs-lt": {"threshold": 0.9}}
     acts_on = frozenset({"pseudo_label", "acceptance", "views", "prediction"})
     heads: ClassVar = {"acr": None}
@@ -160,8 +161,6 @@ class ACR(Scheme):
         return {"estimate", "tau_now"}
 
     def estimate_state(self, seen: Seen) -> str | None:
-        if "tau_now" not in seen.missing:
-            return None
         if not self.estimates:
             self.tau_now.copy_(strength(self.summed, self.tau))
             return f"strength {float(self.tau_now):.2f}, a third of tau, as in training after its start"

@@ -74,6 +74,7 @@ class Adsh(Scheme):
     """
 
     name = "adsh"
+    estimated = ("thresholds",)
     presets: ClassVar = {"glyphs-lt": {"threshold": 0.9}}
     acts_on = frozenset({"acceptance"})
     follows: ClassVar = {"thresholds": ("threshold", "compat")}
@@ -99,8 +100,6 @@ class Adsh(Scheme):
         self.thresholds.copy_(adaptive_thresholds(confidence, label, self.reference, self.fixed, self.thresholds, official=self.official))
 
     def estimate_state(self, seen: Seen) -> str | None:
-        if "thresholds" not in seen.missing:
-            return None
         before = self.thresholds.clone()
         self.update(seen.probs)
         if torch.equal(self.thresholds, before):

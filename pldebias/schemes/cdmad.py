@@ -61,6 +61,7 @@ class CDMAD(Scheme):
     """
 
     name = "cdmad"
+    estimated = ("bias",)
     acts_on = frozenset({"pseudo_label", "prediction"})
     starts = "first"
     follows: ClassVar = {"bias": ("fill",)}
@@ -108,11 +109,10 @@ class CDMAD(Scheme):
         return debias(logits, bias_logits(network, shape, logits, self.fill)) if all(shape) else logits
 
     def estimate_state(self, seen: Seen) -> None:
-        if "bias" in seen.missing:
-            raise ValueError(
-                f"cdmad subtracts the network's answer to a blank image of value {self.fill:g}, which {seen.name} did not keep; pass "
-                "state=run of such a cdmad training"
-            )
+        raise ValueError(
+            f"cdmad subtracts the network's answer to a blank image of value {self.fill:g}, which {seen.name} did not keep; pass "
+            "state=run of such a cdmad training"
+        )
 
     def series(self) -> dict[str, Tensor]:
         return {"bias": self.bias}

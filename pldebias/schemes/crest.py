@@ -96,6 +96,7 @@ class CReST(Scheme):
     """
 
     name = "crest"
+    estimated = ()
     presets: ClassVar = {"glyphs-lt": {"generations": 2}}
     follows: ClassVar = {"generation": ("generations",), "began": ("generations",)}
 
@@ -124,9 +125,6 @@ class CReST(Scheme):
         self.generation.fill_(generation)
         self.began.fill_(generation * self.length)
 
-    def estimate_state(self, seen: Seen) -> str | None:
-        """Nothing: rates follow from the labelled counts, and who relabels chooses the generation (`enter`)."""
-
     def series(self) -> dict[str, Tensor]:
         return {"rate": self.rates}
 
@@ -147,6 +145,7 @@ class CReSTPlus(CReST):
     """
 
     name = "crestplus"
+    estimated = ("alignment.sums", "alignment.rows")
     buttons = (Button("distribution alignment", "crestplus(t_min=1)"),)
     prior_buffer = "alignment.target"
     estimate_order = 2
@@ -165,7 +164,7 @@ class CReSTPlus(CReST):
         return self.alignment(probs, temperature(self.generation, self.generations, self.t_min))
 
     def estimate_state(self, seen: Seen) -> str | None:
-        return self.alignment.estimate_state(seen, seen.step(before=self).probs)
+        return self.alignment.estimate_state(seen.step(before=self).probs)
 
     def series(self) -> dict[str, Tensor]:
         return {**super().series(), "running": self.alignment.running()}

@@ -76,6 +76,7 @@ class DARP(Scheme):
     """
 
     name = "darp"
+    estimated = ("counts",)
     buttons = (Button("DARP", "darp"),)
     whole_set = True
     prior_buffer = "counts"
@@ -164,8 +165,6 @@ class DARP(Scheme):
         return {"counts"}
 
     def estimate_state(self, seen: Seen) -> str | None:
-        if "counts" not in seen.missing:
-            return None
         if self.goal == "estimate":
             raise ValueError(
                 f"darp(target=estimate) estimates class counts on a hold-out, which {seen.name} has not; use darp(target=labelled), "

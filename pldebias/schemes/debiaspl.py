@@ -62,6 +62,7 @@ class DebiasPL(Scheme):
     """
 
     name = "debiaspl"
+    estimated = ("prior",)
     presets: ClassVar = {"glyphs-lt": {"tau": 1.0, "momentum": 0.99}}
     buttons = (Button("DebiasPL", "debiaspl(tau=0.4)"),)
     controls = (Slider("tau", 0.0, 2.0, 0.05), Switch("margin"))
@@ -101,8 +102,6 @@ class DebiasPL(Scheme):
         return {"cld": self.cld * group_discrimination(strong.softmax(1), weak, group)}
 
     def estimate_state(self, seen: Seen) -> str | None:
-        if "prior" not in seen.missing:
-            return None
         self.prior.copy_(update_prior(self.prior, seen.probs, 0.0))
         return "prior: mean prediction over this epoch's outputs"
 

@@ -24,6 +24,7 @@ class FlexDA(Scheme):
     """
 
     acts_on = frozenset({"labelled", "pseudo_label"})
+    estimated = ("prior",)
     prior_buffer = "prior"
 
     def __init__(self, target: str, alpha_min: float, d: float, momentum: float, alpha_by: str):
@@ -69,8 +70,6 @@ class FlexDA(Scheme):
         self.prior.copy_(update_prior(self.prior, step.logits.softmax(1), self.momentum))
 
     def estimate_state(self, seen: Seen) -> str | None:
-        if "prior" not in seen.missing:
-            return None
         self.prior.copy_(update_prior(self.prior, self.counted(seen), 0.0))
         return "running prior: mean prediction over this epoch's outputs"
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pldebias.schemes.base import Network, Problem, Scheme, Step
 from pldebias.schemes.formulas.adjustment import adjust, posthoc
-from pldebias.schemes.part import Button, Seen, Slider
+from pldebias.schemes.part import Button, Slider
 
 
 class LA(Scheme):
@@ -29,6 +29,7 @@ class LA(Scheme):
     """
 
     name = "la"
+    estimated = ()
     buttons = (Button("logit adjustment", "la(at=pseudo,tau=1.0)"),)
     controls = (Slider("tau", 0.0, 2.0, 0.05),)
     prior_buffer = "prior"
@@ -53,9 +54,6 @@ class LA(Scheme):
 
     def predict(self, logits: Tensor, features: Tensor, network: Network) -> Tensor:
         return posthoc(logits, self.prior, self.tau) if self.at == "posthoc" else logits
-
-    def estimate_state(self, seen: Seen) -> None:
-        """Nothing: the prior is that of the labelled set."""
 
     def series(self) -> dict[str, Tensor]:
         return {"prior": self.prior}

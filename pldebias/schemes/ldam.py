@@ -12,7 +12,6 @@ from torch import Tensor
 
 from pldebias.schemes.base import Problem, Scheme, Step
 from pldebias.schemes.options import Positive, Start
-from pldebias.schemes.part import Seen
 
 
 def margins(counts: Tensor, max_margin: float = 0.5) -> Tensor:
@@ -48,6 +47,7 @@ class LDAM(Scheme):
     """
 
     name = "ldam"
+    estimated = ()
     acts_on = frozenset({"labelled"})
 
     def __init__(self, max_margin: Positive = 0.5, scale: Positive = 30.0, cosine: bool = True, start: Start = 0.0):
@@ -62,9 +62,6 @@ class LDAM(Scheme):
     def labelled(self, logits: Tensor, step: Step) -> Tensor:
         plain = logits if self.cosine is None else logits / self.scale  # a cosine classifier's logits carry the scale already
         return torch.where(step.t >= self.first, enforce(plain, step.labels, self.margins, self.scale), logits)
-
-    def estimate_state(self, seen: Seen) -> None:
-        """Nothing: margins follow from the labelled counts."""
 
     def series(self) -> dict[str, Tensor]:
         return {"margin": self.margins}

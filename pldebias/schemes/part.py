@@ -214,6 +214,9 @@ class Part(LifeCycle, nn.Module):
     """Beginnings of the names of logged buffers that follow from options, and which: a what-if with others recovers them anew."""
     starts: str = ""
     """Attribute that holds the first step at which the part changes pseudo-labels; empty for one that does so from the beginning."""
+    estimated: ClassVar[tuple[str, ...] | None] = None
+    """Buffers that `estimate_state` sets, which is called where one of them is not known; empty for a part whose buffers follow from the
+    problem and the options. None: it is called where any buffer is not known."""
     estimate_order: ClassVar[int] = 0
     """Order of `estimate_state` among the parts of a method. 0 reads the outputs alone. A part that reads what the method makes of them
     comes with the step that it changes itself: 1 refinement, 2 alignment or blending, 3 threshold."""
@@ -242,8 +245,8 @@ class Part(LifeCycle, nn.Module):
     def estimate_state(self, seen: Seen) -> str | None:
         """Set the buffers ``seen.missing`` to what the part's own formulas give on recorded outputs.
 
-        Called after `setup`, only where something is missing. A part with buffers has to define it; where they all follow from the
-        problem, it does nothing.
+        Called after `setup`, only where something is missing. A part with buffers has to define it, or to say that nothing needs to be
+        `estimated`.
 
         Returns
         -------

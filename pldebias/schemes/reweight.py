@@ -14,7 +14,6 @@ from torch import Tensor
 from pldebias.schemes.base import Problem, Scheme, Step
 from pldebias.schemes.formulas.effective_number import effective_weights
 from pldebias.schemes.options import NotNegative, Share, Start
-from pldebias.schemes.part import Seen
 
 
 def focal(losses: Tensor, gamma: float = 1.0) -> Tensor:
@@ -37,6 +36,7 @@ class ClassBalanced(Scheme):
     """
 
     name = "cb"
+    estimated = ()
     acts_on = frozenset({"labelled"})
 
     def __init__(self, beta: Share = 0.9999, start: Start = 0.0, normalise: bool = True):
@@ -52,9 +52,6 @@ class ClassBalanced(Scheme):
         if self.normalise:
             weight = weight / weight.mean()
         return losses * weight.where(step.t >= self.first, 1.0)
-
-    def estimate_state(self, seen: Seen) -> None:
-        """Nothing: weights follow from the labelled counts."""
 
     def series(self) -> dict[str, Tensor]:
         return {"weight": self.weights}

@@ -35,6 +35,7 @@ class SAW(Scheme):
     """
 
     name = "saw"
+    estimated = ("weight",)
     presets: ClassVar = {"glyphs-lt": {"momentum": 0.99}}
     acts_on = frozenset({"labelled", "acceptance"})
     prior_buffer = "class_dist"
@@ -77,8 +78,6 @@ class SAW(Scheme):
         return {"class_dist", "weight"}
 
     def estimate_state(self, seen: Seen) -> str | None:
-        if "weight" not in seen.missing:
-            return None
         if self.estimate == "running":
             self.take_prior(update_prior(self.class_dist, seen.probs, 0.0))
             return "weights: by the mean prediction over this epoch's outputs"

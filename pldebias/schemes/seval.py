@@ -167,6 +167,7 @@ class SEVAL(Scheme):
     """
 
     name = "seval"
+    estimated = ("learned.offsets", "learned.thresholds")
     presets: ClassVar = {"glyphs-lt": {"decay": 0.9, "threshold_decay": 0.9, "least": 3}}
     buttons = (Button("SEVAL, by the truth", "seval", "oracle"),)  # it learns on labels that a run seldom keeps aside
     learns_truth = True
@@ -260,8 +261,6 @@ class SEVAL(Scheme):
             self.learned_head.restart()
 
     def estimate_state(self, seen: Seen) -> str | None:
-        if not {"learned.offsets", "learned.thresholds"} & seen.missing:
-            return None
         if seen.oracle:
             truth, learned = seen.truth, self.learned
             learned.decay = learned.threshold_decay = 0.0  # nothing to average with

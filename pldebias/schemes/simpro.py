@@ -50,6 +50,7 @@ class SimPro(Scheme):
     """
 
     name = "simpro"
+    estimated = ("unlabelled_dist", "joint_dist")
     acts_on = frozenset({"labelled", "pseudo_label", "acceptance"})
     labelled_views = ("weak", "strong")
     unlabelled_views = ("strong", "strong2")
@@ -98,8 +99,6 @@ class SimPro(Scheme):
     def estimate_state(self, seen: Seen) -> str | None:
         """One M-step without momentum on the recorded outputs, whose labels are made under the distribution that is known or uniform."""
         wanted = {"unlabelled_dist", "joint_dist"} & seen.missing
-        if not wanted:
-            return None
         step = seen.step()
         accepted = step.mask[:, None] * step.probs
         labelled = seen.problem.prior

@@ -171,7 +171,8 @@ def prepare(method: Method, seen: Outputs, absent: tuple[str, ...], clock: int, 
         try:
             if part.reads_features:
                 record.features()
-            note = part.estimate_state(record) if missing[part] else None
+            unknown = missing[part] if part.estimated is None else missing[part] & set(part.estimated)
+            note = part.estimate_state(record) if unknown else None
         except ValueError as error:
             raise MethodError(str(error)) from error
         if note:

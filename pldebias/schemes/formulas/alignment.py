@@ -12,8 +12,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pldebias.schemes.part import Seen
-
 _EPS = 1e-6  # on both sides of the ratio, as in all public code
 
 
@@ -89,10 +87,8 @@ class DistributionAlignment(nn.Module):
         self.rows.index_fill_(0, slot, len(probs))
         self.pushed += 1
 
-    def estimate_state(self, seen: Seen, probs: Tensor) -> str | None:
-        """Take the recorded predictions ``[N, K]`` for all of the window, unless its state is known; see `Part.estimate_state`."""
-        if not {"alignment.sums", "alignment.rows"} & seen.missing:
-            return None
+    def estimate_state(self, probs: Tensor) -> str:
+        """Take recorded predictions ``[N, K]`` for all of the window; see `Part.estimate_state`."""
         self.sums.zero_()
         self.rows.zero_()
         self.pushed.zero_()
