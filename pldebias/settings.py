@@ -112,7 +112,7 @@ class Range:
 
 
 def within(function: Any, values: Mapping[str, Any], where: str) -> None:
-    """Check arguments of a function against the `Range` or the `Literal` of their annotations; None is not looked at.
+    """Check arguments of a function against the `Range` or the `Literal` of their annotations; a `Range` is one of numbers alone.
 
     Raises
     ------
@@ -127,7 +127,7 @@ def within(function: Any, values: Mapping[str, Any], where: str) -> None:
                 known = f"is not known{nearest(value, allowed)}; choose {_either(map(repr, allowed))}"
                 raise ValueError(f"{where.format(f'{name}={value!r}')} {known}")
             for limit in allowed[1:] if typing.get_origin(kind) is typing.Annotated else ():
-                if value is not None and value not in limit:
+                if isinstance(value, int | float) and value not in limit:
                     raise ValueError(f"{where.format(f'{name}={value!r}')} {limit}")
 
 

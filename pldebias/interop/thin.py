@@ -7,6 +7,7 @@ import tempfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from pldebias.paths import output
 from pldebias.runs.recorder import RESERVED, Recorder
 from pldebias.runs.run import Run, as_run
 from pldebias.runs.schema import NotLogged
-from pldebias.settings import fitted
+from pldebias.settings import Range, fitted, within
 
 LAST = 20
 """Epochs at the end that are always kept: what tables take the median of."""
@@ -23,19 +24,23 @@ EXACT = "thinned"
 """Snapshot state under this name holds features and prototypes as relabelling needs them."""
 
 
+def even(count: int, kept: int) -> list[int]:
+    """`kept` of `count` positions, evenly spaced, first and last among them."""
+    return np.linspace(0, count - 1, min(kept, count)).round().astype(int).tolist()
+
+
 def choose(count: int, kept: int) -> list[int]:
     """About `kept` of `count` positions, evenly spaced, first and last and the last `LAST` among them."""
-    even = np.linspace(0, count - 1, max(min(kept, count), 1)).round().astype(int)
-    return sorted({*even.tolist(), *range(max(count - LAST, 0), count)})
+    return sorted({*even(count, max(kept, 1)), *range(max(count - LAST, 0), count)})
 
 
 def thin(
     run: Run | str | Path,
     path,
     *,
-    epochs: int = 60,
-    snapshots: tuple[int, ...] | int = 6,
-    dimensions: int | None = 16,
+    epochs: Annotated[int, Range("[0, inf)")] = 60,
+    snapshots: tuple[int, ...] | Annotated[int, Range("[0, inf)")] = 6,
+    dimensions: Annotated[int, Range("[1, inf)")] | None = 16,
     relabel: bool = True,
 ) -> Path:
     """Copy a run into one zip file, which ``open_run("zip://::<path>")`` opens.
@@ -73,18 +78,15 @@ def thin(
     ValueError
         An argument has no value of its type.
     """
-    run, given = as_run(run), {"epochs": epochs, "snapshots": snapshots, "dimensions": dimensions, "relabel": relabel}
-    epochs, snapshots, dimensions, relabel = fitted(thin, given, "thin: {}").values()
-    for name, value, least in (("epochs", epochs, 0), ("snapshots", snapshots, 0), ("dimensions", dimensions, 1)):
-        if isinstance(value, int) and value < least:
-            raise ValueError(f"thin: {name}={value}: give at least {least}")
+    given = fitted(thin, {"epochs": epochs, "snapshots": snapshots, "dimensions": dimensions, "relabel": relabel}, "thin: {}")
+    within(thin, given, "thin: {}")
+    run, (epochs, snapshots, dimensions, relabel) = as_run(run), given.values()
     if not len(run.epochs):
         raise NotLogged(f"{run.name} has no finished epoch yet; wait for its first, and open it again")
     path = output(path)
     every = [int(e) for e in run.snapshots]
     if isinstance(snapshots, int):
-        spaced = np.linspace(0, len(every) - 1, min(snapshots, len(every))).round().astype(int) if every and snapshots else []
-        snapshots = [every[i] for i in spaced]
+        snapshots = tuple(every[i] for i in even(len(every), snapshots))
     if missing := sorted({*snapshots} - {*every}):
         raise NotLogged(f"{run.name} has no snapshot at epoch {missing[0]}; it has {', '.join(map(str, every)) or 'none'}")
     positions = {int(e): i for i, e in enumerate(run.epochs)}
@@ -109,7 +111,7 @@ def thin(
             for epoch in kept:
                 recorder.epoch = epoch
                 _copy(run, recorder, epoch, positions[epoch], epoch in snapshots, basis, relabel)
-            recorder._close(complete=run.finished)
+            recorder.close(complete=run.finished)
         with whole(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
             for file in sorted(p for p in recorder.path.rglob("*") if p.is_file()):
                 # A fixed date: the same run gives the same file.

@@ -543,11 +543,14 @@ class Recorder:
 
         self._writer.put(write)
 
-    def close(self) -> None:
-        """Write what is left and let others write. The run counts as finished if all its epochs are there."""
-        self._close(complete=True)
+    def close(self, complete: bool = True) -> None:
+        """Write what is left and let others write.
 
-    def _close(self, complete: bool) -> None:
+        Parameters
+        ----------
+        complete : bool, default True
+            Whether a run without `num_epochs` counts as finished; any other does once all its epochs are there.
+        """
         if not self._finalizer.alive:
             return
         self._writer.finish()  # interrupted here, it can be closed again, and lets others write when it is forgotten
@@ -563,7 +566,7 @@ class Recorder:
 
     def __exit__(self, kind, error, traceback) -> None:
         try:
-            self._close(complete=error is None)
+            self.close(complete=error is None)
         except Exception as failure:  # a lost GPU, too, ends both the training and the writing of what was on it
             if error is None:
                 raise
