@@ -229,7 +229,7 @@ class Method(nn.Module):
 
     @property
     def predicts(self) -> bool:
-        """Whether the network learns to classify; pre-training does not."""
+        """True if the network learns to classify; pre-training does not."""
         return "prediction" in self.learner.offers
 
     def losses(self, models: Models, batch: Any, t: Tensor, generator: torch.Generator | None = None) -> tuple[dict[str, Tensor], Step]:

@@ -1,4 +1,4 @@
-"""What a base SSL algorithm is made of: the views it wants, its pseudo-label, its losses."""
+"""The base class of learners: the views of a base SSL algorithm, its pseudo-label, its losses."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ class Learner(Part):
         step.weight = step.chain.weigh(torch.ones_like(step.confidence), step)
 
     def target(self, step: Step) -> Tensor:
-        """What a pseudo-labelled sample is to predict: class ids ``[M]`` or probabilities ``[M, K]``."""
+        """Targets of pseudo-labelled samples: class ids ``[M]`` or probabilities ``[M, K]``."""
         return step.chain.target(step.label, step)
 
     def threshold(self, step: Step) -> Tensor:

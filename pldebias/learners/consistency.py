@@ -1,4 +1,4 @@
-"""What learners share that pull predictions towards soft pseudo-labels: every label is used, and the pull grows from zero."""
+"""Learners that pull predictions towards soft pseudo-labels: every label is used, and the pull grows from zero."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def learning_status(counts: Tensor, unset: Tensor | float) -> Tensor:
-    """How well each class is learned, beta: its count over the largest one, that of the unset samples included.
+    """Learning status beta of each class: its count over the largest one, that of the unset samples included.
 
     Parameters
     ----------

@@ -108,7 +108,7 @@ class ACR(Scheme):
         return self.anchors[0]
 
     def begun(self, t: Tensor) -> Tensor:
-        """Whether the estimate is at work in step `t`; a boolean scalar."""
+        """Return a boolean scalar: True once the estimate is at work, in step `t`."""
         return t // self.epoch > self.first // self.epoch if self.window == "epoch" else t > self.first
 
     @torch.no_grad()

@@ -78,7 +78,7 @@ class PseudoLabelling(LifeCycle):
 
     @hook(pipe)
     def target(self, target: Tensor, step: Step) -> Tensor:
-        """What strong views are to predict: class ids ``[M]`` or probabilities ``[M, K]``."""
+        """Targets of the strong views: class ids ``[M]`` or probabilities ``[M, K]``."""
         return target
 
     @hook(pipe)
@@ -106,7 +106,7 @@ class Scheme(PseudoLabelling, Part):
     """
 
     acts_on: frozenset[str] = frozenset({"pseudo_label"})
-    """Which parts of a learner the scheme changes, any of
+    """Parts of a learner that the scheme changes, any of
 
     * ``labelled``: the labelled loss;
     * ``pseudo_label``: the pseudo-label;
@@ -123,9 +123,9 @@ class Scheme(PseudoLabelling, Part):
     """Option that holds the weight of a second, semantic pseudo-label, in [0, 1]; empty for a scheme that blends none. Such a scheme logs
     ``blend_weight`` ``[K]`` and has an attribute ``start``, the first step at which it blends."""
     unseen_hint: ClassVar[str] = ""
-    """What to take instead where relabelling cannot show the scheme."""
+    """Hint at another scheme where relabelling cannot show this one."""
     whole_set: ClassVar[bool] = False
-    """Whether a sample's pseudo-label depends on the others' outputs, so that relabelling must see all of them at once."""
+    """True if a sample's pseudo-label depends on the others' outputs, so that relabelling must see all of them at once."""
 
 
 class Chain(PseudoLabelling, nn.ModuleList):

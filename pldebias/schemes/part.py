@@ -1,4 +1,4 @@
-"""What learners and schemes share: the life cycle of a part of a method, and how it is set up from a recorded run."""
+"""The base of learners and schemes: the life cycle of a part of a method, and its set-up from a recorded run."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class Seen(Protocol):
     missing: frozenset[str]
     """Buffers of the part whose values are not known."""
     oracle: bool
-    """Whether the true labels may be used."""
+    """True if the true labels may be used."""
     mu: float
     """Unlabelled rows that training draws for each labelled one."""
     logits: Tensor  # [N, K]
     probs: Tensor  # [N, K], softmax of the logits
     includes_labelled: bool
-    """Whether the labelled images come first in the unlabelled set."""
+    """True if the unlabelled set begins with the labelled images."""
 
     @property
     def truth(self) -> Tensor:
@@ -75,7 +75,7 @@ class Switch(NamedTuple):
 
 Combine = Callable[..., Any]
 HOOKS: dict[str, Combine] = {}
-"""How the hooks of several parts make one, by the hook's name; `hook` fills it."""
+"""Function that makes one hook of those of several parts, by the hook's name; `hook` fills it."""
 
 
 def each(parts: Iterable[Any], name: str, *args: Any) -> None:
@@ -120,7 +120,7 @@ _RENAMED = {"recover": "estimate_state", "recovered": "estimate_order", "takes_p
 
 
 class LifeCycle:
-    """What happens to the parts of a method in a training. A part overrides what it needs; every hook is inherited as "do nothing"."""
+    """Hooks that a training calls on the parts of a method. A part overrides what it needs; every hook is inherited as "do nothing"."""
 
     @hook(each)
     def setup(self, problem: Problem) -> None:
@@ -207,9 +207,9 @@ class Part(LifeCycle, nn.Module):
     given_series: tuple[str, ...] = ()
     """Series that hold a class distribution which the part was given; others of such names are estimates."""
     learns_truth: ClassVar[bool] = False
-    """Whether ``prior="oracle"`` lets a what-if estimate the state from the true labels."""
+    """True if ``prior="oracle"`` lets a what-if estimate the state from the true labels."""
     reads_features: ClassVar[bool] = False
-    """Whether pseudo-labels depend on the features beside the logits."""
+    """True if pseudo-labels depend on the features beside the logits."""
     follows: ClassVar[dict[str, tuple[str, ...]]] = {}
     """Beginnings of the names of logged buffers that follow from options, and which: a what-if with others recovers them anew."""
     starts: str = ""

@@ -1,4 +1,4 @@
-"""What a scheme may know: the problem, the networks, the step under way and the end of an epoch."""
+"""Records that parts read: the problem, the networks, the step under way and the end of an epoch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Problem:
-    """What a scheme may know of the task when it allocates its state.
+    """The task, as far as a part may know it when it allocates its state.
 
     Parameters
     ----------
@@ -162,7 +162,7 @@ _FORMER = {f"{old}_{kind}": (new, kind) for old, new in (("x", "labelled"), ("we
 
 @dataclass
 class EpochEnd:
-    """What a scheme may ask for between epochs.
+    """The end of an epoch, and the passes over whole sets that a part may ask for there.
 
     `score(split)` runs the EMA teacher in evaluation mode over ``"holdout"``, ``"labelled"`` or ``"unlabelled"`` (clean view)
     and returns ``(logits [N, K], features [N, D], labels [N])``; labels are -1 where unknown.

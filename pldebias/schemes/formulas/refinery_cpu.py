@@ -77,7 +77,7 @@ def likeliest(probs: np.ndarray, quota: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 class _Prior(NamedTuple):
-    """What a class keeps, and how little it thinks of the rest; logarithms."""
+    """Entries that each class keeps, and the value of all others; logarithms."""
 
     row: np.ndarray  # [M] of the kept entries, ordered by class
     column: np.ndarray  # [M]
@@ -103,7 +103,7 @@ def _prior(probs: np.ndarray, target: np.ndarray, alpha: float) -> _Prior:
 
 
 def refine(probs: np.ndarray, target: np.ndarray, alpha: float, rounds: int) -> np.ndarray | None:
-    """What `pldebias.schemes.formulas.refinery.refine` does with its solver "newton"; None where a grid of entropies would save nothing.
+    """`pldebias.schemes.formulas.refinery.refine` with its solver "newton"; None where a grid of entropies would save nothing.
 
     Shapes ``[N, K]`` and ``[K]`` (counts that sum to N), to ``[N, K]`` in the dtype of `probs`.
     """

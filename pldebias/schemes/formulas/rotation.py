@@ -17,7 +17,7 @@ def balanced_turns(count: int, generator: torch.Generator | None, device: torch.
 
 
 def quarter_turns(rows: int, device: torch.device, generator: torch.Generator | None = None) -> Tensor:
-    """How often each image is turned by 90 degrees, drawn from 0 to 3, shape ``[rows]``."""
+    """Random numbers of quarter turns, 0 to 3, shape ``[rows]``."""
     return torch.randint(0, 4, (rows,), generator=generator, device=device)
 
 
