@@ -108,7 +108,7 @@ def blending(run: Run | str | Path, epoch: int = -1) -> Blending:
         return _recorded(run, outputs(run, epoch))
     spec, _ = known_method(run)
     scheme = next((scheme for scheme in build_method(spec, options_of(run)).chain if scheme.blend_option), None) if spec else None
-    if scheme is None:
+    if spec is None or scheme is None:
         known = " or ".join(f"fixmatch+{name}" for name, cls in SCHEMES.items() if cls.blend_option)
         raise NotLogged(
             f"{run.name} does not blend two pseudo-labels: no scheme of its method does, and its recorder was given no semantic logits; "

@@ -58,7 +58,7 @@ class Flows:
 def _epoch(run: Run, epoch: int | None) -> int:
     have = run.logged("history")
     if epoch is None:
-        epoch = have[0] if len(have) else 0
+        return int(have[0]) if len(have) else 0
     return int(have[epoch]) if epoch < 0 and len(have) >= -epoch else int(epoch)
 
 
@@ -205,4 +205,4 @@ def _spearman(counts: np.ndarray, epoch: np.ndarray) -> float:
 
     last = np.nan_to_num(epoch, nan=np.inf)
     constant = np.ptp(counts) == 0 or (last == last[0]).all()
-    return float("nan") if constant else float(spearmanr(counts, last).statistic)
+    return float("nan") if constant else float(np.asarray(spearmanr(counts, last))[0])

@@ -157,7 +157,7 @@ def trained_counterpart(run: Run | str | Path, scheme: str | None, root: str | P
     found = []
     for path in find_runs(_root_of(run) if root is None else root):
         try:
-            other = Run(path, check=False)
+            other = Run(path, check="")
             theirs = effective(other.method or "", options_of(other))
         except (RunError, MethodError, KeyError):
             continue
@@ -182,7 +182,7 @@ def _root_of(run: Run) -> str:
 def outcome(run: Run) -> dict[str, float]:
     """Tail recall and precision of a run's last sweep and its balanced test accuracy, in percent; NaN if unknown."""
     tail = metrics.groups(run.labelled_counts).tail
-    found = dict.fromkeys(("tail recall", "tail precision", "balanced test accuracy"), float("nan"))
+    found: dict[str, float] = dict.fromkeys(("tail recall", "tail precision", "balanced test accuracy"), float("nan"))
     if "sweep" in run.kinds:
         sweep = run.confusion("sweep", epoch=-1)
         found["tail recall"] = 100 * float(metrics.macro(metrics.recall(sweep)[tail]))

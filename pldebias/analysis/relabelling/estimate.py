@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from pldebias.schemes import Chain, Step
 if TYPE_CHECKING:
     from pldebias.analysis.relabelling.outputs import Outputs
     from pldebias.methods import Method
-    from pldebias.schemes.part import Part
+    from pldebias.schemes.part import Part, Seen
 
 PRIORS = ("labelled", "running", "oracle")
 
@@ -55,7 +56,7 @@ class _Before(Chain):
 
     def __init__(self, chain: Chain, part: Part):
         super().__init__(chain)
-        self.blending = list(chain)[: list(chain).index(part)]
+        self.blending = list(takewhile(lambda scheme: scheme is not part, chain))
 
     def blend(self, probs: Tensor, step: Step) -> Tensor:
         for scheme in self.blending:
@@ -70,9 +71,9 @@ class Record:
     outputs: Outputs
     method: Method
     clock: int
-    oracle: bool = False
-    part: Part | None = None
-    missing: frozenset[str] = field(default_factory=frozenset)
+    oracle: bool
+    part: Part
+    missing: frozenset[str]
 
     def __getattr__(self, name: str):
         if name in ("epoch", "problem", "logits", "probs", "mu"):
@@ -113,8 +114,8 @@ class Record:
         seen, features = self.outputs, self.features()
         if seen.prototypes is not None:
             return seen.prototypes, "prototypes: clean labelled class means of this epoch"
-        rows = np.zeros(0, int) if seen.label is None else np.flatnonzero(seen.accepted)
-        if not len(rows):
+        rows = np.flatnonzero(seen.accepted) if seen.accepted is not None else np.zeros(0, int)
+        if seen.label is None or not len(rows):
             what = "pseudo-labels" if seen.label is None else "an accepted pseudo-label at this epoch"
             raise MethodError(f"{self.part.name} needs class prototypes; {self.name} kept neither labelled ones nor {what}")
         label = torch.as_tensor(seen.label[rows])
@@ -161,18 +162,20 @@ def prepare(method: Method, seen: Outputs, absent: tuple[str, ...], clock: int, 
     MethodError
         A part needs what the run does not hold, or `prior` is given and no part reads one.
     """
-    record = Record(seen, method, clock, isinstance(prior, str) and prior == "oracle")
-    missing = {part: {name.partition("/")[2] for name in absent if name.partition("/")[0] == part.name} for part in method.parts}
+    oracle = isinstance(prior, str) and prior == "oracle"
+    missing: dict[Part, set[str]] = {
+        part: {name.partition("/")[2] for name in absent if name.partition("/")[0] == part.name} for part in method.parts
+    }
     notes = []
     if prior is not None:
-        notes += _take_prior(method, prior, seen, missing, record.oracle)
+        notes += _take_prior(method, prior, seen, missing, oracle)
     for part in sorted(method.parts, key=lambda part: part.estimate_order):
-        record.part, record.missing = part, frozenset(missing[part])
+        record = Record(seen, method, clock, oracle, part, frozenset(missing[part]))
         try:
             if part.reads_features:
                 record.features()
             unknown = missing[part] if part.estimated is None else missing[part] & set(part.estimated)
-            note = part.estimate_state(record) if unknown else None
+            note = part.estimate_state(cast("Seen", record)) if unknown else None
         except ValueError as error:
             raise MethodError(str(error)) from error
         if note:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -45,6 +46,8 @@ class Outputs:
     label: np.ndarray | None
     accepted: np.ndarray | None
     prototypes: Tensor | None
+    as_trained: Any = field(default=None, repr=False)
+    """Labels of the run's own chain, once `what_if` has made them."""
 
     @cached_property
     def probs(self) -> Tensor:
@@ -159,8 +162,9 @@ def _state(run: Run, name: str, epoch: int) -> Tensor | None:
 
 
 def _read(run: Run, epoch: int) -> Outputs:
-    swept = epoch in run.logged("history")
-    label, accepted = run.history(epoch) if swept else (None, None)
+    label = accepted = None
+    if epoch in run.logged("history"):
+        label, accepted = (values.astype(kind) for values, kind in zip(run.history(epoch), (np.int64, bool), strict=True))
     features = _state(run, "features", epoch)
     if features is None and epoch in run.logged("features"):
         features = torch.as_tensor(run.features(epoch))
@@ -169,7 +173,7 @@ def _read(run: Run, epoch: int) -> Outputs:
         epoch=epoch,
         logits=torch.as_tensor(run.logits(epoch)),
         features=features,
-        label=label.astype(np.int64) if swept else None,
-        accepted=accepted.astype(bool) if swept else None,
+        label=label,
+        accepted=accepted,
         prototypes=_state(run, "labelled/prototypes", epoch),
     )

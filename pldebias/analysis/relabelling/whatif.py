@@ -54,7 +54,7 @@ def _thresholds(threshold, classes: int, groups: metrics.Groups) -> Tensor:
         if unknown := set(threshold) - set(GROUP_NAMES):
             raise ValueError(f"threshold names {', '.join(map(repr, sorted(unknown)))}; groups are {', '.join(GROUP_NAMES)}")
         values = np.full(classes, np.nan, np.float32)
-        for name, members in zip(GROUP_NAMES, groups, strict=False):
+        for name, members in zip(GROUP_NAMES, groups[:3], strict=True):
             if threshold.get(name) is not None:
                 values[members] = _level(f"threshold of {name}", threshold[name])
     else:
@@ -175,7 +175,7 @@ def _labels(
 
 def _as_trained(seen: Outputs) -> tuple[MethodSpec, tuple[str, ...], Relabelled]:
     """`_labels` of the run's own chain; computed once for an epoch."""
-    if not hasattr(seen, "as_trained"):
+    if seen.as_trained is None:
         seen.as_trained = _labels(seen)
     return seen.as_trained
 
