@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["align", "cache_folder", "chain", "is_flat", "pca_frames"]
 
-_VERSION = 1  # of what a cached frame means
+_VERSION = 2  # of what a cached frame means
 DISTINCT = 4  # different points that UMAP and t-SNE need
 LEAST = 1e-15  # smaller differences have no square in float32, and t-SNE crashes on distances that are all zero
 
@@ -94,7 +94,8 @@ def chain(features: np.ndarray, method: str, settings: dict, folder: Path | None
 
 
 def _umap(features: np.ndarray, after: np.ndarray | None, settings: dict) -> np.ndarray:
-    start = {"init": "pca"} if after is None else {"init": after, "n_epochs": 100}
+    # Small steps from the next frame keep clusters where they are, and more neighbours than large ones (benchmarks/umap_frames.py).
+    start = {"init": "pca"} if after is None else {"init": after, "n_epochs": 100, "learning_rate": 0.25}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # umap and numba speak of TensorFlow, of threads and of compilation
         (umap,) = needed("UMAP", "embed", "umap-learn:umap")
