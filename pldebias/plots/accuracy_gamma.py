@@ -15,11 +15,7 @@ from pldebias.settings import argument, typed
 
 __all__ = ["RATIOS", "accuracy_gamma"]
 
-RATIOS = {
-    "gamma_u": "imbalance ratio of the unlabelled set",
-    "gamma_l": "imbalance ratio of the labelled set",
-    "both": "imbalance ratio",
-}
+RATIOS = {"gamma_u": "imbalance ratio of the unlabelled set", "gamma_l": "imbalance ratio of the labelled set", "both": "imbalance ratio"}
 
 
 @typed

@@ -9,7 +9,7 @@ from pldebias.analysis.comparing.spread import Spread, over_seeds
 from pldebias.analysis.relabelling.blending import KINDS
 from pldebias.analysis.relabelling.blending import blending as find
 from pldebias.plots.frame import Frame
-from pldebias.plots.marks import Axis, Bars, Panel, Strip, Text
+from pldebias.plots.marks import Axis, Bars, Panel, Text, strip
 from pldebias.plots.recall_precision import SCORES
 from pldebias.plots.result import PaperFigure
 from pldebias.plots.style import line_styles
@@ -95,8 +95,8 @@ def blending(
 def _weights(frame: Frame, spread: Spread) -> list:
     """Bars of the blending weight; where it was not logged, a note."""
     if np.isnan(spread.mean).all():
-        return [Strip(frame.groups), Text(0.5, 0.5, "weight not logged", colour="#666666", inside=True)]
+        return [*strip(frame.groups), Text(0.5, 0.5, "weight not logged", colour="#666666", panel="xy")]
     low, high = (spread.low, spread.high) if frame.error == "interval" else (spread.mean - spread.sd, spread.mean + spread.sd)
     ends = (np.clip(end[frame.order], 0, 1) for end in (low, high))
     bars = Bars(np.arange(frame.k), spread.mean[frame.order], *ends, width=0.7, colour="#c9c9c9", edge="#7a7a7a", texts=frame.names())
-    return [Strip(frame.groups), bars]
+    return [*strip(frame.groups), bars]

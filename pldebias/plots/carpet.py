@@ -6,8 +6,8 @@ import numpy as np
 
 from pldebias import metrics
 from pldebias.analysis.comparing.spread import over_seeds
-from pldebias.plots.frame import MOST_NAMES, Frame, checked_style, diverging, finish, group_edges, one_of
-from pldebias.plots.marks import Axis, Heat, Panel, Plan, Segments, Strip
+from pldebias.plots.frame import MOST_NAMES, Frame, checked_style, diverging, finish, one_of
+from pldebias.plots.marks import Axis, Heat, Panel, Plan, group_edges, rules, strip
 from pldebias.plots.result import PaperFigure
 from pldebias.plots.style import Scale
 from pldebias.settings import typed
@@ -97,17 +97,18 @@ def _panels(frame: Frame, drawn: dict, scale: Scale, metric: str, epoch: int | N
         told = f"{{row}}, {frame.unit} {{column}}: <b>{{mean:.3~g}}</b>" + (" labels for one sample" if metric == "ratio" else "")
         told += " [{low:.3~g}, {high:.3~g}]" if np.isfinite(spread.low).any() else ""
         names = frame.names()
-        heats[label] = Heat(arrays["drawn"], scale, (names, x), x=x, edges=group_edges(frame.groups), hover=hover, sentence=told)
+        heats[label] = Heat(arrays["drawn"], scale, (names, x), x=x, hover=hover, sentence=told)
     spans = [heat.span() for heat in heats.values()]
     ends = min(span[0] for span in spans), max(span[1] for span in spans)
     panels = []
     for number, (label, heat) in enumerate(heats.items()):
         x = heat.x
         ticks = x[np.unique(np.searchsorted(x, np.linspace(x[0], x[-1], 6)).clip(0, len(x) - 1))]
-        marks: list = [heat, Strip(frame.groups, "left", named=frame.k > MOST_NAMES)]
+        lines = rules(np.array(group_edges(frame.groups)) - 0.5, width=0.9)
+        marks: list = [heat, lines, *strip(frame.groups, left=True, named=frame.k > MOST_NAMES)]
         if epoch is not None:
             at = x[np.searchsorted(drawn[label]["epochs"], epoch).clip(0, len(x) - 1)]
-            marks += [Segments([at], [np.nan], [at], [np.nan], [colour], width) for colour, width in (("white", 2.6), ("#111111", 1.1))]
+            marks += [rules([at], "x", colours=(colour,), width=width) for colour, width in (("white", 2.6), ("#111111", 1.1))]
         shown = list(heat.names[0]) if frame.k <= MOST_NAMES and number % columns == 0 else []
         axes = {
             "x": Axis(frame.unit, ticks, [str(tick) for tick in ticks], ends, size=6, slant=False),

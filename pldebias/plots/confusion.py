@@ -108,8 +108,8 @@ def confusion(
         labels=("prediction (columns)" if kind == "test" else "pseudo-label (columns)", "true class (rows)"),
     )  # fmt: skip
     if k <= MOST_NAMES:
-        panel.marks += [Text(k - 0.3, r, "–" if np.isnan(v) else f"{100 * v:.0f}", align="left") for r, v in enumerate(recall)]
-        panel.marks.append(Text(k - 0.3, -0.85, "recall %", align="left"))
+        panel.marks += [Text(1.02, r, "–" if np.isnan(v) else f"{100 * v:.0f}", align="left", panel="x") for r, v in enumerate(recall)]
+        panel.marks.append(Text(1.02, 1.02, "recall %", align="left", above=True, panel="xy"))
     shown = int(np.asarray(run.epochs)[-1]) if epoch == -1 else epoch
     panel.title = f"{run.name}: epoch {shown}, {kind}, {split}, n = {int(counts.sum()):,}" if title is None else title
     panel.left, panel.pad, panel.size, panel.frame = True, 14.0 if k <= MOST_NAMES else 5.0, 9.0, True

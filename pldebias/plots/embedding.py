@@ -46,7 +46,8 @@ def _marks(points, number: int, fill: np.ndarray) -> list[Points]:
             for i in rows
         ]
         place = points.frames[number, rows].T
-        marks.append(Points(*place, size, SHADES[fill[rows]], points.wrong[number, rows], label=group, texts=texts))
+        look = {"size": size, "colours": SHADES[fill[rows]], "ring": points.wrong[number, rows]}
+        marks.append(Points(*place, label=group, texts=texts, **look))
     return marks
 
 

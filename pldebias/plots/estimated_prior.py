@@ -105,8 +105,8 @@ def estimated_prior(
     truths = [arrays["true"].mean for arrays in drawn.values()]
     one_truth = all(np.allclose(truth, truths[0]) for truth in truths)
     names = {label: f"{label} ({arrays['series']})" for label, arrays in drawn.items()}
-    strip, *lines = frame.by_class({label: arrays["estimate"] for label, arrays in drawn.items()}, names=names, limits=(0, 100))
-    shares = [strip, frame.truth_bars(truths[0]), *lines]
+    lines = frame.by_class({label: arrays["estimate"] for label, arrays in drawn.items()}, names=names, limits=(0, 100))
+    shares = [frame.truth_bars(truths[0]), *lines]
     panels = [Panel(shares, x=frame.class_axis(), y=Axis("share of the unlabelled set (%)", limits=(0, None)))]
     for key, what in (("tv", "distance to the truth (TV, %)"), ("ece", "ECE on the test set (%)")):
         curves = [

@@ -6,12 +6,14 @@ import numpy as np
 
 from pldebias.analysis.relabelling.changes import flows as count
 from pldebias.plots.frame import MOST_NUMBERS, finish
-from pldebias.plots.marks import Flow, Panel, Plan, Text
+from pldebias.plots.marks import Axis, Panel, Plan, Points, Ribbons, Text
 from pldebias.plots.result import PaperFigure
 from pldebias.plots.style import GROUPS
 from pldebias.settings import typed
 
 __all__ = ["flows"]
+
+GAP = 0.012  # between bars, in shares of all samples
 
 
 @typed
@@ -53,9 +55,43 @@ def flows(run, start=None, end=-1, *, of="all", split="all", groups="tertiles", 
     whom = {"all": "all samples"}.get(found.of, f"samples of {found.of}")
     heading = f"{found.run.name}: epoch {found.start} to {found.end}, {whom}, {found.changed:,} of {found.n:,} changed"
     note = f"right before, wrong after: {found.right[1, 0]:,}     wrong before, right after: {found.right[0, 1]:,}"
-    marks = [Flow(counts, names, [list(GROUPS.values())[g] for g in group], note)]
-    marks += [] if found.n else [Text(0.5, 0.5, "no such samples", inside=True)]
-    panel = Panel(marks, heading if title is None else title, left=True, frame=False, grid="", size=9)
+    marks, lowest = (
+        _ribbons(counts, names, np.array(list(GROUPS.values()))[group]) if found.n else ([Text(0.5, 0.5, "no such samples")], 0.0)
+    )
+    marks.append(Text(0.5, lowest - 0.05, note))
+    x, y = Axis(ticks=(), limits=(-0.34, 1.34)), Axis(ticks=(), limits=(lowest - 0.08, 1.02))
+    panel = Panel(marks, heading if title is None else title, x, y, left=True, frame=False, grid="", size=9)
     values = {"counts": counts, "right": found.right, "names": names}
     caption = f"Pseudo-labels of {whom} at epoch {found.start} (left) and {found.end} (right); grey: kept. {note.replace('     ', '; ')}."
     return finish(Plan([panel], (5.6, 4.6), squeeze=True), values, caption, backend=backend, ax=ax)
+
+
+def _ribbons(counts: np.ndarray, names: list[str], colours: np.ndarray) -> tuple[list, float]:
+    """Bars of the classes to both sides, ribbons between them, and the lowest edge; heights are shares of all samples."""
+    marks, total, sizes = [], counts.sum(), (counts.sum(1), counts.sum(0))
+    tops = [1 - np.concatenate([[0], np.cumsum(side[:-1] / total + GAP)]) for side in sizes]
+    lowest = min(float((top - side / total)[-1]) for top, side in zip(tops, sizes, strict=True))
+    start, end = np.nonzero(counts)
+    share, counted = counts[start, end] / total, counts[start, end]
+    # Ribbons leave and reach a bar from its top, in the order of the classes.
+    y0 = tops[0][start] - (np.cumsum(counts, 1) - counts)[start, end] / total
+    y1 = tops[1][end] - (np.cumsum(counts, 0) - counts)[start, end] / total
+    for kept in (True, False):
+        some = (start == end) == kept
+        shades = ["#d4d8dc"] * int(some.sum()) if kept else colours[end[some]].tolist()
+        marks.append(Ribbons(0, 1, y0[some], y1[some], share[some], shades))
+    texts = [f"{names[a]} to {names[b]}: {n:,}" for a, b, n in zip(start, end, counted, strict=True)]
+    marks.append(Points(np.full(len(start), 0.5), (y0 + y1 - share) / 2, size=150, texts=texts, value=counted))
+    for x, top, side in zip((-0.02, 1.02), tops, sizes, strict=True):
+        marks.append(Ribbons(x - 0.02, x + 0.02, top, top, side / total, colours.tolist()))
+        for name, place, n in zip(names, _apart(top - side / total / 2, lowest), side, strict=True):
+            left = {"text": f"{name}  {n:,}", "align": "right"} if x < 0 else {"text": f"{n:,}  {name}", "align": "left"}
+            marks.append(Text(x + (-0.035 if x < 0 else 0.035), place, **left))
+    return marks, lowest
+
+
+def _apart(heights: np.ndarray, lowest: float, least: float = 0.034) -> np.ndarray:
+    """Heights of labels, from top to bottom, moved so that none lies on another nor under `lowest`."""
+    for i in range(len(heights) - 1, -1, -1):
+        heights[i] = max(heights[i], lowest if i == len(heights) - 1 else heights[i + 1] + least)
+    return heights

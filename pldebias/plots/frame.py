@@ -21,7 +21,7 @@ from pldebias.analysis.comparing.selection import (
     lengths_in_words,
     select,
 )
-from pldebias.plots.marks import Axis, Bars, Heat, Panel, Plan, Series, Strip
+from pldebias.plots.marks import Axis, Bars, Heat, Panel, Plan, Series, group_edges, rules, strip
 from pldebias.plots.result import PaperFigure
 from pldebias.plots.style import DIVERGING, Scale, beyond, line_styles
 from pldebias.settings import argument, nearest
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pldebias.runs import Run
 
 __all__ = [
-    *("BACKENDS", "ERRORS", "WIDTHS", "Frame", "checked_style", "diverging", "finish", "group_edges", "matrix", "one_of", "percent_of"),
+    *("BACKENDS", "ERRORS", "WIDTHS", "Frame", "checked_style", "diverging", "finish", "matrix", "one_of", "percent_of"),
     "sentence",
 ]
 
@@ -84,11 +84,6 @@ def checked_style(*, backend: str = "none", width: str = "double", error: str = 
 def sentence(text: str) -> str:
     """Return the text with a capital and a full stop."""
     return f"{text[0].upper()}{text[1:]}."
-
-
-def group_edges(groups: Groups) -> list[int]:
-    """Rows before which a group begins, of classes from head to tail."""
-    return [int(edge) for edge in np.cumsum([len(part) for part in groups[:3]])[:-1] if 0 < edge < len(groups.order)]
 
 
 def short(name, most: int = 18) -> str:
@@ -196,7 +191,7 @@ class Frame:
 
     def by_class(self, spreads: dict[str, Spread], styles=None, *, limits=(-np.inf, np.inf), names=None, reach: float = 0.2, legend=True):
         """A strip of groups, and one line over the classes for each entry; `names` are those of the legend."""
-        marks: list = [Strip(self.groups)]
+        marks = strip(self.groups)
         for move, (label, spread) in zip(self.shifts(len(spreads), reach), spreads.items(), strict=True):
             style = {**(styles or self.styles)[label], "linewidth": 0.8, **({"marker": ""} if self.k > MOST_NAMES else {})}
             told = {"label": (names or {}).get(label, label), "style": style, "limits": limits, "shift": move, "texts": self.names()}
@@ -255,8 +250,7 @@ class Frame:
 
 def matrix(
     values: np.ndarray, names: Sequence[str], groups: Groups, scale: Scale, *, text=None, counts=None, low=None, high=None, faint=None,
-    unit: str = "", font: float = 6.5, size: float = 7.0, bar: bool = False, shown=(True, True), kind: str = "sweep", labels=("", ""),
-    given: str = "pseudo-label",
+    unit: str = "", font: float = 6.5, size: float = 7.0, bar: bool = False, shown=(True, True), labels=("", ""),
 ) -> Panel:  # fmt: skip
     """The one painter of confusion matrices: true classes in rows, labels in columns, both from head to tail.
 
@@ -264,15 +258,13 @@ def matrix(
     ----------
     values : ndarray, shape ``[K, K]``
         What is coloured, in drawing order; NaN is hatched.
-    names : sequence of str
-        Classes in drawing order.
-    groups : Groups
-        Whose borders are drawn.
+    names, groups
+        Classes in drawing order; borders of their groups are drawn.
     scale : Scale
     text : callable, optional
         ``text(value)`` of a cell, up to 15 classes; empty for none.
     counts : ndarray, shape ``[K, K]``, optional
-        Behind the values, in drawing order; a pointer tells them with their shares and Wilson's intervals.
+        Behind the values; a pointer tells them with their shares and Wilson's intervals.
     low, high : ndarray, optional
         Interval of a value over seeds.
     faint : ndarray of bool, optional
@@ -283,13 +275,11 @@ def matrix(
         Of the numbers in cells and of the names.
     bar : bool
         Whether the panel has its own colour bar.
-    shown : (bool, bool)
-        Whether names stand on the x and the y axis.
-    labels : (str, str)
-        Of the axes.
+    shown, labels
+        For x and y: whether names stand on the axis, and what it is called.
     """
     k, names = len(values), list(names)
-    hover, told = {}, f"true {{row}}, {given} {{column}}: <b>{{value:.4~g}}</b>{unit}"
+    hover, told = {}, f"true {{row}}, called {{column}}: <b>{{value:.4~g}}</b>{unit}"
     if low is not None:
         hover, told = {"low": low, "high": high}, told + " [{low:.3~g}, {high:.3~g}]"
     if counts is not None:
@@ -301,14 +291,13 @@ def matrix(
     written = None
     if text is not None and k <= MOST_NUMBERS:
         written = np.array([[text(value) if np.isfinite(value) else "" for value in row] for row in values])
-    heat = Heat(
-        values, scale, (names, names), text=written, edges=group_edges(groups), faint=faint, hover=hover, sentence=told, font=font, bar=bar
-    )
+    heat = Heat(values, scale, (names, names), text=written, faint=faint, hover=hover, sentence=told, font=font, bar=bar)
+    edges = np.array(group_edges(groups)) - 0.5
     axes = [
         Axis(label, range(k) if show and k <= MOST_NAMES else (), names if show and k <= MOST_NAMES else (), size=size)
         for label, show in zip(labels, shown, strict=True)
     ]
-    return Panel([heat], x=axes[0], y=axes[1], frame=False, grid="")
+    return Panel([heat, rules(edges, width=0.8), rules(edges, "x", width=0.8)], x=axes[0], y=axes[1], frame=False, grid="")
 
 
 def percent_of(counts: np.ndarray, normalize: str) -> np.ndarray:

@@ -67,8 +67,9 @@ def label_distribution(
     one_truth = all(np.allclose(truth, truths[0], equal_nan=True) for truth in truths)
     names = {label: f"{label} (TV {float(arrays['tv'].mean):.0f} %)" for label, arrays in drawn.items()}
     lines = frame.by_class({label: arrays["share"] for label, arrays in drawn.items()}, names=names)
-    limits = _limits(lines[1:], truths, scale)
-    for line in lines[1:]:
+    series = lines[-len(drawn) :]
+    limits = _limits(series, truths, scale)
+    for line in series:
         line.limits, line.floor = limits, limits[0]
     y = Axis(f"share of {'test predictions' if kind == 'test' else 'pseudo-labels'} (%)", limits=limits, log=scale == "log")
     caption = frame.caption(
@@ -76,7 +77,7 @@ def label_distribution(
         "TV: total variation distance to the truth.",
         "" if one_truth else "The entries differ in their truth; bars are those of the first.",
     )
-    panel = Panel([lines[0], frame.truth_bars(truths[0]), *lines[1:]], x=frame.class_axis(), y=y)
+    panel = Panel([frame.truth_bars(truths[0]), *lines], x=frame.class_axis(), y=y)
     values = {"runs": drawn, "order": frame.order}
     return frame.finish([panel], values, caption, height=2.6, width=width, title=title, font=font, backend=backend, legend=True)
 

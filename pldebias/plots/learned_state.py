@@ -70,15 +70,12 @@ def learned_state(
     for number, name in enumerate(names):
         last = number == len(names) - 1
         classes = frame.by_class({label: arrays[name]["classes"] for label, arrays in drawn.items()})
-        curves = [
-            # Several entries keep their colours, and groups are told by dash alone.
-            frame.curve(
-                arrays[name][group], arrays[name]["x"], group_style(group) | ({} if len(drawn) == 1 else _thin(frame.styles[label])),
-                end=group if number == 0 and label == longest else "", label=f"{label}, {group}", legend=False,
-            )
-            for label, arrays in drawn.items()
-            for group in GROUPS
-        ]  # fmt: skip
+        curves: list = []
+        for label, arrays in drawn.items():
+            for group in GROUPS:  # several entries keep their colours, and groups are told by dash alone
+                style = group_style(group) | ({} if len(drawn) == 1 else {"color": frame.styles[label]["color"], "linewidth": 0.9})
+                curves.append(frame.curve(arrays[name][group], arrays[name]["x"], style, f"{label}, {group}", legend=False))
+                curves += [curves[-1].named(group)] if number == 0 and label == longest else []
         panels.append(Panel(classes, x=frame.class_axis(names=last, label=False), y=Axis(name)))
         panels.append(Panel(curves, x=Axis(frame.unit if last else "")))
     left_out = [] if series is not None else list(first.series[len(names) :])
@@ -88,7 +85,3 @@ def learned_state(
     grid = {"shape": (len(names), 2), "ratios": (1.25, 1), "height": 0.5 + 1.75 * len(names)}
     values = {"runs": drawn, "order": frame.order}
     return frame.finish(panels, values, caption, width=width, title=title, font=font, backend=backend, **grid)
-
-
-def _thin(style: dict) -> dict:
-    return {"color": style["color"], "linewidth": 0.9}

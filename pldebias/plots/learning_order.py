@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from pldebias.analysis.relabelling.changes import learning_order as find
-from pldebias.plots.frame import MOST_NAMES, finish, group_edges, sentence, short
-from pldebias.plots.marks import Axis, Panel, Plan, Points, Segments
+from pldebias.plots.frame import MOST_NAMES, finish, sentence, short
+from pldebias.plots.marks import Axis, Panel, Plan, Points, Segments, group_edges, rules
 from pldebias.plots.result import PaperFigure
 from pldebias.plots.style import GROUPS
 from pldebias.settings import typed
@@ -42,13 +42,14 @@ def learning_order(
     beyond = last + max(1, 0.06 * last)
     rows, never, shades = np.arange(k), np.isnan(epoch), np.array(list(GROUPS.values()))[of[order]]
     names = [f"{short(found.run.class_names[c])} ({found.run.labelled_counts[c]})" for c in order]
-    marks: list = [Segments([np.nan], [edge - 0.5], [np.nan], [edge - 0.5], width=0.6) for edge in group_edges(found.groups)]
+    marks: list = [rules(np.array(group_edges(found.groups)) - 0.5, width=0.6)]
     for which, x, dash, marker in ((~never, epoch, "-", "o"), (never, np.full(k, beyond), ":", ">")):
         x, y, colours = x[which], rows[which], shades[which].tolist()
         open_, width = marker == ">", 1.2 if few else 0.5
         texts = [f"{names[r]}: {'never' if open_ else f'epoch {v:g}'}" for r, v in zip(y, x, strict=True)]
         marks.append(Segments(np.zeros(len(x)), y, x, y, colours, width, dash, 0.5))
-        marks.append(Points(x, y, 40 if few else 9, colours, marker=marker, open=open_, label="never" if open_ else "learned", texts=texts))
+        look = {"size": 40 if few else 9, "colours": colours, "marker": marker, "open": open_}
+        marks.append(Points(x, y, label="never" if open_ else "learned", texts=texts, **look))
     told = f"first epoch from which {metric} ({kind}) stays at {level:g} or above for {hold} epochs"
     rho = "" if np.isnan(found.rank_correlation) else f", rank correlation with labelled count {found.rank_correlation:+.2f}"
     heading = f"{found.run.name}: {int(never.sum())} of {k} classes never learned{rho}"

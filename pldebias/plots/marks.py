@@ -1,11 +1,16 @@
-"""Marks of a figure, the same for all backends: a figure function puts its numbers into marks, and a backend draws them."""
+"""Marks of a figure, the same for all backends: a figure function puts its numbers into marks, and a backend draws them.
+
+Marks that hold numbers have ``rows()``, columns of the figure's `PaperFigure.data`.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from pldebias.plots.style import GROUPS, INK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,52 +19,43 @@ if TYPE_CHECKING:
     from pldebias.metrics import Groups
     from pldebias.plots.style import Scale
 
-__all__ = ["Axis", "Bars", "Flow", "Heat", "Panel", "Plan", "Points", "Segments", "Series", "Strip", "Text", "Tiles", "tidy"]
+__all__ = [
+    *("Axis", "Bars", "Heat", "Panel", "Picture", "Plan", "Points", "Ribbons", "Segments", "Series", "Text", "group_edges", "rules"),
+    *("strip", "tidy"),
+]
 
 COLUMNS = ("panel", "series", "label", "x", "y", "value", "low", "high")
 
 
 @dataclass
-class Series:
-    """Points joined by a line, with an interval around each.
-
-    Attributes
-    ----------
-    x, y : ndarray, shape ``[n]``
-    low, high : ndarray, optional
-        Ends of the intervals, NaN where there is none.
-    label : str
-        Name in the legend; entries of one name share theirs.
-    style : dict
-        ``color``, ``dashes`` (points of ink and gap), ``marker``, ``markersize``, ``linewidth``.
-    around : {"bars", "band"}
-    limits : (float, float)
-        Intervals are drawn up to here.
-    shift : float
-        Added to `x` where it is drawn, so that entries stand beside each other.
-    texts : sequence of str
-        Name of each point.
-    end : str
-        Text at the line's last defined point.
-    legend : bool
-        False for a line that another panel's legend tells.
-    floor : float, optional
-        Smaller values are drawn here: on a log scale there is no zero.
-    """
+class _Placed:
+    """Numbers over places, with intervals where there are any."""
 
     x: np.ndarray
     y: np.ndarray
     low: np.ndarray | None = None
     high: np.ndarray | None = None
-    label: str = ""
-    style: dict = field(default_factory=dict)
-    around: str = "bars"
-    limits: tuple[float, float] = (-np.inf, np.inf)
-    shift: float = 0.0
-    texts: Sequence[str] = ()
-    end: str = ""
-    legend: bool = True
-    floor: float | None = None
+    label: str = ""  # in the legend, where entries of one name stand once
+    texts: Sequence[str] = ()  # name of each point
+
+    @property
+    def has_ends(self) -> bool:
+        return self.low is not None and bool(np.isfinite(self.low).any())
+
+    def rows(self) -> dict:
+        return {"series": self.label, "label": list(self.texts) or None, "x": self.x, "y": self.y, "low": self.low, "high": self.high}
+
+
+@dataclass
+class Series(_Placed):
+    """Points joined by a line, with an interval around each."""
+
+    style: dict = field(default_factory=dict)  # color, dashes (points of ink and gap), marker, markersize, linewidth
+    around: str = "bars"  # or "band"
+    limits: tuple[float, float] = (-np.inf, np.inf)  # intervals are drawn up to here
+    shift: float = 0.0  # of x where it is drawn, so that entries stand beside each other
+    legend: bool = True  # False: the legend of another panel tells it
+    floor: float | None = None  # smaller values are drawn here: a log scale has no zero
 
     @classmethod
     def of(cls, spread: Spread, x, error: str = "interval", order=..., **options) -> Series:
@@ -76,198 +72,120 @@ class Series:
         """Return the ends of the intervals as they are drawn."""
         return tuple(np.clip(end, *self.limits) for end in (self.low, self.high))
 
-    @property
-    def has_ends(self) -> bool:
-        return self.low is not None and bool(np.isfinite(self.low).any())
-
-    def rows(self) -> dict:
-        found = {"series": self.label or self.end, "label": list(self.texts) or None, "x": self.x, "y": self.y}
-        return found | ({} if self.low is None else {"low": self.low, "high": self.high})
+    def named(self, text: str) -> Text:
+        """Return `text` at the last defined point."""
+        last = max(np.flatnonzero(np.isfinite(self.y)), default=0)
+        return Text(float(self.x[last]), float(self.y[last]), f" {text}", 6.5, align="left")
 
 
 @dataclass
-class Bars:
-    """Bars from zero, or from `edge` to the right if ``width`` is an array; intervals as in `Series`."""
+class Bars(_Placed):
+    """Bars from zero; with an array as `width`, from `x` to the right."""
 
-    x: np.ndarray
-    y: np.ndarray
-    low: np.ndarray | None = None
-    high: np.ndarray | None = None
-    label: str = ""
-    width: float = 0.85
+    width: float | np.ndarray = 0.85
     colour: str = "#dcdcdc"
     edge: str = "#8c8c8c"
-    texts: Sequence[str] = ()
     scale: float = 1.0  # height drawn of one unit of y
-
-    def rows(self) -> dict:
-        found = {"series": self.label, "label": list(self.texts) or None, "x": self.x, "y": self.y}
-        return found | ({} if self.low is None else {"low": self.low, "high": self.high})
 
 
 @dataclass
-class Points:
-    """Single points.
+class Points(_Placed):
+    """Single points; `texts` are for a pointer that rests on them."""
 
-    Attributes
-    ----------
-    x, y : ndarray, shape ``[n]``
-    size : float
-        Square points, as in matplotlib's ``scatter``.
-    colours : sequence of str
-        One for each point.
-    ring : ndarray of bool or None
-        Points with a dark rim.
-    marker : str
-    open : bool
-        Only the rim, in the point's colour.
-    label : str
-    texts : sequence of str
-        Of each point, for a pointer that rests on it.
-    rim : str
-        Colour of the rim of all points.
-    key : sequence of (str, str)
-        Colours and names for the legend.
-    """
-
-    x: np.ndarray
-    y: np.ndarray
-    size: float
-    colours: Sequence[str]
-    ring: np.ndarray | None = None
+    size: float = 20.0  # square points, as in matplotlib's ``scatter``
+    colours: Sequence[str] = ()  # one for each
+    ring: np.ndarray | None = None  # those with a dark rim
     marker: str = "o"
-    open: bool = False
-    label: str = ""
-    texts: Sequence[str] = ()
-    rim: str = ""
-    key: Sequence[tuple[str, str]] = ()
+    open: bool = False  # only the rim, in the point's colour
+    rim: str = ""  # colour of all rims
+    key: Sequence[tuple[str, str]] = ()  # colours ("ring" is an empty ring) and names for the legend
+    value: np.ndarray | None = None  # of points that only a pointer finds, over pictures
 
     def rows(self) -> dict:
-        return {"series": self.label, "label": list(self.texts) or None, "x": self.x, "y": self.y}
+        return super().rows() if self.value is None else {"label": list(self.texts), "value": self.value}
 
 
 @dataclass
 class Heat:
-    """Cells coloured by their value: undefined ones are hatched, an exact zero is white.
+    """Cells coloured by their value: undefined ones are hatched, an exact zero is white."""
 
-    Attributes
-    ----------
-    values : ndarray, shape ``[R, C]``
-    scale : Scale
-    rows_, columns : sequence of str
-        Names, first row on top.
-    x : ndarray, optional
-        Where the columns stand; a column reaches half way to its neighbours. Default: ``0 .. C-1``.
-    text : ndarray of str, optional
-        Written into the cells.
-    edges : sequence of int
-        Rows (and, without `x`, columns) before which a group begins.
-    faint : ndarray of bool, optional
-        Cells drawn in grey.
-    hover : dict of str to ndarray
-        More numbers of each cell; ``low`` and ``high`` are an interval.
-    sentence : str
-        Template of what a pointer tells of a cell: ``{row}``, ``{column}``, ``{value}`` and the names in `hover`.
-    font : float
-        Size of the numbers in cells.
-    bar : bool
-        Whether this panel has a colour bar of its own.
-    """
-
-    values: np.ndarray
+    values: np.ndarray  # [R, C], first row on top
     scale: Scale
-    names: tuple[Sequence[str], Sequence[str]]
-    x: np.ndarray | None = None
-    text: np.ndarray | None = None
-    edges: Sequence[int] = ()
-    faint: np.ndarray | None = None
-    hover: dict[str, np.ndarray] = field(default_factory=dict)
-    sentence: str = "{row}, {column}: {value:.3g}"
-    font: float = 6.5
-    bar: bool = False
+    names: tuple[Sequence[str], Sequence[str]]  # of rows and columns
+    x: np.ndarray | None = None  # where columns stand, each reaching half way to its neighbours; 0 .. C-1
+    text: np.ndarray | None = None  # written into the cells
+    faint: np.ndarray | None = None  # cells in grey
+    hover: dict[str, np.ndarray] = field(default_factory=dict)  # more numbers of each cell; low and high are an interval
+    sentence: str = "{row}, {column}: {value:.3~g}"  # for a pointer, of these and of the names in `hover`
+    font: float = 6.5  # of the text
+    bar: bool = False  # a colour bar for this panel alone
 
     def span(self) -> tuple[float, float]:
         """Return the left edge of the first column and the right edge of the last."""
-        if self.x is None:
+        if (x := self.x) is None:
             return -0.5, self.values.shape[1] - 0.5
-        x = self.x
         half = np.diff(x).min(initial=x[-1] - x[0]) / 2 if len(x) > 1 else 0.5
-        return x[0] - half, x[-1] + half
+        return float(x[0] - half), float(x[-1] + half)
 
     def rows(self) -> dict:
-        (rows, columns), shape = self.names, self.values.shape
-        found = {"x": np.tile(np.asarray(columns, object), shape[0]), "y": np.repeat(np.asarray(rows, object), shape[1])}
-        found |= {"value": self.values.ravel()}
-        return found | {name: np.asarray(self.hover[name]).ravel() for name in ("low", "high") if name in self.hover}
+        rows, columns = (np.asarray(names, object) for names in self.names)
+        found = {"x": np.tile(columns, len(rows)), "y": np.repeat(rows, len(columns)), "value": self.values.ravel()}
+        return found | {name: np.ravel(self.hover[name]) for name in ("low", "high") if name in self.hover}
 
 
 @dataclass
-class Flow:
-    """Ribbons from the classes on the left to those on the right."""
+class Ribbons:
+    """Areas without numbers from `x0` to `x1`, whose upper edge goes from `y0` to `y1`."""
 
-    counts: np.ndarray
-    names: Sequence[str]
+    x0: float
+    x1: float
+    y0: np.ndarray
+    y1: np.ndarray
+    height: np.ndarray
     colours: Sequence[str]
-    note: str = ""
-
-    def rows(self) -> dict:
-        k = len(self.names)
-        names = np.asarray(self.names, object)
-        return {"x": np.repeat(names, k), "y": np.tile(names, k), "value": self.counts.ravel()}
+    alpha: float = 0.75
 
 
 @dataclass
-class Tiles:
-    """Pictures in a grid of `columns`, each over a strip of colours and a text."""
+class Picture:
+    """Pixels (uint8) with their upper left corner at `x`, `y` of an axis that points down."""
 
-    pictures: Sequence[np.ndarray | None]
-    strips: Sequence[np.ndarray]
-    captions: Sequence[str]
-    index: np.ndarray
-    score: np.ndarray
-    columns: int
-    WIDE: ClassVar[float] = 1.1  # of a tile with its margin; its picture is 1 by 1
-    HIGH: ClassVar[float] = 1.65
-
-    def rows(self) -> dict:
-        return {"label": [caption.replace("\n", ", ") for caption in self.captions], "x": self.index, "value": self.score}
-
-
-@dataclass
-class Strip:
-    """Coloured line of head, medium and tail along an axis of classes, with a rule between groups."""
-
-    groups: Groups
-    side: str = "top"
-    named: bool = True
+    pixels: np.ndarray
+    x: float
+    y: float
+    width: float = 1.0
+    height: float = 1.0
 
 
 @dataclass
 class Segments:
-    """Straight lines without numbers of their own; NaN stands for the edge of the panel."""
+    """Straight lines without numbers; coordinates are data, or shares of the panel along the axes that `panel` names."""
 
     x0: Sequence[float]
     y0: Sequence[float]
     x1: Sequence[float]
     y1: Sequence[float]
-    colours: Sequence[str] = ("#333333",)
+    colours: Sequence[str] = (INK,)
     width: float = 0.7
-    dash: str = "solid"
+    dash: str = "-"
     alpha: float = 1.0
-    below: bool = False
+    below: bool = False  # under all numbers
+    panel: str = ""
 
 
 @dataclass
 class Text:
-    """Text at a place of the data, or of the panel (0 to 1) if `inside`."""
+    """Text at a place, in coordinates as in `Segments`."""
 
     x: float
     y: float
     text: str
     size: float = 7.0
-    colour: str = "#333333"
+    colour: str = INK
     align: str = "center"
-    inside: bool = False
+    above: bool = False  # stands on the place
+    turned: bool = False
+    panel: str = ""
 
 
 @dataclass
@@ -302,43 +220,47 @@ class Panel:
 
 @dataclass
 class Plan:
-    """A whole figure.
-
-    Attributes
-    ----------
-    panels : list of Panel
-        Row by row.
-    size : (float, float)
-        Inches.
-    shape : (int, int)
-        Rows and columns.
-    ratios : sequence of float, optional
-        Widths of the columns.
-    legend : bool or None
-        Over the panels; None: if there is more than one name.
-    heading, note : str
-        Over and under all panels.
-    bar : Heat or None
-        Whose scale stands beside all panels.
-    share : str
-        ``"x"``, ``"y"``, both or none: axes that all panels have in common.
-    font : sequence of str
-    squeeze : bool
-        The figure's ``axes`` have as many dimensions as the grid needs.
-    """
+    """A whole figure: panels row by row."""
 
     panels: list[Panel]
-    size: tuple[float, float]
+    size: tuple[float, float]  # inches
     shape: tuple[int, int] = (1, 1)
-    ratios: Sequence[float] | None = None
-    legend: bool | None = None
+    ratios: Sequence[float] | None = None  # widths of the columns
+    legend: bool | None = None  # None: if there is more than one name
     heading: str = ""
-    note: str = ""
-    bar: Heat | None = None
-    share: str = ""
+    note: str = ""  # under all panels
+    bar: Heat | None = None  # whose scale stands beside all panels
+    share: str = ""  # "x", "y" or both: axes that all panels have in common
     font: Sequence[str] = ()
-    squeeze: bool = False
-    left: bool = False
+    squeeze: bool = False  # the figure's ``axes`` have as many dimensions as the grid needs
+    left: bool = False  # heading
+
+
+def rules(places: Sequence[float], axis: str = "y", **look) -> Segments:
+    """Lines through the whole panel at `places` of an axis."""
+    none, whole = np.zeros(len(places)), np.ones(len(places))
+    ends = (none, places, whole, places) if axis == "y" else (places, none, places, whole)
+    return Segments(*ends, panel="x" if axis == "y" else "y", **look)
+
+
+def group_edges(groups: Groups) -> list[int]:
+    """Rows before which a group begins, of classes from head to tail."""
+    return [int(edge) for edge in np.cumsum([len(part) for part in groups[:3]])[:-1] if 0 < edge < len(groups.order)]
+
+
+def strip(groups: Groups, *, left: bool = False, named: bool = True) -> list:
+    """Coloured lines of head, medium and tail over (or left of) an axis of classes, and rules between the groups if over."""
+    marks: list = [] if left else [rules(np.array(group_edges(groups)) - 0.5, "x", colours=("#bbbbbb",), width=0.6, below=True)]
+    edge = 0
+    for (name, colour), members in zip(GROUPS.items(), groups, strict=False):
+        start, end, middle = edge - 0.45, edge + len(members) - 0.55, edge + (len(members) - 1) / 2
+        edge += len(members)
+        if len(members):
+            ends = ([-0.012], [start], [-0.012], [end]) if left else ([start], [1.02], [end], [1.02])
+            marks.append(Segments(*ends, colours=(colour,), width=2.5, panel="x" if left else "y"))
+            place = {"x": -0.03, "y": middle, "align": "right", "turned": True} if left else {"x": middle, "y": 1.035, "above": True}
+            marks += [Text(text=name, size=6.5, panel="x" if left else "y", **place)] if named else []
+    return marks
 
 
 def tidy(panels: Sequence[Panel]):
@@ -350,7 +272,6 @@ def tidy(panels: Sequence[Panel]):
         name = panel.title.replace("\n", ", ") or panel.y.label or str(number)
         for mark in panel.marks:
             if hasattr(mark, "rows"):
-                made = {key: value for key, value in mark.rows().items() if value is not None}
-                frames.append(pandas.DataFrame({"panel": name, **made}))
-    found = pandas.concat([frame.dropna(axis=1, how="all") for frame in frames], ignore_index=True) if frames else pandas.DataFrame()
+                frames.append(pandas.DataFrame({"panel": name, **{key: value for key, value in mark.rows().items() if value is not None}}))
+    found = pandas.concat([frame.dropna(axis=1, how="all") for frame in frames], ignore_index=True)
     return found.reindex(columns=[column for column in COLUMNS if column in found])

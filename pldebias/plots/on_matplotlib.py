@@ -13,9 +13,11 @@ from matplotlib import style
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize, PowerNorm, to_rgba
 from matplotlib.figure import Figure
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path as Outline
 
-from pldebias.plots.marks import Bars, Flow, Heat, Points, Segments, Series, Strip, Text, Tiles
-from pldebias.plots.style import FAINT, GROUPS, INK, NONE, UNDEFINED, colour_map, legend_columns, paint
+from pldebias.plots.marks import Bars, Heat, Picture, Points, Ribbons, Segments, Series, Text
+from pldebias.plots.style import FAINT, INK, NONE, UNDEFINED, colour_map, legend_columns, paint
 
 if TYPE_CHECKING:
     from pldebias.plots.marks import Axis, Panel, Plan
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["draw", "look"]
 
 MOST_COLUMNS = 2000
-GAP = 0.012  # between the bars of a flow, in shares of all samples
 
 
 def look():
@@ -131,10 +132,6 @@ def _series(ax, mark: Series, z: float) -> None:
             ax.fill_between(x, low, high, color=made["color"], alpha=0.16 if made.get("linewidth", 1) > 1 else 0.08, linewidth=0)
         else:
             ax.vlines(x, low, high, color=made["color"], lw=0.9, alpha=made.get("alpha"), zorder=z)
-    defined = np.flatnonzero(np.isfinite(mark.y))
-    if mark.end and len(defined):
-        end = (x[defined[-1]], mark.shown[defined[-1]])
-        ax.annotate(mark.end, end, xytext=(3, 0), textcoords="offset points", fontsize=6.5, va="center", annotation_clip=False)
 
 
 def _bars(ax, mark: Bars, z: float) -> None:
@@ -145,6 +142,8 @@ def _bars(ax, mark: Bars, z: float) -> None:
 
 
 def _points(ax, mark: Points, z: float) -> None:
+    if mark.value is not None:
+        return
     colours = np.asarray(mark.colours, object)
     order = np.arange(len(mark.x)) if mark.ring is None else np.argsort(mark.ring, kind="stable")  # rims lie on top
     width = 1.0 if mark.open or mark.rim else 0.0 if mark.ring is None else np.where(mark.ring, 0.5, 0)[order]
@@ -172,10 +171,6 @@ def _heat(ax, mark: Heat, z: float) -> None:
     left, right = mark.span()
     shown = colours if mark.x is None else _spread_out(colours, mark)
     ax.imshow(shown, aspect="equal" if mark.x is None else "auto", interpolation="nearest", extent=(left, right, k - 0.5, -0.5))
-    for edge in mark.edges:
-        ax.axhline(edge - 0.5, color=INK, lw=0.8)
-        if mark.x is None:
-            ax.axvline(edge - 0.5, color=INK, lw=0.8)
     if mark.text is not None:
         for r, c in zip(*np.nonzero(mark.text != ""), strict=True):
             dark = colours[r, c, :3] @ (0.2126, 0.7152, 0.0722) < 0.5 and colours[r, c, 3]
@@ -211,85 +206,40 @@ def _bar(figure, axes, scale: Scale, slim: float) -> None:
     bar.outline.set_linewidth(0.4)
 
 
-def _strip(ax, mark: Strip, z: float) -> None:
-    top, edge = mark.side == "top", 0
-    inside = ax.get_xaxis_transform() if top else ax.get_yaxis_transform()
-    for name, members in zip(GROUPS, mark.groups, strict=False):
-        if not len(members):
-            continue
-        ends, middle = [edge - 0.45, edge + len(members) - 0.55], edge + (len(members) - 1) / 2
-        line = {"color": GROUPS[name], "lw": 2.5, "transform": inside, "clip_on": False, "solid_capstyle": "butt"}
-        ax.plot(*((ends, [1.02, 1.02]) if top else ([-0.012, -0.012], ends)), **line)
-        if mark.named:
-            place = {"ha": "center", "va": "bottom"} if top else {"ha": "right", "va": "center", "rotation": 90}
-            ax.text(*((middle, 1.035) if top else (-0.03, middle)), name, transform=inside, fontsize=6.5, color=INK, **place)
-        edge += len(members)
-        if edge < len(mark.groups.order) and top:
-            ax.axvline(edge - 0.5, color="#bbbbbb", lw=0.6, zorder=0)
-
-
 def _segments(ax, mark: Segments, z: float) -> None:
+    line = {"lw": mark.width, "ls": mark.dash, "alpha": mark.alpha, "zorder": 1 if mark.below else z + 0.1, "solid_capstyle": "butt"}
     for x0, y0, x1, y1, colour in zip(mark.x0, mark.y0, mark.x1, mark.y1, cycle(mark.colours), strict=False):
-        line = {"color": colour, "lw": mark.width, "ls": mark.dash, "alpha": mark.alpha, "zorder": 1 if mark.below else z}
-        if np.isnan(x0):
-            ax.axhline(y0, **line)
-        elif np.isnan(y0):
-            ax.axvline(x0, **line)
-        else:
-            ax.plot([x0, x1], [y0, y1], **line)
+        ax.plot([x0, x1], [y0, y1], color=colour, transform=_place(ax, mark.panel), clip_on=not mark.panel, **line)
+
+
+def _place(ax, panel: str):
+    """Coordinates of the data, or shares of the panel along the axes that `panel` names."""
+    return {"": ax.transData, "x": ax.get_yaxis_transform(), "y": ax.get_xaxis_transform(), "xy": ax.transAxes}[panel]
 
 
 def _text(ax, mark: Text, z: float) -> None:
-    where = {"transform": ax.transAxes} if mark.inside else {}
-    ax.text(mark.x, mark.y, mark.text, fontsize=mark.size, color=mark.colour, ha=mark.align, va="center", parse_math=False, **where)
+    place = {
+        "ha": mark.align,
+        "va": "bottom" if mark.above else "center",
+        "rotation": 90 * mark.turned,
+        "transform": _place(ax, mark.panel),
+    }
+    ax.text(mark.x, mark.y, mark.text, fontsize=mark.size, color=mark.colour, parse_math=False, **place)
 
 
-def _tiles(ax, mark: Tiles, z: float) -> None:
-    for i, (picture, strip, caption) in enumerate(zip(mark.pictures, mark.strips, mark.captions, strict=True)):
-        row, column = divmod(i, mark.columns)
-        left, top = column * Tiles.WIDE, row * Tiles.HIGH
-        if picture is None:
-            ax.text(left + 0.5, top + 0.5, f"#{mark.index[i]}", ha="center", va="center", fontsize=8, color="#666666")
-        else:
-            ax.imshow(picture, extent=(left, left + 1, top + 1, top), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-        ax.imshow(strip[None], extent=(left, left + 1, top + 1.15, top + 1.06), interpolation="nearest")
-        ax.text(left + 0.5, top + 1.22, caption, ha="center", va="top", fontsize=7, parse_math=False)
-    rows = -(-max(1, len(mark.pictures)) // mark.columns)
-    ax.set(xlim=(-0.05, mark.columns * Tiles.WIDE - 0.1), ylim=(rows * Tiles.HIGH, -0.05))
+def _picture(ax, mark: Picture, z: float) -> None:
+    extent = (mark.x, mark.x + mark.width, mark.y + mark.height, mark.y)
+    ax.imshow(mark.pixels, extent=extent, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
 
 
-def _flow(ax, mark: Flow, z: float) -> None:
-    from matplotlib.patches import PathPatch, Rectangle
-    from matplotlib.path import Path as Outline
-
-    total = max(int(mark.counts.sum()), 1)
-    shares = mark.counts / total
-    sides = [(-0.02, mark.counts.sum(1)), (1.02, mark.counts.sum(0))]
-    lower = [1 - np.concatenate([[0], np.cumsum(sizes[:-1] / total + GAP)]) - sizes / total for _, sizes in sides]  # the first on top
-    out, into = (low + sizes / total for low, (_, sizes) in zip(lower, sides, strict=True))  # ribbons are laid from the top
+def _ribbons(ax, mark: Ribbons, z: float) -> None:
+    x0, x1 = mark.x0, mark.x1
+    across = [x0, (x0 + x1) / 2, (x0 + x1) / 2, x1, x1, (x0 + x1) / 2, (x0 + x1) / 2, x0]
     codes = [Outline.MOVETO, *[Outline.CURVE4] * 3, Outline.LINETO, *[Outline.CURVE4] * 3]
-    for a, b in zip(*np.nonzero(shares), strict=True):
-        share, y0, y1 = shares[a, b], out[a], into[b]
-        out[a], into[b] = y0 - share, y1 - share
-        corners = [(0, y0), (0.5, y0), (0.5, y1), (1, y1), (1, y1 - share), (0.5, y1 - share), (0.5, y0 - share), (0, y0 - share)]
-        colour = "#d4d8dc" if a == b else mark.colours[b]
-        ax.add_patch(PathPatch(Outline(corners, codes), facecolor=colour, edgecolor="none", alpha=0.75, zorder=1 if a == b else 2))
-    lowest = min(low[-1] for low in lower)
-    for low, (x, sizes), align in zip(lower, sides, ("right", "left"), strict=True):
-        for k, middle in enumerate(_apart(low + sizes / total / 2, lowest) if mark.counts.sum() else ()):
-            ax.add_patch(Rectangle((x - 0.02, low[k]), 0.04, sizes[k] / total, color=mark.colours[k], lw=0))
-            words = f"{mark.names[k]}  {sizes[k]:,}" if x < 0 else f"{sizes[k]:,}  {mark.names[k]}"
-            ax.text(x + (-0.035 if x < 0 else 0.035), middle, words, ha=align, va="center", fontsize=7, parse_math=False)
-    ax.text(0.5, lowest - 0.03, mark.note, ha="center", va="top", fontsize=7)
-    ax.set(xlim=(-0.34, 1.34), ylim=(lowest - 0.02, 1.02), xticks=(), yticks=())
+    for y0, y1, height, colour in zip(mark.y0, mark.y1, mark.height, mark.colours, strict=True):
+        corners = zip(across, [y0, y0, y1, y1, y1 - height, y1 - height, y0 - height, y0 - height], strict=True)
+        ax.add_patch(PathPatch(Outline(list(corners), codes), facecolor=colour, edgecolor="none", alpha=mark.alpha, zorder=z))
 
 
-def _apart(heights: np.ndarray, lowest: float, least: float = 0.034) -> np.ndarray:
-    """Heights of labels, from top to bottom, moved so that none lies on another nor under `lowest`."""
-    for i in range(len(heights) - 1, -1, -1):
-        heights[i] = max(heights[i], lowest if i == len(heights) - 1 else heights[i + 1] + least)
-    return heights
-
-
-_MARKS = {Series: _series, Bars: _bars, Points: _points, Heat: _heat, Flow: _flow, Tiles: _tiles, Strip: _strip, Segments: _segments,
-          Text: _text}  # fmt: skip
+_MARKS = {Series: _series, Bars: _bars, Points: _points, Heat: _heat}
+_MARKS |= {Ribbons: _ribbons, Segments: _segments, Text: _text, Picture: _picture}

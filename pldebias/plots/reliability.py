@@ -45,7 +45,7 @@ def reliability(run, scheme=None, *, epoch=-1, bins=10, title=None, backend="mat
         marks = [
             Bars(found.edges[:-1], n, label="samples", width=np.diff(found.edges), colour="#e3e6e9", edge="", scale=0.25 / max(n.max(), 1)),
             Segments([0], [0], [1], [1], ["#999999"], 0.8, "--", below=True),
-            Series(found.confidence[number], found.accuracy[number], found.lower[number], found.upper[number], name, style),
+            Series(found.confidence[number], found.accuracy[number], found.lower[number], found.upper[number], name, style=style),
         ]
         ece = "–" if np.isnan(found.ece[number]) else f"{100 * found.ece[number]:.0f} %"
         heading = f"{'called ' if name != 'all' else ''}{name}\nn = {n.sum():,}, ECE {ece}"

@@ -62,13 +62,11 @@ def threshold_sweep(run, scheme=None, *, epoch=-1, thresholds=None, title=None, 
     for number, name in enumerate(found.names):
         colour, now = group_style(name)["color"], found.now[number]
         text = [f"the method's own rule, {name}: {now[0]:.1%} accepted, {now[1]:.1%} of them right"]
-        panels[2].marks.append(Points(now[:1], now[1:], 49, [colour], marker="X", rim="white", label=name, texts=text))
+        panels[2].marks.append(Points(now[:1], now[1:], size=49, colours=[colour], marker="X", rim="white", label=name, texts=text))
     near = [int(np.abs(x - value).argmin()) for value in MARKED]
     near = [i for i in near if np.isfinite(found.precision[2, i])]
-    dots = Points(
-        found.accepted[2, near], found.precision[2, near], 6, [group_style("tail")["color"]] * len(near), texts=[shown[i] for i in near]
-    )
-    panels[2].marks.append(dots)
+    tail = {"size": 6, "colours": [group_style("tail")["color"]] * len(near), "texts": [shown[i] for i in near], "label": "thresholds"}
+    panels[2].marks.append(Points(found.accepted[2, near], found.precision[2, near], **tail))
     arrays = {name: getattr(found, name) for name in ("thresholds", "accepted", "precision", "lower", "upper", "n", "now")}
     caption = (
         "Acceptance and precision by threshold; crosses mark the method's own rule, dots thresholds of the tail, bands are 95 % Wilson "

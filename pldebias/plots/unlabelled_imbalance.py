@@ -9,7 +9,7 @@ from pldebias.analysis.comparing.selection import check_truth
 from pldebias.analysis.comparing.sweeps import gains, ratio_in_words, ratios
 from pldebias.plots.accuracy_gamma import RATIOS
 from pldebias.plots.frame import Frame, one_of
-from pldebias.plots.marks import Axis, Panel, Segments, Series
+from pldebias.plots.marks import Axis, Panel, Series, rules
 from pldebias.plots.result import PaperFigure
 from pldebias.plots.style import group_style
 from pldebias.settings import typed
@@ -78,7 +78,7 @@ def unlabelled_imbalance(
     rows, panels = -(-len(drawn) // columns), []
     x, texts = np.arange(len(points)), [ratio_in_words(point) for point in points]
     for number, (label, spread) in enumerate(drawn.items()):
-        marks: list = [Segments([np.nan], [0], [np.nan], [0])]
+        marks: list = [rules([0])]
         for i, group in enumerate(GROUPS):
             there = np.flatnonzero(np.isfinite(spread.mean[:, i]))
             told = {"shift": 0.1 * (i - 1), "texts": [texts[i] for i in there]}

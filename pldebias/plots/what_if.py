@@ -73,10 +73,10 @@ def _scores(table) -> Panel:
     shades, texts = [colours[name] for *_, name in rows], [f"{measure[:-2]} {name}" for _, measure, name in rows]
     both = np.isfinite(before) & np.isfinite(after)
     lines = Segments(before[both], y[both], after[both], y[both], [c for c, b in zip(shades, both, strict=True) if b], 1.5, alpha=0.6)
-    points = [
-        Points(x, y, 25, shades, open=empty, label=when, texts=[f"{text}: {v:.1f} % ({when})" for text, v in zip(texts, x, strict=True)])
-        for x, empty, when in ((before, True, "logged"), (after, False, "what if"))
-    ]
+    points = []
+    for x, when in ((before, "logged"), (after, "what if")):
+        told = [f"{text}: {value:.1f} % ({when})" for text, value in zip(texts, x, strict=True)]
+        points.append(Points(x, y, size=25, colours=shades, open=when == "logged", label=when, texts=told))
     return Panel(
         [lines, *points], x=Axis(limits=(-3, 103)), y=Axis("", y, texts, (y[-1] + 0.7, -0.7)), grid="x", frame=False
     )  # fmt: skip
