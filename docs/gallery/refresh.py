@@ -26,8 +26,9 @@ TOP = """# Gallery
 
 Every figure, with the lines that made it. Those that compare take a run, a path, a dict from labels to runs (a list or a folder under a
 label is its seeds) or rows of `pld.catalogue`; they come in the widths of a two-column paper, as PDF with embedded TrueType fonts, SVG or
-PNG, and say what their caption must say (`figure.caption`). Every figure gives back the arrays that it drew (`figure.values`), and
-`backend="none"` gives them without drawing. Runs that cannot be compared are refused, with the reason.
+PNG, and say what their caption must say (`figure.caption`). Every figure gives back the numbers that it drew (`figure.values`,
+`figure.data`); `backend="none"` gives them without drawing, and `backend="plotly"` draws the same numbers for a pointer
+([how](publishing.md#figures)). Runs that cannot be compared are refused, with the reason.
 
 The runs shown are small ones, trained for this page on a CPU; they show what the figures look like, not which method is better,
 and another CPU gives other digits:

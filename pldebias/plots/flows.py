@@ -55,9 +55,9 @@ def flows(run, start=None, end=-1, *, of="all", split="all", groups="tertiles", 
     whom = {"all": "all samples"}.get(found.of, f"samples of {found.of}")
     heading = f"{found.run.name}: epoch {found.start} to {found.end}, {whom}, {found.changed:,} of {found.n:,} changed"
     note = f"right before, wrong after: {found.right[1, 0]:,}     wrong before, right after: {found.right[0, 1]:,}"
-    marks, lowest = (
-        _ribbons(counts, names, np.array(list(GROUPS.values()))[group]) if found.n else ([Text(0.5, 0.5, "no such samples")], 0.0)
-    )
+    marks, lowest = [Text(0.5, 0.5, "no such samples")], 0.0
+    if found.n:
+        marks, lowest = _ribbons(counts, names, np.array(list(GROUPS.values()))[group])
     marks.append(Text(0.5, lowest - 0.05, note))
     x, y = Axis(ticks=(), limits=(-0.34, 1.34)), Axis(ticks=(), limits=(lowest - 0.08, 1.02))
     panel = Panel(marks, heading if title is None else title, x, y, left=True, frame=False, grid="", size=9)
@@ -83,7 +83,7 @@ def _ribbons(counts: np.ndarray, names: list[str], colours: np.ndarray) -> tuple
     texts = [f"{names[a]} to {names[b]}: {n:,}" for a, b, n in zip(start, end, counted, strict=True)]
     marks.append(Points(np.full(len(start), 0.5), (y0 + y1 - share) / 2, size=150, texts=texts, value=counted))
     for x, top, side in zip((-0.02, 1.02), tops, sizes, strict=True):
-        marks.append(Ribbons(x - 0.02, x + 0.02, top, top, side / total, colours.tolist()))
+        marks.append(Ribbons(x - 0.02, x + 0.02, top, top, side / total, colours.tolist(), 1.0))
         for name, place, n in zip(names, _apart(top - side / total / 2, lowest), side, strict=True):
             left = {"text": f"{name}  {n:,}", "align": "right"} if x < 0 else {"text": f"{n:,}  {name}", "align": "left"}
             marks.append(Text(x + (-0.035 if x < 0 else 0.035), place, **left))

@@ -257,7 +257,7 @@ def test_carpet_in_given_axes(two):
     ax = Figure().subplots()
     drawn = plots.carpet(two["FixMatch"][0], ax=ax, epoch=2)
     assert drawn.axes is ax and ax.get_title(loc="left") == "fixmatch/s0: sweep, all"
-    assert [line.get_xdata() for line in ax.lines][-1] == [2, 2]
+    assert list(ax.lines[-1].get_xdata()) == [2, 2]
 
 
 def test_blending(two):

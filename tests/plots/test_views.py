@@ -147,7 +147,7 @@ def test_a_sample_without_a_label_has_no_colour(tmp_path):
         recorder.end_epoch(sweep=(np.zeros(6, int), np.ones(6, bool)))
     figure = plots.samples(tmp_path / "run", "most flipped", of="all", n=1)
     strip = figure.axes.get_images()[0].get_array()
-    assert (strip[0, 0] == 1).all() and not (strip[0, 1] == 1).all()
+    assert (strip[0, 0] == 255).all() and not (strip[0, 1] == 255).all()
 
 
 def test_embedding_slider(run):
