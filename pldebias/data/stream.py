@@ -14,29 +14,18 @@ from torch.utils.data import Dataset as TorchDataset
 from pldebias.data.errors import DataError
 from pldebias.data.loaders import SPLITS, Batch, IndexStream, ResidentLoader
 
-Request = tuple[Tensor, Tensor]
+Request = list[tuple[str, Tensor]]
+"""Names of sets, and positions in them."""
 
 
 class _Reader(TorchDataset):
-    """One item is a whole batch: the uint8 images at the requested positions, and the positions."""
-
-    def __init__(self, labelled, unlabelled):
-        self.labelled, self.unlabelled = labelled, unlabelled
-
-    def __getitem__(self, request: Request) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        i, j = request
-        return self.labelled[i], i, self.unlabelled[j], j
-
-
-class _Parts(TorchDataset):
-    """One item is the uint8 images at the requested positions of a split."""
+    """One item is a whole batch: the uint8 images and the positions of every part of a request, in turn."""
 
     def __init__(self, dataset):
         self.images = {name: part.images for name in SPLITS if (part := getattr(dataset, name)) is not None}
 
-    def __getitem__(self, request: tuple[str, Tensor]) -> Tensor:
-        split, positions = request
-        return self.images[split][positions]
+    def __getitem__(self, request: Request) -> tuple[Tensor, ...]:
+        return tuple(tensor for name, positions in request for tensor in (self.images[name][positions], positions))
 
 
 class _Requests:
@@ -47,7 +36,7 @@ class _Requests:
 
     def __iter__(self) -> Iterator[Request]:
         while True:
-            yield self.labelled.take(self.sizes[0]), self.unlabelled.take(self.sizes[1])
+            yield [("labelled", self.labelled.take(self.sizes[0])), ("unlabelled", self.unlabelled.take(self.sizes[1]))]
 
 
 def _cores() -> int:
@@ -81,7 +70,7 @@ class StreamLoader(ResidentLoader):
             raise DataError(f"workers={workers} must be at least 0 and prefetch={prefetch} at least 1")
         self.prefetch, self._batches = prefetch, None
         self._pass: DataLoader | None = None
-        self._wanted: list[tuple[str, Tensor]] = []  # by the pass under way
+        self._wanted: list[Request] = []  # by the pass under way
         self._uploaded: tuple[tuple[Tensor, ...], torch.cuda.Event | None] | None = None
         super().__init__(dataset, augment, **kwargs)
         self._side = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
@@ -91,18 +80,18 @@ class StreamLoader(ResidentLoader):
         return torch.device("cpu")
 
     def _prepare(self) -> None:
-        self.labelled, self.unlabelled = self.dataset.labelled.images, self.dataset.unlabelled.images
+        """Leave the images where they are."""
 
     def _start(self) -> Iterator:
         sizes = (self.batch_size, self.unlabelled_batch_size)
         ahead = _Requests(self.labelled_stream.fork(), self.unlabelled_stream.fork(), sizes)
-        return iter(self._loader(_Reader(self.labelled, self.unlabelled), ahead))
+        return iter(self._loader(ahead))
 
-    def _loader(self, reader: TorchDataset, sampler, again: bool = False) -> DataLoader:
+    def _loader(self, sampler, again: bool = False) -> DataLoader:
         """Batches of what `sampler` asks for; with `again`, by workers that stay for the next time."""
         options = {"prefetch_factor": self.prefetch, "worker_init_fn": _one_thread, "persistent_workers": again} if self.workers else {}
         return DataLoader(
-            reader, sampler=sampler, batch_size=None, num_workers=self.workers,
+            _Reader(self.dataset), sampler=sampler, batch_size=None, num_workers=self.workers,
             pin_memory=self.device.type == "cuda", generator=torch.Generator(), **options,
         )  # fmt: skip
 
@@ -145,9 +134,9 @@ class StreamLoader(ResidentLoader):
         part = self.part(split)
         chunks = torch.arange(len(part)).split(batch or self.clean_batch)
         if self._pass is None:
-            self._pass = self._loader(_Parts(self.dataset), self._wanted, again=True)
-        self._wanted[:] = [(split, positions) for positions in chunks]
-        for positions, images in zip(chunks, self._pass, strict=True):
+            self._pass = self._loader(self._wanted, again=True)
+        self._wanted[:] = [[(split, positions)] for positions in chunks]
+        for images, positions in self._pass:
             labels = part.labels[positions].to(self.device, non_blocking=True)
             yield self.augment(images.to(self.device, non_blocking=True), "identity"), labels
 
