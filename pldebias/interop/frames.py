@@ -17,7 +17,7 @@ from pldebias.runs.run import Run
 from pldebias.runs.schema import NotLogged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     import pandas
 
@@ -35,31 +35,35 @@ def _name_columns(run: Run, frame: pandas.DataFrame, columns) -> pandas.DataFram
     return frame
 
 
+def _matrices(run: Run, *splits: str) -> Iterator[tuple[dict[str, str], np.ndarray, np.ndarray]]:
+    """Kind and split, epochs ``[E]`` and matrices ``[E, K, K]`` of everything that a run counted; a test has no splits."""
+    if not run.kinds:
+        raise NotLogged(f"{run.name} has no matrices; to_dataframe('scalars') gives what it has")
+    for kind in run.kinds:
+        epochs = run.logged(kind)
+        for split in ("all",) if kind == "test" else splits:
+            yield {"kind": kind, "split": split}, epochs, run.confusion(kind, split, epoch=epochs)
+
+
 def _classes(run: Run) -> pandas.DataFrame:
     import pandas
 
-    k, frames = run.num_classes, []
-    for kind in run.kinds:
-        epochs = run.logged(kind)
-        for split in ("all",) if kind == "test" else ("all", "accepted"):
-            counts = run.confusion(kind, split, epoch=epochs)
-            frames.append(
-                pandas.DataFrame(
-                    {
-                        "epoch": np.repeat(epochs, k),
-                        "kind": kind,
-                        "split": split,
-                        "class": np.tile(np.arange(k), len(epochs)),
-                        "true": counts.sum(-1).ravel(),
-                        "given": counts.sum(-2).ravel(),
-                        "hits": np.diagonal(counts, axis1=-2, axis2=-1).ravel(),
-                        "recall": metrics.recall(counts).ravel(),
-                        "precision": metrics.precision(counts).ravel(),
-                    }
-                )
-            )
-    if not frames:
-        raise NotLogged(f"{run.name} has no matrices; to_dataframe('scalars') gives what it has")
+    k = run.num_classes
+    frames = [
+        pandas.DataFrame(
+            {
+                "epoch": np.repeat(epochs, k),
+                **of,
+                "class": np.tile(np.arange(k), len(epochs)),
+                "true": counts.sum(-1).ravel(),
+                "given": counts.sum(-2).ravel(),
+                "hits": np.diagonal(counts, axis1=-2, axis2=-1).ravel(),
+                "recall": metrics.recall(counts).ravel(),
+                "precision": metrics.precision(counts).ravel(),
+            }
+        )
+        for of, epochs, counts in _matrices(run, "all", "accepted")
+    ]
     return _name_columns(run, pandas.concat(frames, ignore_index=True), ["class"])
 
 
@@ -67,15 +71,9 @@ def _confusion(run: Run) -> pandas.DataFrame:
     import pandas
 
     frames = []
-    for kind in run.kinds:
-        for split in ("all",) if kind == "test" else ("accepted", "rejected"):
-            epochs = run.logged(kind)
-            counts = run.confusion(kind, split, epoch=epochs)
-            row, true, label = np.nonzero(counts)
-            cells = {"epoch": epochs[row], "kind": kind, "split": split, "true": true, "label": label, "count": counts[row, true, label]}
-            frames.append(pandas.DataFrame(cells))
-    if not frames:
-        raise NotLogged(f"{run.name} has no matrices; to_dataframe('scalars') gives what it has")
+    for of, epochs, counts in _matrices(run, "accepted", "rejected"):
+        row, true, label = np.nonzero(counts)
+        frames.append(pandas.DataFrame({"epoch": epochs[row], **of, "true": true, "label": label, "count": counts[row, true, label]}))
     return _name_columns(run, pandas.concat(frames, ignore_index=True), ["true", "label"])
 
 
