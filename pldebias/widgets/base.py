@@ -7,7 +7,7 @@ import html
 import io
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anywidget
 import traitlets
@@ -16,6 +16,11 @@ from pldebias._files import put
 from pldebias.paths import output
 from pldebias.settings import argument, plain
 from pldebias.widgets.page import Piece, page
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from matplotlib.figure import Figure
 
 __all__ = ["Drawn", "View"]
 
@@ -26,6 +31,12 @@ class Drawn:
     """Mix-in for widgets that have a `figure`, which stands for them in places that run no scripts."""
 
     _dpi = 110
+
+    if TYPE_CHECKING:
+
+        def figure(self) -> Figure: ...
+
+        def _alone(self) -> str: ...
 
     def png(self, dpi: int | None = None) -> bytes:
         """Draw `figure` as PNG."""
@@ -42,7 +53,7 @@ class Drawn:
     def _repr_mimebundle_(self, **kwargs):
         if os.environ.get("PLDEBIAS_STATIC", "0") not in ("", "0"):  # an exported page has no kernel, and gets nothing that asks for one
             return {"text/plain": repr(self), "text/html": self._alone()}, {}
-        bundle = super()._repr_mimebundle_(**kwargs)
+        bundle: Any = super()._repr_mimebundle_(**kwargs)  # type: ignore[misc]  # of the widget
         bundle, metadata = bundle if isinstance(bundle, tuple) else (bundle or {}, {})
         picture = self._picture()
         still = {"image/png": base64.b64encode(picture).decode()} if picture else {}
@@ -83,10 +94,11 @@ class View(Drawn, anywidget.AnyWidget):
         trait = self.traits()[name]
         if isinstance(trait, traitlets.Enum):
             found = plain(value)
-            allowed = (*trait.values, None) if trait.allow_none else trait.values
+            values = trait.values or ()
+            allowed = (*values, None) if trait.allow_none else values
             found = next((one for one in allowed if found == one and isinstance(found, bool) == isinstance(one, bool)), Ellipsis)
             if found is Ellipsis:
-                raise ValueError(f"{name} must be one of {', '.join(map(repr, trait.values))}; got {value!r}")
+                raise ValueError(f"{name} must be one of {', '.join(map(repr, values))}; got {value!r}")
             return found
         if isinstance(trait, traitlets.List):
             found = list(argument(name, value, tuple[int, ...], empty=True))
@@ -108,9 +120,8 @@ class View(Drawn, anywidget.AnyWidget):
             raise ValueError(f"cell is [true class, label] with classes 0..{last}{some}, or empty; got {cell}")
         return [] if set(cell) == {-1} else cell
 
-    def piece(self, **options: Any) -> Piece:
-        """The view in its current state, for a `page`."""
-        raise NotImplementedError
+    if TYPE_CHECKING:  # the view in its current state, for a `page`; each has options of its own
+        piece: Callable[..., Piece]
 
     def _height(self) -> int:
         """Height in pixels of the frame in an exported notebook."""

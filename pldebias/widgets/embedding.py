@@ -288,7 +288,7 @@ class EmbeddingView(View):
         return embedding(self.points, self.points.epochs[frames], colour=colour, quality=self.quality, columns=3, title=title).figure
 
     def piece(self) -> Piece:
-        """The view in its current state, for a page."""
+        """Return the view in its current state, for a page."""
         return Piece(module("embedding"), style("embedding"), self.state | {"meta": self.meta}, self.data, self.points.run.name, self.png())
 
     def _height(self) -> int:
