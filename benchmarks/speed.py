@@ -145,7 +145,7 @@ def epoch(options: argparse.Namespace, way: str, iteration: float) -> list[dict[
                 recorder.end_epoch(iteration=number, test=test, scalars=scalars, sweep=(swept["label"], swept["accepted"]), **outputs)
                 moments.append(_now(options))
                 recorder.flush()
-                checkpoints.save(path / "checkpoints", state.state_dict())
+                checkpoints.save(checkpoints.folder_of(path), state.state_dict())
                 moments.append(_now(options))
                 if number:  # the first round warms up
                     for part, start, end in zip(EPOCH_PARTS, moments, moments[1:], strict=False):

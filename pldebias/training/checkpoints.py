@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 NAMES = ("last.pt", "previous.pt")
 
 
+def folder_of(run: Path) -> Path:
+    """Where the checkpoints of a run lie: beside it, as its directory is a Zarr group; in it, if 0.1 began the run."""
+    inside = run / "checkpoints"
+    return inside if inside.is_dir() else run.with_name(f"{run.name}.checkpoints")
+
+
 def save(folder: Path, state: dict[str, Any]) -> None:
     """Write `state` (tensors, numbers, strings, containers of them) as the last checkpoint; the one before it is kept.
 

@@ -116,7 +116,7 @@ def load_backbone(network: Network, run: Path) -> None:
     ConfigError
         There is no checkpoint at `run`, or its backbone is another one; nothing is loaded silently in part.
     """
-    saved = checkpoints.load(run / "checkpoints")
+    saved = checkpoints.load(checkpoints.folder_of(run))
     if saved is None:
         raise ConfigError(f"init={str(run)!r} holds no checkpoint; give the folder of a run that was trained here (…/s0)")
     try:

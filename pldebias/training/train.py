@@ -202,8 +202,13 @@ def train(
     device, precision = pick_device(config.device, config.precision)
     config = replace(config, precision=precision)
     refusal(config, built, device)  # graph=True that cannot be is refused here
-    if overwrite and (folder / "zarr.json").exists():
-        shutil.rmtree(folder)
+    saved = checkpoints.folder_of(folder)
+    if overwrite and ((folder / "zarr.json").exists() or not folder.exists()):
+        for old in (saved, folder):
+            if old.exists():
+                shutil.rmtree(old)
+    elif saved.exists() and not folder.exists():
+        raise RunError(f"{saved} holds checkpoints of a run that is gone; move them beside that run, delete them, or give overwrite=True")
     dataset = make_dataset(config, progress)
     attributes = _attributes(config, device, dataset.fingerprint)
     if _finished(folder, attributes):
@@ -225,10 +230,10 @@ def train(
         )
         with recorder:
             with explained(config, device, folder):
-                _go_on(state, recorder, folder / "checkpoints")
+                _go_on(state, recorder, checkpoints.folder_of(folder))
             shown = bar(total=config.steps, initial=state.done, desc=f"{built.spelling} s{seed}", unit=" steps", disable=not progress)
             with shown, explained(config, device, folder, lambda: state.done):
-                fit(state, recorder, folder / "checkpoints", shown)
+                fit(state, recorder, checkpoints.folder_of(folder), shown)
     return open_run(folder)
 
 
@@ -286,7 +291,7 @@ def _go_on(state: TrainingState, recorder: Recorder, folder: Path) -> None:
     elif found or recorder.end > 1:  # with one epoch and none, the process died before its first checkpoint
         reason = "those in it are of later epochs" if found else "there is none that can be read"
         raise RunError(
-            f"{folder.parent} holds {recorder.end} epochs, but no checkpoint in {folder} to go on from: {reason}. "
+            f"{recorder.path} holds {recorder.end} epochs, but no checkpoint in {folder} to go on from: {reason}. "
             "Choose another out= to keep what it logged, or overwrite=True to delete it and train anew"
         )
     recorder.rewind(state.done // steps)
@@ -301,5 +306,5 @@ def _finished(folder: Path, attributes: dict[str, Any]) -> bool:
     if different := differences({**run.config, "fingerprint": run.fingerprint}, ours):
         raise RunError(f"{folder} already holds another run: {different}. Choose another out=, or overwrite=True to delete it")
     # Ended between its last epoch and its last checkpoint, it has every epoch, but not the network that a second stage starts from.
-    done = checkpoints.steps(folder / "checkpoints")
+    done = checkpoints.steps(checkpoints.folder_of(folder))
     return run.finished and (done is None or done >= attributes["config"]["steps"])

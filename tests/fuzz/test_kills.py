@@ -14,6 +14,7 @@ from needs import SOAK
 
 import pldebias
 from pldebias.runs import Recorder, catalogue, open_run
+from pldebias.training import checkpoints
 
 HERE = Path(__file__).parent
 
@@ -126,7 +127,7 @@ def test_training(tmp_path):
             np.testing.assert_array_equal(run.snapshot_state("daso/prototypes", epoch), whole.snapshot_state("daso/prototypes", epoch))
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            weights, theirs = (pldebias.training.checkpoints.load(Path(r.path) / "checkpoints") for r in (run, whole))
+            weights, theirs = (checkpoints.load(checkpoints.folder_of(Path(r.path))) for r in (run, whole))
         for network in ("student", "teacher"):
             for name, value in theirs[network].items():
                 assert (weights[network][name] == value).all(), name

@@ -184,7 +184,7 @@ def test_training_is_recorded_and_resumes(method, stream, tmp_path, monkeypatch)
             continue
     assert run.finished and list(run.epochs) == list(whole.epochs)
     assert (run.confusion("visits").sum((1, 2)) == 10 * 16).all()
-    kept = [checkpoints.load(Path(r.path) / "checkpoints") for r in (run, whole)]
+    kept = [checkpoints.load(checkpoints.folder_of(Path(r.path))) for r in (run, whole)]
     for stream_of in ("labelled", "unlabelled"):
         assert torch.equal(kept[0]["loader"][stream_of]["start"], kept[1]["loader"][stream_of]["start"])
         assert kept[0]["loader"][stream_of]["position"] == kept[1]["loader"][stream_of]["position"]
@@ -204,7 +204,7 @@ def test_resumed_on_the_same_gpu_draws_the_same(tmp_path, monkeypatch):
         patch.setattr(checkpoints, "save", cut)
         pld.train("fixmatch+daso(start=0)", out=tmp_path / "cut", **settings)
     run = pld.train("fixmatch+daso(start=0)", out=tmp_path / "cut", **settings)
-    ours, theirs = (checkpoints.load(Path(r.path) / "checkpoints") for r in (run, whole))
+    ours, theirs = (checkpoints.load(checkpoints.folder_of(Path(r.path))) for r in (run, whole))
     assert torch.equal(ours["generator"], theirs["generator"])
     assert torch.equal(ours["loader"]["augment"], theirs["loader"]["augment"])
     assert ours["ema_updates"] == theirs["ema_updates"] == 40

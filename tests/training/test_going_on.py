@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import xarray
 from made_runs import make_run
 
 import pldebias as pld
@@ -75,16 +76,16 @@ def test_an_end_before_the_last_checkpoint(cut, whole, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(loop.checkpoints, "save", interrupted)
         pld.train("fixmatch", out=out, **SHORT)
-    assert pld.open_run(folder).finished and checkpoints.steps(folder / "checkpoints") == 12
+    assert pld.open_run(folder).finished and checkpoints.steps(checkpoints.folder_of(folder)) == 12
     same(pld.train("fixmatch", out=out, **SHORT), whole)
-    ours, theirs = (checkpoints.load(Path(path) / "checkpoints") for path in (folder, whole.path))
+    ours, theirs = (checkpoints.load(checkpoints.folder_of(Path(path))) for path in (folder, whole.path))
     assert ours["done"] == theirs["done"] == 16
     assert all(torch.equal(value, theirs["teacher"][name]) for name, value in ours["teacher"].items())
 
 
 def test_a_damaged_checkpoint_takes_the_log_back_to_the_one_before(cut, whole):
     out, folder = cut
-    last = folder / "checkpoints" / "last.pt"
+    last = checkpoints.folder_of(folder) / "last.pt"
     last.write_bytes(last.read_bytes()[:1000])
     assert len(pld.open_run(folder).epochs) == 3
     with pytest.warns(RuntimeWarning, match=r"last\.pt cannot be read"):
@@ -122,17 +123,37 @@ def test_an_epoch_too_old_to_be_recorded_again_stays_out(cut, whole):
 def test_a_log_without_a_checkpoint_is_not_thrown_away(cut):
     out, folder = cut
     for name in checkpoints.NAMES:
-        (folder / "checkpoints" / name).write_bytes(b"PK\x03\x04 and then nothing")
+        checkpoints.folder_of(folder).joinpath(name).write_bytes(b"PK\x03\x04 and then nothing")
     with (
         pytest.warns(RuntimeWarning, match="cannot be read"),
         pytest.raises(RunError, match=r"holds 3 epochs, but no checkpoint .*: there is none that can be read. Choose another out="),
     ):
         pld.train("fixmatch", out=out, **SHORT)
     assert len(pld.open_run(folder).epochs) == 3
-    shutil.rmtree(folder / "checkpoints")
+    shutil.rmtree(checkpoints.folder_of(folder))
     with pytest.raises(RunError, match="no checkpoint"):
         pld.train("fixmatch", out=out, **SHORT)
     assert len(pld.open_run(folder).epochs) == 3
+
+
+def test_checkpoints_lie_beside_the_zarr_group(cut, whole):
+    """Zarr finds nothing in a run that it does not know; a run of 0.1, whose checkpoints lie in it, goes on with them there."""
+    out, folder = cut
+    assert {path.name for path in folder.parent.iterdir()} == {"s0", "s0.checkpoints"}
+    assert xarray.open_zarr(folder, consolidated=False).sizes["epoch"] == 4  # warnings are errors here
+    (folder.parent / "s0.checkpoints").rename(folder / "checkpoints")
+    same(pld.train("fixmatch", out=out, **SHORT), whole)
+    assert not (folder.parent / "s0.checkpoints").exists() and checkpoints.steps(folder / "checkpoints") == 16
+
+
+def test_checkpoints_of_a_run_that_is_gone(cut, whole):
+    """A run that was moved without them does not lose them to the next one."""
+    out, folder = cut
+    folder.rename(folder.with_name("kept"))
+    with pytest.raises(RunError, match=r"s0.checkpoints holds checkpoints of a run that is gone; move them"):
+        pld.train("fixmatch", out=out, **SHORT)
+    assert checkpoints.load(folder.with_name("s0.checkpoints")) and not folder.exists()
+    same(pld.train("fixmatch", out=out, overwrite=True, **SHORT), whole)
 
 
 def test_a_log_behind_its_checkpoints_is_refused(cut):
@@ -155,8 +176,8 @@ def test_a_checkpoint_of_another_configuration_is_refused(cut, tmp_path):
     out, folder = cut
     other = pld.train("fixmatch", out=tmp_path / "other", **{**SHORT, "lr": 0.05, "steps": 4})
     for name in checkpoints.NAMES:
-        (folder / "checkpoints" / name).unlink()
-    shutil.copy(Path(other.path) / "checkpoints" / "last.pt", folder / "checkpoints" / "last.pt")
+        checkpoints.folder_of(folder).joinpath(name).unlink()
+    shutil.copy(checkpoints.folder_of(Path(other.path)) / "last.pt", checkpoints.folder_of(folder) / "last.pt")
     with pytest.raises(RunError, match=r"is of another training: lr is 0\.05 there, 0\.03 here; steps is 4 there, 16 here\. Choose"):
         pld.train("fixmatch", out=out, **SHORT)
     assert len(pld.open_run(folder).epochs) == 3  # and nothing was taken back
@@ -164,7 +185,7 @@ def test_a_checkpoint_of_another_configuration_is_refused(cut, tmp_path):
 
 def test_a_checkpoint_that_fits_in_name_alone(cut):
     out, folder = cut
-    path = folder / "checkpoints" / "last.pt"
+    path = checkpoints.folder_of(folder) / "last.pt"
     state = torch.load(path, weights_only=True)
     for change, message in (
         ({"student": {}}, "does not fit this training"),
@@ -213,7 +234,7 @@ def test_a_checkpoint_runs_nobodys_code_and_fills_no_memory(tmp_path, monkeypatc
 def test_a_disk_that_refuses_a_checkpoint(cut, whole, monkeypatch, code):
     """Full, read-only, or a mount that is gone: both older checkpoints stay, and once there is room the training goes on."""
     out, folder = cut
-    before = {path.name: path.read_bytes() for path in (folder / "checkpoints").iterdir()}
+    before = {path.name: path.read_bytes() for path in (checkpoints.folder_of(folder)).iterdir()}
 
     def refuse(state, file):
         file.write(b"half")
@@ -223,7 +244,7 @@ def test_a_disk_that_refuses_a_checkpoint(cut, whole, monkeypatch, code):
         patch.setattr(torch, "save", refuse)
         with pytest.raises(RunError, match=rf"cannot write a checkpoint in .*: {os.strerror(code)}. Make the place writable"):
             pld.train("fixmatch", out=out, **SHORT)
-    assert {path.name: path.read_bytes() for path in (folder / "checkpoints").iterdir()} == before
+    assert {path.name: path.read_bytes() for path in (checkpoints.folder_of(folder)).iterdir()} == before
     assert len(pld.open_run(folder).epochs) == 4  # the fourth was logged before
     same(pld.train("fixmatch", out=out, **SHORT), whole)
 

@@ -108,5 +108,5 @@ def test_interrupted_equals_uninterrupted(method, settings, base, tmp_path):
     assert ours.keys() == theirs.keys()
     for name in theirs:
         np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
-    ours, theirs = (dict(leaves(checkpoints.load(Path(run.path) / "checkpoints"))) for run in (cut, whole))
+    ours, theirs = (dict(leaves(checkpoints.load(checkpoints.folder_of(Path(run.path))))) for run in (cut, whole))
     assert [name for name in {*ours, *theirs} if name not in ours or name not in theirs or not alike(ours[name], theirs[name])] == []

@@ -15,7 +15,7 @@ SHORT = {"steps": 40, "steps_per_epoch": 20, "snapshots": 1, "m1": 100, "gamma_u
 
 
 def backbone(run, network="teacher"):
-    saved = checkpoints.load(Path(run.path) / "checkpoints")[network]
+    saved = checkpoints.load(checkpoints.folder_of(Path(run.path)))[network]
     return {name: value for name, value in saved.items() if name.startswith("backbone.")}
 
 
@@ -94,7 +94,7 @@ def test_generations_start_over_with_more_labels(tmp_path):
     method = "fixmatch(threshold=0.5)+la+debiaspl+daso(start=10)+crest(generations=2)"
     whole = pld.train(method, out=tmp_path / "whole", **{**SHORT, "steps": 80})
     assert whole.finished
-    saved = checkpoints.load(Path(whole.path) / "checkpoints")
+    saved = checkpoints.load(checkpoints.folder_of(Path(whole.path)))
     assert saved["ema_updates"] == 40 and saved["generation"] == [1, 40]  # a fresh network and teacher began after 40 steps
     prior = saved["method"]["chain.0.prior"].numpy()
     assert abs(prior - whole.labelled_counts / whole.labelled_counts.sum()).max() > 0.01  # of the labelled set with its pseudo-labels
