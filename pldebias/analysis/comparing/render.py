@@ -184,7 +184,9 @@ def html(table) -> str:
 
 
 def write(text: str, path=None) -> str:
-    """Return the text, written to `path` as UTF-8 if one is given."""
-    if path is not None:
+    """Return the text, written to `path`, a file or its name, as UTF-8 if one is given."""
+    if hasattr(path, "write"):
+        path.write(text)
+    elif path is not None:
         put(output(path), text.encode())
     return text

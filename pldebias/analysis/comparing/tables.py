@@ -23,7 +23,6 @@ from pldebias.analysis.comparing.selection import (
     varying,
 )
 from pldebias.analysis.comparing.spread import over_seeds
-from pldebias.paths import output
 from pldebias.settings import argument, typed
 
 if TYPE_CHECKING:
@@ -135,9 +134,9 @@ class Table:
             records.append(record)
         return pandas.DataFrame(records)
 
-    def to_csv(self, path=None) -> str | None:
-        """All numbers as CSV, unrounded; returned as text if no path is given."""
-        return self.to_frame().to_csv(None if path is None else output(path), index=False)
+    def to_csv(self, path=None) -> str:
+        """All numbers as CSV, unrounded; returned, and written to `path` if one is given."""
+        return render.write(self.to_frame().to_csv(index=False), path)
 
     def to_latex(self, path=None, *, caption: str | None = None, label: str | None = None, wide: bool = False) -> str:
         r"""A ``table`` environment for LaTeX with the package booktabs; nothing else is needed.
