@@ -66,6 +66,26 @@ def test_rooms_import_only_from_floors_below(path):
         assert FLOORS[there] < FLOORS[here] or (here, there) in SAME_FLOOR, f"{here} (floor {FLOORS[here]}) imports {there}"
 
 
+STORE = ("schema", "store", "reader", "places", "disk", "lock")
+ALLOWED = {("interop", "schema"), ("training", "disk")}  # names and limits; errors of the disk in words
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "pldebias").rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT / "pldebias")))
+def test_arrays_of_a_run_are_touched_in_runs_alone(path):
+    """Elsewhere no call of zarr, no part of the store, and no private attribute of a run or a recorder."""
+    if (here := room(path)) == "runs":
+        return
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+            assert not any(name.split(".")[0] in ("zarr", "numcodecs") for name in names), f"line {node.lineno} imports zarr"
+            parts = {name.removeprefix("pldebias.runs.") for name in names if name.startswith("pldebias.runs.")}
+            assert not [part for part in parts & {*STORE} if (here, part) not in ALLOWED], f"line {node.lineno} imports {parts}"
+        if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
+            owner = node.value.id if isinstance(node.value, ast.Name) else getattr(node.value, "attr", "")
+            assert owner not in ("run", "recorder", "Run", "Recorder"), f"line {node.lineno} uses {owner}.{node.attr}"
+
+
 PAPERS = sorted(
     {path.stem for path in (ROOT / "pldebias/schemes").glob("*.py")} - {"__init__", "base", "part", "step", "options", "flexda"}
 )
