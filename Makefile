@@ -88,9 +88,11 @@ soak: $(READY) ## kills, fuzzing, load and metrics at full size, with cases neve
 guard: $(READY) ## fail if a step, the data pipeline or the EMA is not as many times faster than the usual loop as promised (minutes)
 	$(BIN)/python -m benchmarks.speed --at-least "step=2" "data pipeline=10" "EMA update=5" $(ARGS)
 
-lint: $(READY) ## check style and layout, and the types of the JavaScript where Node.js is
+lint: $(READY) ## check style, layout and types, those of the JavaScript where Node.js is
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
+	$(BIN)/basedpyright --pythonpath $(BIN)/python --project .ci/strict.json
 	@if command -v npm >/dev/null; then cd tests/js && npm install --silent && npm run --silent check; \
 	else echo "The types of the views' JavaScript are not checked: npm is not on PATH (Debian: nodejs, npm)." >&2; [ -z "$$CI" ]; fi
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import ipywidgets as ui
 import numpy as np
@@ -73,7 +74,8 @@ class WhatIfPanel(Drawn, ui.VBox):
     problem = traitlets.Unicode("")
 
     def __init__(self, run, scheme: str = AS_TRAINED, *, epoch: int = -1, root: str | Path | bool | None = None):
-        self.run, self.root, self.result = as_run(run), root, None
+        self.run, self.root = as_run(run), root
+        self.result: Any = None
         self._timer: asyncio.TimerHandle | None = None
         self._writing = self._held = False
         self._found: dict[str, Run | None] = {}
