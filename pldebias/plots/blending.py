@@ -1,4 +1,4 @@
-"""What blending does: recall and precision of the linear, the semantic and the blended pseudo-label, class by class."""
+"""Recall and precision of the linear, the semantic and the blended pseudo-label, class by class."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ def _scale(drawn: dict, metric: str) -> Scale:
 
 
 def _colours(scale: Scale) -> str:
-    """What white, purple and the ends of the scale mean."""
+    """Explain white, purple and the ends of the scale."""
     if scale.low == 0:
         return "White: an exact zero."
     told, most = ["White: ratio 1, as many labels as samples."], 2 ** int(scale.high)

@@ -1,4 +1,4 @@
-"""Where two runs differ: the cells of their confusion matrices."""
+"""Difference of two confusion matrices."""
 
 from __future__ import annotations
 

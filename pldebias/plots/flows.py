@@ -1,4 +1,4 @@
-"""Who changed to what between two epochs."""
+"""Changes of pseudo-labels between two epochs."""
 
 from __future__ import annotations
 

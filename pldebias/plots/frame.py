@@ -1,4 +1,4 @@
-"""What all figures share: runs are selected and checked, classes stand on an axis, captions are put together, a backend draws."""
+"""Common parts of figures: selection and checks of runs, the axis of classes, the confusion matrix, captions, and the call of a backend."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ BACKENDS = ("matplotlib", "plotly", "none")
 WIDTHS = {"single": 3.5, "double": 7.16}
 """Inches of one column and of both in a two-column paper."""
 ERRORS = {"interval": "Student's 95 % interval", "sd": "one standard deviation"}
-"""What may be drawn around a mean over seeds."""
+"""Choices for the interval around a mean over seeds."""
 MOST_NAMES, MOST_NUMBERS = 30, 15
 """Classes whose names stand on an axis, and whose cells carry numbers."""
 
@@ -92,9 +92,7 @@ def short(name, most: int = 18) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
-def finish(
-    plan: Plan, values: dict, caption: str = "", *, backend: str = "matplotlib", ax=None, cropped: bool = True, axes: bool = True
-) -> PaperFigure:
+def finish(plan: Plan, values: dict, caption: str, *, backend: str = "matplotlib", ax=None, cropped: bool = True) -> PaperFigure:
     """Draw a plan with a backend and put the result together.
 
     Raises
@@ -186,7 +184,7 @@ class Frame:
     # ---- marks ---------------------------------------------------------------------------------------------------------
 
     def shifts(self, count: int, reach: float) -> np.ndarray:
-        """Where entries stand beside each other around a place of an axis."""
+        """Offsets that set entries beside each other at one place of an axis."""
         return np.linspace(-reach, reach, count) if count > 1 and self.k <= MOST_NAMES else np.zeros(count)
 
     def by_class(self, spreads: dict[str, Spread], styles=None, *, limits=(-np.inf, np.inf), names=None, reach: float = 0.2, legend=True):
@@ -222,7 +220,7 @@ class Frame:
         return f"epoch {epoch}" if self.unit == "epoch" else f"iteration {first.iterations[epoch_row(first, epoch)]:,}"
 
     def seeds(self, counts: Iterable[int] | None = None) -> str:
-        """How many seeds stand behind the entries, and what is drawn around their means."""
+        """Number of seeds behind the entries, and the interval drawn around their means, in words."""
         counts = sorted(set(map(len, self.chosen.values()) if counts is None else counts))
         if counts == [1]:
             return "one seed"

@@ -1,4 +1,4 @@
-"""How pseudo-labels are spread over the classes, against the truth."""
+"""Distribution of pseudo-labels over the classes, against the truth."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a scheme learned for every class: SEVAL's offsets and thresholds, blend weights, margins ..."""
+"""Logged state of a scheme for every class: SEVAL's offsets and thresholds, blend weights, margins ..."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""In which order the classes were learned."""
+"""Order in which the classes were learned."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ class Series(_Placed):
 
     @property
     def shown(self) -> np.ndarray:
-        """What is drawn of `y`."""
+        """`y` as it is drawn."""
         return self.y if self.floor is None else np.maximum(self.y, self.floor)
 
     def ends(self) -> tuple[np.ndarray, np.ndarray]:

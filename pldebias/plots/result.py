@@ -110,6 +110,8 @@ class PaperFigure:
             raise ValueError(
                 f"{target}: a plotly figure is written as .html or .json; draw it with backend='matplotlib' for pdf, svg and png"
             )
+        if target is not path and not target.suffix:
+            target = target.with_name(f"{target.name}.html")
         text = self.to_html(**options) if ending == "html" else self.figure.to_json(**options)
         if target is path:
             path.write(text.encode())

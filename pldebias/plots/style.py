@@ -82,7 +82,7 @@ class Scale:
     none: bool = False
 
     def place(self, values) -> np.ndarray:
-        """Where values stand on the scale, 0 to 1."""
+        """Return the places of values on the scale, 0 to 1."""
         with np.errstate(divide="ignore", invalid="ignore"):
             if self.kind == "log":
                 share = np.log(np.asarray(values) / self.low) / np.log(self.high / self.low)

@@ -1,4 +1,4 @@
-"""What every confidence threshold would let through."""
+"""Acceptance and precision by confidence threshold."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What unlabelled data give to head and tail, by how imbalanced they are."""
+"""Gains of head and tail from unlabelled data, by their imbalance."""
 
 from __future__ import annotations
 

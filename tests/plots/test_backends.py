@@ -90,6 +90,8 @@ def test_pages(calls, tmp_path):
     assert "<html>" in page[:50] and len(page) > 3e6  # carries the script
     piece = twin.to_html(full_html=False, include_plotlyjs=False)
     assert piece.startswith("<div") and len(piece) < 1e5
+    twin.save(tmp_path / "piece", full_html=False, include_plotlyjs=False)
+    assert (tmp_path / "piece.html").stat().st_size < 1e5
     twin.save(tmp_path / "page.json")
     assert (tmp_path / "page.json").read_text().startswith('{"data":')
     assert repr(twin) == "<PaperFigure, plotly; values: runs, order>"
