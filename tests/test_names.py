@@ -11,6 +11,7 @@ FILES = sorted(path for path in ROOT.rglob("*.py") if path.relative_to(ROOT).par
 ALLOWED = {
     "data/": {"daso"},  # the name of a protocol and of a policy of augmentation
     "presets.py": {"daso", "fixmatch"},  # the same, and the method that a configuration has by default
+    "plots/on_matplotlib.py": {"rotation"},  # of a label
     "plots/unlabelled_imbalance.py": {"supervised"},  # the baseline by default
 }
 
