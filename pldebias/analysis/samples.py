@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -110,6 +110,7 @@ def samples(
         check_truth(run, repr(choice), "; choose 'most flipped'")
     logged = run.logged("history")
     history = np.asarray(run.history(logged)[0]).astype(np.int64)
+    confidence = None
     if choice == "confidently wrong":
         result = checked(what_if(run, epoch=epoch))
         epoch, label, confidence = result.epoch, result.label, result.confidence
@@ -119,7 +120,7 @@ def samples(
     eligible = np.isin(np.where(true >= 0, true, label), members[of]) & (label >= 0)
     if choice == "hardest":
         score, eligible = (history == true).sum(0), eligible & (true >= 0)
-    elif choice == "most flipped":
+    elif confidence is None:
         score = (np.diff(history, axis=0) != 0).sum(0)
     else:
         score, eligible = confidence, eligible & (true >= 0) & (label != true)
@@ -133,7 +134,7 @@ def samples(
     )  # fmt: skip
 
 
-_LAST: dict[str, object] = {}  # the data set of the latest run, by fingerprint
+_LAST: dict[str | None, Any] = {}  # the data set of the latest run, by fingerprint
 
 
 def images_of(run: Run | str | Path, index) -> tuple[np.ndarray | None, str]:

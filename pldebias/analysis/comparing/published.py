@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["PROTOCOLS", "SOURCES", "lookup", "published", "settings_of"]
 
 
-def _read(name: str, types: dict[str, str]) -> pandas.DataFrame:
-    with files(__package__).joinpath(name).open(encoding="utf-8") as file:
+def _read(name: str, types: dict[str, Any]) -> pandas.DataFrame:
+    with files("pldebias.analysis.comparing").joinpath(name).open(encoding="utf-8") as file:
         return pandas.read_csv(file, dtype=types)
 
 
@@ -31,7 +31,7 @@ _sources = _read("sources.csv", _TEXT | {"steps": "Int64"}).set_index("source")
 SOURCES: dict[str, str] = (_sources["paper"] + ", " + _sources["place"] + (" (" + _sources["note"] + ")").fillna("")).to_dict()
 """Full reference of each source, by its short name."""
 PROTOCOLS: dict[str, dict[str, object]] = {
-    source: row.dropna().to_dict() for source, row in _sources[["network", "steps", "protocol"]].astype(object).iterrows()
+    str(source): row.dropna().to_dict() for source, row in _sources[["network", "steps", "protocol"]].astype(object).iterrows()
 }
 """Network, optimiser steps and index protocol of the split that the numbers of a source were trained with, as far as it says."""
 PLAIN = {"relevance": 1.0, "distractors": None, "class_order": None}

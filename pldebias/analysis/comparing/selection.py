@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -49,7 +49,7 @@ def _leaves(level: Mapping, prefix: str = ""):
             yield f"{prefix}{key}", tuple(value) if isinstance(value, list) else value
 
 
-def value_of(run: Run, field: str) -> object:
+def value_of(run: Run, field: str) -> Any:
     """``method``, ``data``, ``seed`` or a setting of a run.
 
     Raises

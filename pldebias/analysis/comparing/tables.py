@@ -303,12 +303,12 @@ def table(
     }
     cells: dict[tuple[int, int], Cell | None] = {}
     for (r, label), (c, (condition, one)) in itertools.product(enumerate(labels), enumerate(columns)):
-        seeds, reference = members.get((label, condition)), members.get((baseline, condition))
+        seeds, reference = members.get((label, condition)), None if baseline is None else members.get((baseline, condition))
         if seeds is None:
             cells[r, c] = None
             continue
         mine, difference = numbers[label, condition, one.name], None
-        if one.name in compared and label != baseline and reference is not None:
+        if one.name in compared and baseline is not None and label != baseline and reference is not None:
             difference = _difference(seeds, reference, mine, numbers[baseline, condition, one.name], label, baseline, level)
         known = _published(seeds[0], None if published is True else published) if published and one.name in _ACCURACIES else ()
         *spread, n = over_seeds(mine, level)

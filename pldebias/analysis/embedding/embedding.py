@@ -336,16 +336,16 @@ def embed(
         )
     if not run.num_unlabelled:
         raise ValueError(f"{run.name} has no unlabelled samples, so there is nothing to place")
-    epochs = _epochs(run, epochs)
+    placed = _epochs(run, epochs)
     parts = metrics.groups(run.labelled_counts, groups)
-    history = [run.history(int(e)) for e in epochs]
+    history = [run.history(int(e)) for e in placed]
     true = run.true_labels
     index = sample(np.where(true >= 0, true, history[-1][0]) if (true < 0).all() else true, parts, per_class, seed)
     index = index[np.all([h[0][index] >= 0 for h in history], axis=0)]  # those without a label have no place in its colours
     if not len(index):
         raise ValueError(f"{run.name} has no sample with a label at all of these epochs, so there is nothing to place")
-    features = np.stack([_features(run, int(e), index, normalise) for e in epochs])
-    finite = _finite(run, features, index, epochs)
+    features = np.stack([_features(run, int(e), index, normalise) for e in placed])
+    finite = _finite(run, features, index, placed)
     left_out, index, features = index[~finite], index[finite], features[:, finite]
     settings = {"per_class": per_class, "seed": int(seed), "normalise": normalise}
     explained, flat = float("nan"), ()
@@ -357,11 +357,11 @@ def embed(
             "tsne": {"perplexity": float(min(perplexity, max(1, (len(index) - 1) // 3)))},
         }[method]
         settings |= own
-        flat = tuple(int(e) for e, frame in zip(epochs, features, strict=True) if is_flat(frame))
-        frames = chain(features, method, {**own, "seed": int(seed)}, cache_folder(run, cache), epochs if progress else None)
+        flat = tuple(int(e) for e, frame in zip(placed, features, strict=True) if is_flat(frame))
+        frames = chain(features, method, {**own, "seed": int(seed)}, cache_folder(run, cache), placed if progress else None)
     frames = frames - frames[-1].mean(0)
     return Embedding(
-        frames=(frames / (np.abs(frames[-1]).max() or 1)).astype(np.float32), index=index, epochs=epochs, true=true[index],
+        frames=(frames / (np.abs(frames[-1]).max() or 1)).astype(np.float32), index=index, epochs=placed, true=true[index],
         label=np.stack([h[0][index] for h in history]).astype(np.int64), accepted=np.stack([h[1][index] for h in history]).astype(bool),
         groups=parts, run=run, method=method, settings=settings, explained=explained, left_out=left_out, flat=flat,
     )  # fmt: skip
@@ -370,7 +370,7 @@ def embed(
 def _finite(run: Run, features: np.ndarray, index: np.ndarray, epochs: np.ndarray) -> np.ndarray:
     """Return the samples that have finite features at every epoch, as a mask ``[n]``; warn of the others by name."""
     each = np.isfinite(features).all(2)
-    finite = each.all(0)
+    finite = np.asarray(each.all(0))
     if not finite.any():
         worst = epochs[each.mean(1) < 1]
         raise ValueError(

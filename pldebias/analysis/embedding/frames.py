@@ -7,7 +7,7 @@ import json
 import tempfile
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -109,7 +109,7 @@ def _tsne(features: np.ndarray, after: np.ndarray | None, settings: dict) -> np.
     from sklearn.manifold import TSNE
 
     # Started from the next frame, the phase of early exaggeration would only tear it apart.
-    start = {"init": "pca"} if after is None else {"init": after, "early_exaggeration": 1.0, "max_iter": 300}
+    start: dict[str, Any] = {"init": "pca"} if after is None else {"init": after, "early_exaggeration": 1.0, "max_iter": 300}
     return TSNE(perplexity=settings["perplexity"], random_state=settings["seed"], **start).fit_transform(features)
 
 
