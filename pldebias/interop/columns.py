@@ -81,7 +81,7 @@ def name_of(source) -> str:
     return str(getattr(source, "name", "the table") if hasattr(source, "read") else source)
 
 
-def _bytes(source, name: str) -> bytes:
+def _bytes(source: Any, name: str) -> bytes:
     import fsspec
     from fsspec.compression import compr
     from fsspec.utils import infer_compression
@@ -97,7 +97,8 @@ def _bytes(source, name: str) -> bytes:
             kind = infer_compression(str(local(source)))
             if kind is None and (package := _PACKED.get(local(source).suffix)):
                 raise ValueError(f"{name} is packed in a way that cannot be read here: unpack it, or pip install {package}")
-            return (compr[kind](file) if kind else file).read()
+            packed: Any = compr  # its declared type has no keys
+            return (packed[kind](file) if kind else file).read()
     except FileNotFoundError as error:
         raise FileNotFoundError(f"there is no file {name}") from error
     except ValueError:
@@ -228,7 +229,7 @@ def whole(what: str, values, low: int, where: Callable[[int], str] = row_of) -> 
         Some are not; the message names the first.
     """
     values = column(what, values)
-    found = [_number(value) for value in values.values]
+    found: list[Any] = [_number(value) for value in values.values]
     _refuse(values, [not is_whole(number) or number < low for number in found], what, f"is no whole number from {low} on", where)
     return np.array([int(number) for number in found], np.int64)[values.codes]
 
@@ -269,7 +270,9 @@ def classes(what: str, values, names: Sequence[str], where: Callable[[int], str]
     given, k, by_name = values.values, len(names), numbered(names)
     loose = {name.strip(): i for name, i in by_name.items()}
     loose = loose if len(loose) == k else {}
-    found = [_named(composed(value), by_name, loose) if isinstance(value, str) else -1 if value != value else value for value in given]
+    found: list[Any] = [
+        _named(composed(value), by_name, loose) if isinstance(value, str) else -1 if value != value else value for value in given
+    ]
     if any(isinstance(value, str) for value in given):
         named = any(i is not None and i >= 0 for i in found) or any(math.isfinite(n) for n in map(number_of, names) if n is not None)
         found = found if named else [number_of(value) if i is None else -1 for i, value in zip(found, given, strict=True)]

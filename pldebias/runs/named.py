@@ -12,7 +12,7 @@ import numbers
 import re
 import unicodedata
 from collections.abc import Iterator, KeysView, Mapping, Sequence, Set, ValuesView
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -31,7 +31,7 @@ def number_of(text: str) -> float | int | None:
     return int(text) if text.lstrip("+-").isdigit() and len(text) < 20 else float(text)
 
 
-def is_whole(value: float | int | None) -> bool:
+def is_whole(value: float | int | None) -> TypeGuard[float | int]:
     """Whether a number is whole and exact in float64."""
     return value is not None and math.isfinite(value) and value == math.floor(value) and abs(value) <= MOST
 
