@@ -66,7 +66,7 @@ class Handover:
 
     def __init__(self):
         self._devices: set[torch.device] = set()
-        self._events: list[torch.cuda.Event] = []
+        self._events: list[torch.Event] = []
 
     def keep(self, values: Tensor) -> Tensor:
         """A copy of `values`."""
