@@ -24,6 +24,7 @@ PACKAGES = (
     "jupyterlab",
     "anywidget",
     "plotly",
+    "seaborn",
 )
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome", "firefox")
 

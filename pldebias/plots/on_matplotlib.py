@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import contextmanager
 from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 import numpy as np
+import seaborn
 from matplotlib import style
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize, PowerNorm, to_rgba
@@ -20,6 +22,8 @@ from pldebias.plots.marks import Bars, Heat, Picture, Points, Ribbons, Segments,
 from pldebias.plots.style import FAINT, INK, NONE, UNDEFINED, colour_map, legend_columns, paint
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pldebias.plots.marks import Axis, Panel, Plan
     from pldebias.plots.style import Scale
 
@@ -28,9 +32,11 @@ __all__ = ["draw", "look"]
 MOST_COLUMNS = 2000
 
 
-def look():
-    """Return the context in which figures are drawn and saved."""
-    return style.context(Path(__file__).with_name("pldebias.mplstyle"))
+@contextmanager
+def look() -> Iterator[None]:
+    """Draw and save figures in seaborn's style for ticks and its context for paper, in the sizes of a column."""
+    with seaborn.axes_style("ticks"), seaborn.plotting_context("paper"), style.context(Path(__file__).with_name("pldebias.mplstyle")):
+        yield
 
 
 def draw(plan: Plan, ax=None):
