@@ -27,7 +27,7 @@ def kept() -> Iterator[bool]:
     """Keep freed memory for the next allocation while this lasts, and give it back afterwards.
 
     By default glibc returns blocks of 32 MB or more to the system when they are freed, and the end of its heap too; the activations of
-    WRN-28-2 are such blocks. Getting them anew took 23 % of a step's processor time in float32, 8 % in bfloat16, and nothing with small
+    WRN-28-2 are such blocks. Getting them anew took 21 % of a step's processor time in float32, 6 % in bfloat16, and nothing with small
     networks; peak memory is the same. Another C library is left alone, and so is a glibc before 2.35, which refuses the second setting.
 
     Yields
