@@ -3,7 +3,7 @@
 zarr-python makes the arrays and encodes their chunks (zstd and CRC-32C). An epoch is written in three steps: its own chunks (matrices,
 history, snapshot), then its row in the small tables (scalars, scheme state, bytes written), then its row in ``done``. Files are written
 beside their place and moved there. The tables are Zarr shards, whose rows are chunks with a checksum each. A row is set in place, which
-touches no other epoch and takes 20 microseconds; zarr would write the whole shard anew, 256 rows in 13 ms. So a process that dies at any
+touches no other epoch and takes 20 microseconds; zarr would write the whole shard anew. So a process that dies at any
 moment leaves every finished epoch as it was, and an epoch counts only once ``done`` says so.
 """
 
