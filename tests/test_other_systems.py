@@ -144,17 +144,18 @@ def test_a_worker_ends_when_its_parent_is_gone(windows, monkeypatch):
 def test_what_goes_to_workers_can_be_pickled(tmp_path):
     """Windows and macOS start processes anew, and so does Python 3.14 everywhere."""
     from pldebias.data.decode import ArrayReader, FileReader, LazyImages
-    from pldebias.data.stream import _one_thread, _Parts, _Reader
+    from pldebias.data.stream import _one_thread, _Reader
 
     np.save(tmp_path / "x.npy", np.arange(48, dtype=np.uint8).reshape(4, 3, 2, 2))
     lazy = LazyImages(ArrayReader(tmp_path / "x.npy"))
     assert lazy[torch.tensor([2])].sum() > 0  # mapped now, which cannot be pickled
     part = type("Part", (), {"images": lazy})
     data = type("Data", (), {"labelled": part, "unlabelled": part, "test": None, "validation": None, "holdout": None})
-    for what in (_Reader(lazy, lazy), _Parts(data), LazyImages(FileReader(["a.png"], 3, 2)), _one_thread, sweep._work, sweep._follow):
+    reader = _Reader(data)
+    for what in (reader, LazyImages(FileReader(["a.png"], 3, 2)), _one_thread, sweep._work, sweep._follow):
         pickle.dumps(what)
-    again = pickle.loads(pickle.dumps(_Reader(lazy, lazy)))
-    assert torch.equal(again[torch.tensor([1]), torch.tensor([3])][2], lazy[torch.tensor([3])])
+    images, positions = pickle.loads(pickle.dumps(reader))[[("unlabelled", torch.tensor([3]))]]
+    assert torch.equal(images, lazy[torch.tensor([3])]) and positions.tolist() == [3]
 
 
 @pytest.mark.parametrize("name", ["mps", "mps:0", "meta", "xpu", "hpu"])
