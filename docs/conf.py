@@ -80,7 +80,7 @@ MORE = {
     "pldebias.schemes": ["part.Part"],
     "pldebias.presets": ["LIKE"],
 }
-"""What functions of these modules return, and what their classes share."""
+"""More names, by module: results that functions return, and base classes."""
 LIVE = {"matrices": ["consistent_fixmatch_s0.zip", "consistent_fixmatch+daso_s0.zip"]}
 """Live pages of shipped runs."""
 
@@ -130,7 +130,7 @@ def resolve(app, env, node, contnode):
 
 
 def exists(name):
-    """Whether a dotted name leads to something in the package."""
+    """Tell whether a dotted name leads to something in the package."""
     parts = name.split(".")
     for length in range(len(parts), 0, -1):
         try:
